@@ -1,0 +1,271 @@
+"""Augmentations of a whole batch at once, on any device: SpecMix and those it is used with.
+
+Every function takes `images`, float (batch, channels, mel bands, frames) in [0, 1], and `targets`,
+float (batch, labels), and returns new ones of both; nothing is changed in place. Random numbers come from
+`generator`, a `torch.Generator` on the images' device, or from torch's global one. No function loops over samples,
+and none makes the host wait for the device.
+"""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+
+
+def mixup(images, targets, alpha=0.4, generator=None):
+    """Blend each sample with one partner, and their targets alike.
+
+    Parameters
+    ----------
+    images, targets : torch.Tensor
+    alpha : float
+        The share of the sample is max(b, 1 - b) with b drawn from Beta(alpha, alpha), so at least a half.
+        0.4 is fastai's default.
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    images, targets : torch.Tensor
+
+    References
+    ----------
+    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
+    """
+    if not alpha > 0:
+        raise ValueError(f"mixup's alpha={alpha}: expected a positive number")
+    partner = _partners(images, generator)
+    # A draw from a Dirichlet distribution of two is a Beta draw; this one takes a generator.
+    beta = torch._sample_dirichlet(torch.full((len(images), 2), float(alpha), device=images.device), generator)
+    share = beta.amax(1)
+    return (_blend(images, images[partner], share[:, None, None, None]),
+            _blend(targets, targets[partner], share[:, None]))
+
+
+def specmix(images, targets, max_width=0.25, min_width=0.0, stripes=(1, 1), generator=None):
+    """Replace mel bands and time steps of each sample by its partner's, and weight the targets by area.
+
+    A random permutation gives each sample one partner. On each axis a stripe is as many consecutive rows or columns
+    as an integer drawn uniformly from the least to the greatest width (both included), and starts at an integer drawn
+    uniformly from [0, size - width). The target is (1 - a) y1 + a y2, where a is the share of pixels that come from
+    the partner: f/nu + t/tau - (f/nu)(t/tau) for one stripe of f mel bands and one of t frames. The published code
+    computes `a` from the widths before they are cut to whole pixels; here it is the counted share.
+
+    Parameters
+    ----------
+    images, targets : torch.Tensor
+    max_width, min_width : float or (float, float)
+        Greatest and least width of a stripe, as a fraction of the axis; one for both axes or (mel bands, frames).
+    stripes : int or (int, int)
+        How many stripes are drawn on each axis, (mel bands, frames); they may overlap.
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    images, targets : torch.Tensor
+
+    References
+    ----------
+    Bouteillon, "Specmix: a simple data augmentation and warm-up pipeline to leverage clean and noisy set for efficient
+    audio tagging", DCASE 2019 challenge, technical report.
+    """
+    partner = _partners(images, generator)
+    mask = specmix_mask(images, max_width, min_width, stripes, generator)
+    share = 1 - mask.float().mean((1, 2, 3))
+    return torch.where(mask, images[partner], images), _blend(targets, targets[partner], share[:, None])
+
+
+def specmix_mask(images, max_width=0.25, min_width=0.0, stripes=(1, 1), generator=None):
+    """Which pixels a partner replaces: the union of the stripes of both axes.
+
+    Parameters
+    ----------
+    images : torch.Tensor (batch, channels, mel bands, frames)
+        Only its shape and device are used.
+    max_width, min_width, stripes, generator
+        As for `specmix`.
+
+    Returns
+    -------
+    torch.Tensor, bool (batch, 1, mel bands, frames)
+    """
+    widths = zip(_pair(min_width), _pair(max_width), _pair(stripes))
+    (low_f, high_f, n_f), (low_t, high_t, n_t) = widths
+    bands = _stripes(images, 2, low_f, high_f, n_f, generator)  # (batch, mel bands)
+    frames = _stripes(images, 3, low_t, high_t, n_t, generator)  # (batch, frames)
+    return (bands[:, :, None] | frames[:, None, :])[:, None]
+
+
+def spec_augment(images, targets, warp=0.1, max_width=0.25, stripes=(1, 1), generator=None):
+    """SpecAugment: warp time, then blank out mel bands and frames. Targets stay as they are.
+
+    Parameters
+    ----------
+    images, targets : torch.Tensor
+    warp : float
+        A point in time moves by at most this fraction of the excerpt, and the time to both sides of it is stretched
+        or squeezed linearly. 0 leaves time alone.
+    max_width : float or (float, float)
+        Greatest width of a blank stripe, as a fraction of the axis.
+    stripes : int or (int, int)
+        How many stripes are blanked on each axis, (mel bands, frames).
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    images, targets : torch.Tensor
+        The blanked pixels hold their image's mean.
+
+    References
+    ----------
+    Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition", Interspeech 2019,
+    section 2. Time warping here is piecewise linear in place of a spline of one control point.
+    """
+    if not 0 <= warp < 0.5:
+        raise ValueError(f"spec_augment's warp={warp}: expected a fraction of the excerpt from 0 to below 0.5")
+    if warp:
+        point = warp + (1 - 2 * warp) * _uniform(images, generator)  # (batch,), in parts of the excerpt
+        moved = point + warp * (2 * _uniform(images, generator) - 1)
+        point, moved = point[:, None], moved[:, None].clamp(0.01, 0.99)
+        n_frames = images.shape[3]
+        time = (torch.arange(n_frames, device=images.device) + 0.5) / n_frames  # (frames,)
+        source = torch.where(time < moved, time * point / moved, 1 - (1 - time) * (1 - point) / (1 - moved))
+        images = _sample(images, _rows(images).expand(len(images), -1), 2 * source - 1)
+    mask = specmix_mask(images, max_width, 0.0, stripes, generator)
+    return torch.where(mask, images.mean((1, 2, 3), keepdim=True), images), targets
+
+
+def zoom_crop(images, targets, max_zoom=1.05, p=0.75, generator=None):
+    """Enlarge each image by a factor from 1 to `max_zoom` and cut the original size out of it at random.
+
+    Parameters
+    ----------
+    images, targets : torch.Tensor
+    max_zoom : float
+        At least 1.
+    p : float
+        The probability that an image is zoomed.
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    images, targets : torch.Tensor
+        Bilinear interpolation; targets as they were.
+    """
+    if not max_zoom >= 1:
+        raise ValueError(f"zoom_crop's max_zoom={max_zoom}: expected at least 1")
+    zoom = 1 + (max_zoom - 1) * _uniform(images, generator)
+    zoom = torch.where(_uniform(images, generator) < p, zoom, 1)[:, None]  # (batch, 1)
+    free = 1 - 1 / zoom  # how far the cut's centre can move, in halves of the image
+    across = _columns(images) / zoom + free * (2 * _uniform(images, generator)[:, None] - 1)
+    down = _rows(images) / zoom + free * (2 * _uniform(images, generator)[:, None] - 1)
+    return _sample(images, down, across), targets
+
+
+def lighting(images, targets, max_change=0.2, p=0.75, generator=None):
+    """Change brightness and contrast, each with probability `p`, as fastai does: on the logits of the pixels.
+
+    Parameters
+    ----------
+    images, targets : torch.Tensor
+    max_change : float
+        In [0, 1). Brightness moves a grey of 0.5 to somewhere between 0.5 (1 - max_change) and 0.5 (1 + max_change);
+        contrast multiplies the logits by 1 - max_change to its inverse, uniformly on a log scale.
+        0.2 is fastai's default.
+    p : float
+        The probability of either change for an image.
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    images, targets : torch.Tensor
+    """
+    if not 0 <= max_change < 1:
+        raise ValueError(f"lighting's max_change={max_change}: expected a number from 0 to below 1")
+    spread = [2 * _uniform(images, generator) - 1 for _ in range(2)]  # in [-1, 1), (batch,) each
+    spread = [torch.where(_uniform(images, generator) < p, s, 0)[:, None, None, None] for s in spread]
+    shift = torch.logit(0.5 * (1 + max_change * spread[0]))
+    scale = (1 - max_change) ** spread[1]
+    return torch.sigmoid((torch.logit(images, 1e-6) + shift) * scale), targets
+
+
+# The published chain, in its order: each image alone first, then the batch mixed twice.
+PUBLISHED = (zoom_crop, lighting, mixup, specmix)
+
+
+def compose(steps=PUBLISHED):
+    """One augmentation out of several, applied in order.
+
+    Parameters
+    ----------
+    steps : sequence of callable
+        Functions of ``(images, targets, generator=)`` such as those of this module, or `functools.partial` of them.
+
+    Returns
+    -------
+    callable
+        Likewise a function of ``(images, targets, generator=)``.
+    """
+    return partial(_apply, tuple(steps))
+
+
+def _apply(steps, images, targets, generator=None):
+    for step in steps:
+        images, targets = step(images, targets, generator=generator)
+    return images, targets
+
+
+def name_of(step):
+    """An augmentation and its settings as text, the same in every process: ``"specmix(stripes=(1, 2))"``."""
+    if isinstance(step, partial):
+        return f"{step.func.__name__}({', '.join(f'{name}={value!r}' for name, value in step.keywords.items())})"
+    return f"{step.__name__}()"
+
+
+def _partners(images, generator):
+    return torch.randperm(len(images), generator=generator, device=images.device)
+
+
+def _blend(own, others, share):
+    return share * own + (1 - share) * others
+
+
+def _uniform(images, generator):
+    """One number in [0, 1) a sample."""
+    return torch.rand(len(images), generator=generator, device=images.device)
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, (int, float)) else tuple(value)
+
+
+def _stripes(images, axis, low, high, count, generator):
+    """Union of `count` random stripes on an axis: bool (batch, size of the axis)."""
+    if not 0 <= low <= high <= 1 or count < 0:
+        raise ValueError(f"stripes of widths {low} to {high}, {count} of them: "
+                         "expected fractions 0 <= least <= greatest <= 1 and a count of at least 0")
+    size = images.shape[axis]
+    low, high = round(low * size), round(high * size)
+    draws = torch.rand(2, len(images), count, 1, generator=generator, device=images.device)
+    width = low + (draws[0] * (high - low + 1)).floor()
+    start = (draws[1] * (size - width)).floor()
+    place = torch.arange(size, device=images.device)
+    return ((place >= start) & (place < start + width)).any(1)
+
+
+def _columns(images):
+    """Where frames lie in the coordinates of `grid_sample`: (1, frames), from just above -1 to just below 1."""
+    n = images.shape[3]
+    return ((2 * torch.arange(n, device=images.device) + 1) / n - 1)[None]
+
+
+def _rows(images):
+    """Likewise for mel bands: (1, mel bands)."""
+    n = images.shape[2]
+    return ((2 * torch.arange(n, device=images.device) + 1) / n - 1)[None]
+
+
+def _sample(images, down, across):
+    """Images read at the rows `down` (batch, mel bands) and the columns `across` (batch, frames)."""
+    down, across = torch.broadcast_tensors(down[:, :, None], across[:, None, :])
+    grid = torch.stack([across, down], -1).to(images.dtype)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -1,0 +1,285 @@
+"""The clips of FSDKaggle2019 as data frames: which files there are, what they are labelled, how they fold."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+# The data set's known faults (Freesound Audio Tagging 2019, discussion of the curated set).
+FAULTY_CLIPS = {
+    "f76181c4.wav": "wrong label",
+    "77b925c2.wav": "wrong label",
+    "6a1f682a.wav": "wrong label",
+    "c7db12aa.wav": "wrong label",
+    "7752cc8a.wav": "wrong label",
+    "1d44b0bd.wav": "no signal",
+}
+
+# Where each layout keeps things, relative to the root. A table's first existing path is taken.
+LAYOUTS = {
+    "Kaggle": {
+        "curated": (["train_curated.csv"], "train_curated"),
+        "noisy": (["train_noisy.csv"], "train_noisy"),
+        "test": (["test_post_competition.csv", "FSDKaggle2019.meta/test_post_competition.csv"], "test"),
+    },
+    "Zenodo": {
+        "curated": (["FSDKaggle2019.meta/train_curated_post_competition.csv"], "FSDKaggle2019.audio_train_curated"),
+        "noisy": (["FSDKaggle2019.meta/train_noisy_post_competition.csv"], "FSDKaggle2019.audio_train_noisy"),
+        "test": (["FSDKaggle2019.meta/test_post_competition.csv"], "FSDKaggle2019.audio_test"),
+    },
+}
+
+
+class FSDKaggle2019:
+    """The data set in one folder, in Kaggle's layout or in Zenodo's.
+
+    Any data set arranged like either of them works, with any vocabulary. A set whose table is not there
+    (Kaggle mounts no training audio beside a kernel, for example) is an empty frame.
+
+    Parameters
+    ----------
+    root : path
+        The folder that holds ``train_curated.csv`` (Kaggle) or ``FSDKaggle2019.meta/`` (Zenodo).
+    drop_faulty : bool
+        Leave out the six curated clips known to carry wrong labels or no signal (`FAULTY_CLIPS`), with a warning
+        that names them.
+    missing : {"error", "skip"}
+        What to do about clips that a table lists but the folder lacks: raise, or leave them out with a warning.
+
+    Attributes
+    ----------
+    layout : {"Kaggle", "Zenodo"}
+    vocabulary : list of str
+        The labels, in the order of every label matrix and of the submission: the columns of
+        ``sample_submission.csv`` where there is one, else all labels of the tables in alphabetical order.
+    curated, noisy, test : pandas.DataFrame
+        A row a clip, with columns `fname` (str), `labels` (tuple of str) and `path` (pathlib.Path). `test` has
+        `labels` only where the ground truth is known, and then also `usage` (``Public`` or ``Private``).
+
+    Raises
+    ------
+    FileNotFoundError
+        If `root` has neither layout, or lists clips that are missing and `missing` is ``"error"``.
+    ValueError
+        If a table lacks a column, lists a clip twice or without a label, names a file outside its folder, or uses a
+        label that the sample submission does not have.
+    """
+
+    def __init__(self, root, drop_faulty=True, missing="error"):
+        if missing not in ("error", "skip"):
+            raise ValueError(f"missing={missing!r}: expected 'error' or 'skip'")
+        self.root = Path(root)
+        self.layout = self._find_layout()
+        tables = {name: self._read_set(name) for name in ("curated", "noisy", "test")}
+        sample = self.root / "sample_submission.csv"
+        columns = read_table(sample, ["fname"]) if sample.exists() else None
+        if columns is not None:
+            self.vocabulary = [column for column in columns.columns if column != "fname"]
+            tables["test"] = self._in_order_of(columns["fname"], tables["test"])
+        else:
+            self.vocabulary = sorted({label for table in tables.values() if "labels" in table
+                                      for labels in table["labels"] for label in labels})
+        for name, table in tables.items():
+            if "labels" in table:
+                self.targets(table, of=name)  # raises on a label outside the vocabulary
+        self.curated = self._without_faulty(tables["curated"]) if drop_faulty else tables["curated"]
+        self.noisy, self.test = tables["noisy"], tables["test"]
+        for name in ("curated", "noisy", "test"):
+            setattr(self, name, self._existing(getattr(self, name), name, missing))
+
+    def __repr__(self):
+        return (f"FSDKaggle2019({str(self.root)!r}): {self.layout}'s layout, {len(self.curated)} curated, "
+                f"{len(self.noisy)} noisy and {len(self.test)} test clips, {len(self.vocabulary)} labels")
+
+    def targets(self, table, of="the table"):
+        """Label matrix of a data frame.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame
+            With a column `labels` of tuples of labels.
+        of : str
+            The name of the table in an error.
+
+        Returns
+        -------
+        numpy.ndarray, float32 (clips, labels)
+            1 where the clip carries the label.
+
+        Raises
+        ------
+        ValueError
+            If a label is not in the vocabulary, or the table has no labels.
+        """
+        if "labels" not in table:
+            raise ValueError(f"the labels of {of} are not known: {self.root} has no ground truth for it")
+        return label_matrix(table, self.vocabulary, of)
+
+    def _find_layout(self):
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"{self.root} is not a folder; give the one that holds the data set")
+        for layout, sets in LAYOUTS.items():
+            if any((self.root / path).exists() for name in ("curated", "noisy") for path in sets[name][0]):
+                return layout
+        if (self.root / "sample_submission.csv").exists():
+            return "Kaggle"
+        if (self.root / "FSDKaggle2019.meta").is_dir():
+            return "Zenodo"
+        raise FileNotFoundError(f"{self.root} holds neither Kaggle's train_curated.csv or sample_submission.csv nor "
+                                "Zenodo's FSDKaggle2019.meta/; see 'The data' in the README for both layouts")
+
+    def _read_set(self, name):
+        tables, folder = LAYOUTS[self.layout][name]
+        path = next((self.root / table for table in tables if (self.root / table).exists()), None)
+        if path is None:
+            return pd.DataFrame({"fname": [], "labels": [], "path": []}, dtype=object)
+        table = read_table(path, ["fname", "labels"])
+        table["path"] = _paths_inside(self.root / folder, table["fname"], path)
+        return table[[column for column in ("fname", "labels", "path", "usage") if column in table]]
+
+    def _in_order_of(self, fnames, test):
+        """The test clips in sample_submission.csv's order; with their labels only if all are known."""
+        folder = self.root / LAYOUTS[self.layout]["test"][1]
+        order = pd.DataFrame({"fname": fnames})
+        if set(fnames) <= set(test["fname"]):
+            return order.merge(test, on="fname", how="left")
+        order["path"] = _paths_inside(folder, fnames, self.root / "sample_submission.csv")
+        return order
+
+    def _without_faulty(self, curated):
+        faulty = curated["fname"].isin(FAULTY_CLIPS.keys())
+        if faulty.any():
+            names = ", ".join(f"{name} ({FAULTY_CLIPS[name]})" for name in curated["fname"][faulty])
+            warnings.warn(f"left out {faulty.sum()} curated clips known to be faulty: {names}; "
+                          "drop_faulty=False keeps them", stacklevel=3)
+        return curated[~faulty].reset_index(drop=True)
+
+    def _existing(self, table, name, missing):
+        if not len(table):
+            return table
+        present = set(os.listdir(table["path"].iloc[0].parent)) if table["path"].iloc[0].parent.is_dir() else set()
+        here = table["fname"].isin(present)
+        if not here.all():
+            message = (f"{few(table['fname'][~here])} of the {len(table)} {name} clips missing from "
+                       f"{table['path'].iloc[0].parent}")
+            if missing == "error":
+                raise FileNotFoundError(f"{message}; complete the download, or leave them out with missing='skip'")
+            warnings.warn(f"left out {message}", stacklevel=3)
+        return table[here].reset_index(drop=True)
+
+
+def read_table(path, columns):
+    """Read one of the data set's CSV files as text, checked, with the labels split.
+
+    Parameters
+    ----------
+    path : path
+        A CSV file in UTF-8, with or without a byte order mark; quoted fields may hold commas.
+    columns : list of str
+        Columns that have to be there, `fname` among them; more may be.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Of str; `labels`, if it is among `columns`, of tuples of str.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty, lacks a column, or lists a clip twice or without a label. The message names the file.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path} is empty; expected a CSV with the columns {', '.join(columns)}") from None
+    lacking = [column for column in columns if column not in table]
+    if lacking:
+        raise ValueError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}")
+    if table["fname"].duplicated().any():
+        raise ValueError(f"{path} lists {few(table['fname'][table['fname'].duplicated()])} more than once")
+    if "labels" in columns:
+        table["labels"] = [tuple(label.strip() for label in labels.split(",") if label.strip())
+                           for labels in table["labels"]]
+        unlabelled = table["fname"][table["labels"].map(len) == 0]
+        if len(unlabelled):
+            raise ValueError(f"{path}: {few(unlabelled)} without a label; label them or delete their rows")
+    return table
+
+
+def label_matrix(table, vocabulary, of="the table"):
+    """Labels as a matrix.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With columns `fname` and `labels` (tuples of str).
+    vocabulary : sequence of str
+        The columns of the matrix.
+    of : str
+        The name of the table in an error.
+
+    Returns
+    -------
+    numpy.ndarray, float32 (clips, labels)
+        1 where the clip carries the label.
+
+    Raises
+    ------
+    ValueError
+        If a label is not in the vocabulary.
+    """
+    column = {label: i for i, label in enumerate(vocabulary)}
+    matrix = np.zeros((len(table), len(column)), np.float32)
+    for row, (fname, labels) in enumerate(zip(table["fname"], table["labels"])):
+        for label in labels:
+            if label not in column:
+                raise ValueError(f"{of}: {fname} carries the label {label!r}, which is not one of the "
+                                 f"{len(column)} of the vocabulary; mend the table or the vocabulary")
+            matrix[row, column[label]] = 1
+    return matrix
+
+
+def stratified_folds(targets, n_folds, seed=0):
+    """Deal clips to folds so that each label is spread evenly (Sechidis et al. 2011, iterative stratification).
+
+    Parameters
+    ----------
+    targets : array (clips, labels)
+        Label matrix of 0 and 1.
+    n_folds : int
+        From 2 to the number of clips.
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray, int64 (clips,)
+        The fold, 0 to n_folds - 1, that holds each clip out.
+    """
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+
+    targets = np.asarray(targets)
+    if not 2 <= n_folds <= len(targets):
+        raise ValueError(f"n_folds={n_folds}: expected 2 to {len(targets)}, the number of clips")
+    folds = np.empty(len(targets), np.int64)
+    splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    # The stratifier wants at least two columns; an empty one changes nothing.
+    columns = np.column_stack([targets, np.zeros(len(targets))]).astype(int)
+    for fold, (_, held_out) in enumerate(splitter.split(columns, columns)):
+        folds[held_out] = fold
+    return folds
+
+
+def _paths_inside(folder, fnames, table):
+    for fname in fnames:
+        if not fname or "/" in fname or "\\" in fname or fname in (".", ".."):
+            raise ValueError(f"{table}: {fname!r} is not the name of a file in {folder}; "
+                             "give bare file names, without folders")
+    return [folder / fname for fname in fnames]
+
+
+def few(names, most=5):
+    """The first names of many, for a message: ``"a, b and 3 more"``."""
+    names = [str(name) for name in names]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

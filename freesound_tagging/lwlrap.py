@@ -1,0 +1,93 @@
+"""Label-weighted label-ranking average precision, the competition's metric."""
+
+import numpy as np
+
+
+def _precisions(truth, scores):
+    """Precision at the rank of each true label: (truth as bool, float64 (clips, labels), 0 where not true)."""
+    truth, scores = np.asarray(truth), np.asarray(scores)
+    if truth.ndim != 2 or truth.shape != scores.shape:
+        raise ValueError(f"truth of shape {truth.shape} and scores of shape {scores.shape}: "
+                         "expected the same (clips, labels) of both")
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError("truth holds values other than 0 and 1: expected the labels themselves, not soft targets")
+    if np.isnan(scores).any():
+        raise ValueError(f"scores of clip {np.flatnonzero(np.isnan(scores).any(1))[0]} are not a number: "
+                         "expected a score for every label")
+    truth = truth.astype(bool)
+    order = np.argsort(scores, axis=1, kind="stable")[:, ::-1]  # best first; of equal scores the later label
+    hits = np.take_along_axis(truth, order, 1)
+    at_rank = hits.cumsum(1) / np.arange(1, truth.shape[1] + 1)
+    precisions = np.empty(truth.shape)
+    np.put_along_axis(precisions, order, at_rank * hits, 1)
+    return truth, precisions
+
+
+def lwlrap(truth, scores):
+    """Mean over all (clip, true label) pairs of the precision at that label's rank among the clip's scores.
+
+    Equal to scikit-learn's `label_ranking_average_precision_score` with each clip weighted by its number of labels,
+    where a clip's scores are all different. Of equal scores the label of the higher index ranks first, as in the
+    organizers' `argsort(scores)[::-1]`. Clips without a label do not count.
+
+    Parameters
+    ----------
+    truth : array (clips, labels)
+        0 or 1.
+    scores : array (clips, labels)
+        Any real numbers; only their order within a clip matters.
+
+    Returns
+    -------
+    float
+        In (0, 1]; NaN if no clip has a label.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, truth is not binary, or a score is NaN.
+
+    References
+    ----------
+    Fonseca et al., "Audio tagging with noisy labels and minimal supervision", DCASE 2019, section 4.1.
+    """
+    truth, precisions = _precisions(truth, scores)
+    return float(precisions.sum() / truth.sum()) if truth.any() else float("nan")
+
+
+def per_class_lwlrap(truth, scores):
+    """lwlrap of each label, and each label's weight in the whole.
+
+    Parameters
+    ----------
+    truth, scores : array (clips, labels)
+        As for `lwlrap`.
+
+    Returns
+    -------
+    per_class : numpy.ndarray, float64 (labels,)
+        The mean of the label's precisions; 0 for a label that no clip carries, as in the organizers' code.
+    weight : numpy.ndarray, float64 (labels,)
+        The label's share of all (clip, true label) pairs. ``(per_class * weight).sum()`` is `lwlrap`.
+    """
+    truth, precisions = _precisions(truth, scores)
+    count = truth.sum(0)
+    return precisions.sum(0) / np.maximum(count, 1), count / max(count.sum(), 1)
+
+
+def clip_lwlrap(truth, scores):
+    """lwlrap of each clip alone, under the labels that it carries.
+
+    Parameters
+    ----------
+    truth, scores : array (clips, labels)
+        As for `lwlrap`.
+
+    Returns
+    -------
+    numpy.ndarray, float64 (clips,)
+        1 where all of the clip's labels rank above all others; NaN for a clip without a label.
+    """
+    truth, precisions = _precisions(truth, scores)
+    count = truth.sum(1)
+    return np.where(count > 0, precisions.sum(1) / np.maximum(count, 1), np.nan)

@@ -1,0 +1,159 @@
+"""The two networks, in plain torch: prediction needs no fastai."""
+
+import dataclasses
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torchvision.models.vgg import make_layers
+
+from .spectrogram import MelConfig
+
+HEAD_UNITS = 512  # the head's hidden layer, whatever the width of the body
+VGG16 = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
+
+
+def cnn_model_1(n_classes, width=64):
+    """CNN-model-1: four blocks of two convolutions, then the head (the published system's Table 1).
+
+    Parameters
+    ----------
+    n_classes : int
+        Labels.
+    width : int
+        Channels of the first block; 64 as published. The other blocks have 2, 4 and 8 times as many.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        Body and head. Takes normalized images (batch, 3, 128, 128), gives logits (batch, n_classes).
+    """
+    channels = [3, width, 2 * width, 4 * width, 8 * width]
+    body = nn.Sequential(*[layer for block in pairwise(channels) for layer in _block(*block)])
+    return _network(body, channels[-1], n_classes, fan="fan_in")
+
+
+def vgg16_bn(n_classes, width=64):
+    """VGG-16 with batch normalization: torchvision's body, untrained, with the head of CNN-model-1.
+
+    Parameters
+    ----------
+    n_classes : int
+        Labels.
+    width : int
+        Channels of the first block; 64 as in torchvision. All other layers keep their proportion to it.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        Body and head. Takes normalized images (batch, 3, 128, 128), gives logits (batch, n_classes).
+
+    References
+    ----------
+    Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
+    configuration D.
+    """
+    layers = [layer if layer == "M" else layer * width // 64 for layer in VGG16]
+    return _network(make_layers(layers, batch_norm=True), layers[-2], n_classes, fan="fan_out")
+
+
+ARCHITECTURES = {"cnn-model-1": cnn_model_1, "vgg16": vgg16_bn}
+
+
+class ConcatPool(nn.Module):
+    """Maximum and mean over the image, maximum first as in fastai: (batch, channels, ...) to (batch, 2 channels)."""
+
+    def forward(self, x):
+        return torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """All that has to be known about a network, beside its weights, to tag a clip with it."""
+
+    architecture: str  # a key of ARCHITECTURES
+    width: int  # channels of the first block
+    vocabulary: tuple  # the label of each output
+    mel: MelConfig  # how its images are made
+    mean: tuple  # of the training pixels, in [0, 1], one a channel
+    std: tuple
+    stage: int | None = None  # of the warm-up pipeline, 1 to 4
+    fold: int | None = None  # the fold that it was not trained on
+
+    def __post_init__(self):
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture {self.architecture!r}: expected one of {', '.join(ARCHITECTURES)}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"mean {self.mean} and std {self.std}: expected three numbers each, std above 0")
+
+
+class Tagger(nn.Module):
+    """A network with its description and its input normalization.
+
+    Takes images as the augmentations make them, float (batch, 1, mel bands, frames) in [0, 1]: normalizes them,
+    repeats the one channel three times and gives logits, float32 (batch, labels).
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    precision : torch.dtype
+        What convolutions and linear layers compute in, by autocast: torch.float32, torch.bfloat16 or torch.float16.
+        The weights are float32 always.
+    """
+
+    def __init__(self, spec, precision=torch.float32):
+        super().__init__()
+        self.spec, self.precision = spec, precision
+        self.network = ARCHITECTURES[spec.architecture](len(spec.vocabulary), spec.width)
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images):
+        x = (images - self.mean) / self.std  # one channel becomes three
+        x = x.contiguous(memory_format=torch.channels_last)
+        # Here and not around the training step, so that an interrupt never leaves autocast switched on.
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.network(x).float()
+
+
+def to_images(excerpts):
+    """Excerpts as a store keeps them to images as networks and augmentations take them.
+
+    Parameters
+    ----------
+    excerpts : torch.Tensor, uint8 (batch, frames, mel bands)
+
+    Returns
+    -------
+    torch.Tensor, float32 (batch, 1, mel bands, frames)
+        In [0, 1]; band 0 is row 0.
+    """
+    return excerpts.transpose(1, 2)[:, None].float() / 255
+
+
+def _block(n_in, n_out):
+    for channels in (n_in, n_out):
+        yield nn.Conv2d(channels, n_out, 3, padding=1)
+        yield nn.BatchNorm2d(n_out)
+        yield nn.ReLU(inplace=True)
+    yield nn.AvgPool2d(2)
+
+
+def _network(body, channels, n_classes, fan):
+    head = nn.Sequential(
+        ConcatPool(),
+        nn.BatchNorm1d(2 * channels),
+        nn.Dropout(0.25),
+        nn.Linear(2 * channels, HEAD_UNITS),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(HEAD_UNITS),
+        nn.Dropout(0.5),
+        nn.Linear(HEAD_UNITS, n_classes),
+    )
+    for layer in [*body, *head]:
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(layer.weight, mode=fan if isinstance(layer, nn.Conv2d) else "fan_in",
+                                    nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(body, head)

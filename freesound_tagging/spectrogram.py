@@ -1,0 +1,308 @@
+"""From audio files to mel spectrogram images, and the store that holds the images of all clips of a set."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import joblib
+import librosa
+import numpy as np
+from tqdm import tqdm
+
+from .files import whole_file
+
+CLIPS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s
+
+
+@dataclasses.dataclass(frozen=True)
+class MelConfig:
+    """Every number of the way from audio to image."""
+
+    sample_rate: int = 44_100  # Hz
+    trim_db: float = 60.0  # leading and trailing sound this far below the loudest is silence
+    min_seconds: float = 2.0  # shorter clips are zero-padded on both sides to this
+    n_mels: int = 128  # mel bands, the image's rows
+    n_fft: int = 2560  # samples in an analysis window
+    hop_length: int = 694  # samples from frame to frame; 128 frames then last 2 s. The published text says 347
+    f_min: float = 20.0  # Hz, lower edge of band 0
+    f_max: float = 22_050.0  # Hz, upper edge of the last band
+    excerpt_frames: int = 128  # the network's input, in frames
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name) > 0:
+                raise ValueError(f"MelConfig.{field.name}={getattr(self, field.name)!r}: expected a positive number")
+        if self.f_max > self.sample_rate / 2:
+            raise ValueError(f"MelConfig.f_max={self.f_max}: at most half the sample rate, {self.sample_rate / 2} Hz")
+        if self.min_frames < self.excerpt_frames:
+            raise ValueError(f"MelConfig.min_seconds={self.min_seconds} with hop_length={self.hop_length} gives "
+                             f"{self.min_frames} frames, fewer than an excerpt's {self.excerpt_frames}; "
+                             "raise min_seconds or lower hop_length")
+
+    @property
+    def min_samples(self):
+        """Samples of the shortest image's signal."""
+        return int(self.min_seconds * self.sample_rate)
+
+    @property
+    def min_frames(self):
+        """Frames of the shortest image."""
+        return 1 + self.min_samples // self.hop_length
+
+    @property
+    def excerpt_seconds(self):
+        """Length of an excerpt in seconds."""
+        return self.excerpt_frames * self.hop_length / self.sample_rate
+
+    @property
+    def key(self):
+        """Twelve hex digits that differ whenever a setting differs."""
+        return _key(dataclasses.asdict(self))
+
+
+def load_clip(path, config=MelConfig()):
+    """Read a clip as the network is to hear it: mono, trimmed of silence, padded to the least length.
+
+    Parameters
+    ----------
+    path : path
+        Any audio file that librosa reads; resampled and mixed down to mono where needed.
+    config : MelConfig
+
+    Returns
+    -------
+    numpy.ndarray, float32 (samples,)
+        At least `config.min_samples` long, in [-1, 1] for PCM files.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or is no audio. The message names it.
+    """
+    try:
+        signal, _ = librosa.load(path, sr=config.sample_rate, mono=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise OSError(f"{path} cannot be read as audio ({error or type(error).__name__}); "
+                      "replace the file or delete its row from the table") from error
+    return fit_signal(signal, config)
+
+
+def fit_signal(signal, config=MelConfig()):
+    """Trim leading and trailing silence, then zero-pad a short signal on both sides.
+
+    Parameters
+    ----------
+    signal : array (samples,)
+        Mono; may be empty.
+    config : MelConfig
+
+    Returns
+    -------
+    numpy.ndarray, float32 (at least config.min_samples,)
+        A signal of odd padding has the extra zero behind.
+    """
+    signal = np.asarray(signal, np.float32)
+    if len(signal):
+        signal, _ = librosa.effects.trim(signal, top_db=config.trim_db)
+    padding = config.min_samples - len(signal)
+    if padding > 0:
+        signal = np.pad(signal, (padding // 2, padding - padding // 2))
+    return signal
+
+
+@functools.lru_cache(maxsize=8)
+def _mel_basis(config):
+    return librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels,
+                               fmin=config.f_min, fmax=config.f_max)
+
+
+def log_mel(signal, config=MelConfig()):
+    """Mel power spectrogram in dB: `librosa.feature.melspectrogram`, then `librosa.power_to_db`, to the byte.
+
+    The mel filters are computed once and not for every clip, which is all that differs from calling librosa.
+
+    Parameters
+    ----------
+    signal : array, float32 (samples,)
+    config : MelConfig
+
+    Returns
+    -------
+    numpy.ndarray, float32 (n_mels, frames)
+        dB relative to 1, at most 80 dB below the loudest; band 0 is row 0.
+    """
+    power = np.abs(librosa.stft(signal, n_fft=config.n_fft, hop_length=config.hop_length)) ** 2.0
+    mel = np.einsum("...ft,mf->...mt", power, _mel_basis(config), optimize=True)
+    return librosa.power_to_db(mel).astype(np.float32, copy=False)
+
+
+def to_image(log_mel):
+    """Standardize a clip's spectrogram and stretch it to the range of a byte.
+
+    Parameters
+    ----------
+    log_mel : array, float32 (n_mels, frames)
+
+    Returns
+    -------
+    numpy.ndarray, uint8 (n_mels, frames)
+        The clip's minimum is 0 and its maximum 255, truncated; all zeros if the range is at most 1e-6
+        after standardizing.
+    """
+    centred = log_mel - log_mel.mean()
+    standard = centred / (centred.std() + 1e-6)
+    low, high = standard.min(), standard.max()
+    if high - low <= 1e-6:
+        return np.zeros(standard.shape, np.uint8)
+    return (255 * (standard - low) / (high - low)).astype(np.uint8)
+
+
+class SpectrogramStore:
+    """The images of all clips of a set, one after the other in one memory-mapped array.
+
+    Pixels are kept once, as bytes and frame-major, so that an excerpt of any clip is one contiguous read.
+    Make one with `build`.
+
+    Attributes
+    ----------
+    fnames : list of str
+        The clips, in the order of their rows.
+    pixels : numpy.memmap, uint8 (frames of all clips, n_mels)
+    starts, lengths : numpy.ndarray, int64 (clips,)
+        Each clip's first frame in `pixels` and its number of frames.
+    config : MelConfig
+    """
+
+    def __init__(self, folder):
+        folder = Path(folder)
+        index = json.loads((folder / "index.json").read_text())
+        self.config = MelConfig(**index["config"])
+        self.files = index["files"]
+        self.fnames = [file["fname"] for file in self.files]
+        self.lengths = np.array([file["frames"] for file in self.files], np.int64)
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        # Copy on write: the file never changes, and torch takes the array without a warning.
+        self.pixels = np.memmap(folder / index["pixels"], np.uint8, "c",
+                                shape=(int(self.lengths.sum()), self.config.n_mels))
+
+    def __len__(self):
+        return len(self.fnames)
+
+    def __getitem__(self, clip):
+        """The image of clip number `clip`: uint8 (n_mels, frames), a view."""
+        return self.pixels[self.starts[clip]:self.starts[clip] + self.lengths[clip]].T
+
+    def __repr__(self):
+        seconds = self.lengths.sum() * self.config.hop_length / self.config.sample_rate
+        return f"SpectrogramStore: {len(self)} clips, {seconds / 3600:.2f} h, {self.pixels.nbytes / 1e6:.0f} MB"
+
+    def histogram(self):
+        """How many pixels there are of each value.
+
+        Returns
+        -------
+        numpy.ndarray, int64 (256,)
+        """
+        rows = 1 << 16  # at a time, so that a large store is not read into memory whole
+        return sum(np.bincount(self.pixels[row:row + rows].ravel(), minlength=256)
+                   for row in range(0, len(self.pixels), rows))
+
+    @classmethod
+    def build(cls, paths, folder, config=MelConfig(), n_jobs=-1, progress=True):
+        """Compute the images of clips over all cores, or take those that an earlier call left.
+
+        Earlier images are taken only for the same settings and the same files in the same order: a file counts as
+        the same if its size and modification time are, or else its content (BLAKE2). Each `config` has a folder of
+        its own in `folder`, so that going back to earlier settings costs nothing.
+
+        Parameters
+        ----------
+        paths : sequence of path
+            The clips.
+        folder : path
+            Where stores are kept; made if need be.
+        config : MelConfig
+        n_jobs : int
+            Worker processes; -1 for one a core.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        SpectrogramStore
+
+        Raises
+        ------
+        OSError
+            If a clip cannot be read. The message names it, and nothing is left of the unfinished store.
+        ValueError
+            If there are no clips.
+        """
+        paths = [Path(path) for path in paths]
+        if not paths:
+            raise ValueError(f"no clips to build a store in {folder} from; expected at least one path")
+        folder = Path(folder) / config.key
+        if cls._is_current(folder, paths):
+            return cls(folder)
+        # The pixels' name says which files they come from; the index, written last, is what makes them a store.
+        name = _key([[path.name, _stat(path)] for path in paths]) + ".u8"
+        # Clips go to workers a few at a time and come back in order, so that only a few images are in memory.
+        n_jobs = min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER))
+        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
+        images = parallel(joblib.delayed(_image_of)(path, config) for path in paths)
+        bar = tqdm(images, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress)
+        files = []
+        with whole_file(folder / name) as part, open(part, "wb") as pixels:
+            for path, (image, stat, digest) in zip(paths, bar):
+                pixels.write(np.ascontiguousarray(image.T).data)
+                files.append({"fname": path.name, "frames": image.shape[1], "stat": stat, "digest": digest})
+        cls._write_index(folder, config, name, files)
+        for stale in folder.glob("*.u8"):
+            if stale.name != name:
+                stale.unlink()
+        return cls(folder)
+
+    @classmethod
+    def _is_current(cls, folder, paths):
+        try:
+            index = json.loads((folder / "index.json").read_text())
+        except FileNotFoundError:
+            return False
+        files = index["files"]
+        if [file["fname"] for file in files] != [path.name for path in paths]:
+            return False
+        touched = [(file, path) for file, path in zip(files, paths) if file["stat"] != _stat(path)]
+        if not all(file["digest"] == _digest(path) for file, path in touched):
+            return False
+        for file, path in touched:
+            file["stat"] = _stat(path)
+        if touched:
+            cls._write_index(folder, MelConfig(**index["config"]), index["pixels"], files)
+        return True
+
+    @staticmethod
+    def _write_index(folder, config, pixels, files):
+        with whole_file(folder / "index.json") as part:
+            part.write_text(json.dumps({"config": dataclasses.asdict(config), "pixels": pixels, "files": files}))
+
+
+def _key(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _stat(path):
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _digest(path):
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def _image_of(path, config):
+    return to_image(log_mel(load_clip(path, config), config)), _stat(path), _digest(path)

@@ -1,0 +1,278 @@
+"""One training: batches cut out of the store on the device, augmentation, and a fastai Learner around them."""
+
+import dataclasses
+import warnings
+from functools import partial
+
+import numpy as np
+import torch
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # fastai uses what newer torch and pandas call deprecated
+    import fastai.callback.schedule  # noqa: F401  (gives Learner its fit_one_cycle)
+    from fastai.callback.core import Callback, TrainEvalCallback
+    from fastai.callback.fp16 import MixedPrecision
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner
+    from fastai.optimizer import OptimWrapper
+    from fastai.torch_core import norm_bias_params
+
+from .inference import gather, pixels_on
+from .lwlrap import lwlrap
+from .models import to_images
+
+
+@dataclasses.dataclass
+class ClipPool:
+    """Clips of one or more stores with their targets, all on the training device."""
+
+    pixels: torch.Tensor  # uint8 (frames of all clips, mel bands)
+    starts: torch.Tensor  # int64 (clips,): first frame of each clip
+    lengths: torch.Tensor  # int64 (clips,): frames of each clip
+    targets: torch.Tensor  # float32 (clips, labels)
+    frames: int  # of an excerpt
+
+    @classmethod
+    def of(cls, stores, targets, device):
+        """Put stores together, clip numbers running through them in order.
+
+        Parameters
+        ----------
+        stores : sequence of SpectrogramStore
+            Of the same MelConfig.
+        targets : sequence of array (clips, labels)
+            A label matrix a store.
+        device : str or torch.device
+
+        Returns
+        -------
+        ClipPool
+        """
+        if any(store.config != stores[0].config for store in stores):
+            raise ValueError("the stores were built with different settings: build all with the same MelConfig")
+        before = np.cumsum([0] + [len(store.pixels) for store in stores])
+        on = partial(torch.as_tensor, device=device)
+        return cls(
+            torch.cat([pixels_on(device, store) for store in stores]),
+            on(np.concatenate([store.starts + first for store, first in zip(stores, before)])),
+            on(np.concatenate([store.lengths for store in stores])),
+            on(np.concatenate(targets).astype(np.float32)),
+            stores[0].config.excerpt_frames,
+        )
+
+
+class RandomExcerpts:
+    """Batches of random excerpts without end, `n_batches` of them an epoch.
+
+    Clips come in one random order after another: none comes again before all others have come. All batches are
+    full, whatever the number of clips, and a clip's excerpt is drawn anew each time. Nothing is computed on the host.
+
+    Parameters
+    ----------
+    pool : ClipPool
+    clips : array of int
+        The clips of the pool to draw from.
+    batch_size, n_batches : int
+    generator : torch.Generator
+        On the pool's device.
+    """
+
+    def __init__(self, pool, clips, batch_size, n_batches, generator):
+        self.pool, self.batch_size, self.n_batches, self.generator = pool, batch_size, n_batches, generator
+        self.device = pool.pixels.device
+        self.clips = torch.as_tensor(clips, device=self.device)
+        if not len(self.clips):
+            raise ValueError("no clips to train on: expected at least one")
+        self.queue = self.clips[:0]
+
+    def __len__(self):
+        return self.n_batches
+
+    def __iter__(self):
+        needed = self.n_batches * self.batch_size
+        while len(self.queue) < needed:
+            order = torch.randperm(len(self.clips), generator=self.generator, device=self.device)
+            self.queue = torch.cat([self.queue, self.clips[order]])
+        clips, self.queue = self.queue[:needed], self.queue[needed:]
+        free = self.pool.lengths[clips] - self.pool.frames + 1
+        place = torch.rand(needed, generator=self.generator, device=self.device, dtype=torch.float64)
+        first = self.pool.starts[clips] + (place * free).long()
+        for now in torch.arange(needed, device=self.device).split(self.batch_size):
+            yield to_images(gather(self.pool.pixels, first[now], self.pool.frames)), self.pool.targets[clips[now]]
+
+
+class MiddleExcerpts:
+    """Each clip's excerpt from its middle, in batches: what an epoch is validated on.
+
+    Parameters
+    ----------
+    pool : ClipPool
+    clips : array of int
+    batch_size : int
+    """
+
+    def __init__(self, pool, clips, batch_size=256):
+        self.pool, self.device = pool, pool.pixels.device
+        self.batches = torch.as_tensor(clips, device=self.device).split(batch_size)
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        for clips in self.batches:
+            first = self.pool.starts[clips] + (self.pool.lengths[clips] - self.pool.frames) // 2
+            yield to_images(gather(self.pool.pixels, first, self.pool.frames)), self.pool.targets[clips]
+
+
+class AugmentBatch(Callback):
+    """Apply a function of `augment`, or several with `augment.compose`, to each training batch.
+
+    Parameters
+    ----------
+    augmentation : callable
+        ``(images, targets, generator=)`` to new images and targets.
+    generator : torch.Generator, optional
+        On the batches' device.
+    """
+
+    run_valid = False
+
+    def __init__(self, augmentation, generator=None):
+        self.augmentation, self.generator = augmentation, generator
+
+    def before_batch(self):
+        images, targets = self.augmentation(*self.xb, *self.yb, generator=self.generator)
+        self.learn.xb, self.learn.yb = (images,), (targets,)
+
+
+class History(Callback):
+    """The training loss of every step and the validation's lwlrap of every epoch.
+
+    fastai's own recorder fetches the loss from the device after each step, which makes host and device wait for each
+    other; this one keeps it there and fetches it once an epoch.
+
+    Parameters
+    ----------
+    on_step : callable, optional
+        Called without arguments after each step.
+    on_epoch : callable, optional
+        Called with (mean loss of the epoch, lwlrap) after each epoch.
+
+    Attributes
+    ----------
+    losses : list of float
+    lwlraps : list of float
+        NaN where the validation has no clips.
+    """
+
+    def __init__(self, on_step=None, on_epoch=None):
+        self.on_step, self.on_epoch = on_step, on_epoch
+
+    def before_fit(self):
+        self.losses, self.lwlraps = [], []
+
+    def before_epoch(self):
+        self.pending, self.outputs = [], []
+
+    def after_batch(self):
+        if self.training:
+            self.pending.append(self.loss.detach())
+            if self.on_step:
+                self.on_step()
+        else:
+            self.outputs.append((self.yb[0], self.pred))
+
+    def after_epoch(self):
+        losses = torch.stack(self.pending).float().cpu().tolist()
+        self.losses += losses
+        truth, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*self.outputs)) if self.outputs else ([], [])
+        self.lwlraps.append(lwlrap(truth, scores) if len(truth) else float("nan"))
+        if self.on_epoch:
+            self.on_epoch(float(np.mean(losses)), self.lwlraps[-1])
+
+
+def default_device():
+    """The first CUDA GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def default_precision(device):
+    """The fastest number format that trains well on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+
+    Returns
+    -------
+    torch.dtype
+        bfloat16 on GPUs from Ampere on and on CPUs with the instructions that oneDNN needs for it (AVX-512); float16
+        on older GPUs, with loss scaling; float32 on other CPUs.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def make_learner(tagger, train, valid, augmentation=None, generator=None, weight_decay=0.01, cbs=()):
+    """A fastai Learner: binary cross-entropy with logits, AdamW, the batch augmented on the device.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        Its `precision` decides what is computed in; float16 adds fastai's loss scaling.
+    train, valid : iterable with a length
+        Batches of (images, targets), such as `RandomExcerpts` and `MiddleExcerpts`.
+    augmentation : callable, optional
+        See `AugmentBatch`.
+    generator : torch.Generator, optional
+        For the augmentation.
+    weight_decay : float
+        Not applied to biases and batch normalization.
+    cbs : sequence of fastai.callback.core.Callback
+
+    Returns
+    -------
+    fastai.learner.Learner
+        With one `History` among its callbacks' attributes if you gave one; fastai's recorder and progress bar,
+        which wait for the device at each step, are left out.
+    """
+    spared = list(norm_bias_params(tagger))
+    ids = {id(parameter) for parameter in spared}
+    decayed = [parameter for parameter in tagger.parameters() if id(parameter) not in ids]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    # One fused kernel for all parameters, where fastai's own optimizers loop over them in Python.
+    optimizer = OptimWrapper(opt=torch.optim.AdamW(groups, fused=True))
+    cbs = [TrainEvalCallback(), *cbs]
+    if augmentation is not None:
+        cbs.append(AugmentBatch(augmentation, generator))
+    if tagger.precision == torch.float16:
+        cbs.append(MixedPrecision())
+    return Learner(DataLoaders(train, valid), tagger, torch.nn.BCEWithLogitsLoss(), optimizer, cbs=cbs,
+                   default_cbs=False)
+
+
+def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_step=None, on_epoch=None):
+    """Train a network by the one-cycle policy.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        Trained in place; in evaluation mode afterwards.
+    train, valid, augmentation, generator
+        As for `make_learner`.
+    epochs : int
+    lr : float
+        The greatest learning rate of the cycle.
+    on_step, on_epoch : callable, optional
+        As for `History`.
+
+    Returns
+    -------
+    History
+    """
+    history = History(on_step, on_epoch)
+    learner = make_learner(tagger, train, valid, augmentation, generator, cbs=[history])
+    learner.fit_one_cycle(epochs, lr)
+    tagger.eval()
+    return history

@@ -1,0 +1,407 @@
+"""The warm-up pipeline: four stages of training, each on the folds' clips and on what the stage before has learned."""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from .augment import PUBLISHED, compose, name_of
+from .dataset import stratified_folds
+from .files import whole_file
+from .inference import predict
+from .lwlrap import clip_lwlrap, lwlrap
+from .models import NetworkSpec, Tagger
+from .training import ClipPool, MiddleExcerpts, RandomExcerpts, default_device, default_precision, fit
+from .weights import load_tagger, save_tagger, weights_path
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+    """One stage: what it starts from, what it trains on, and for how long.
+
+    An epoch is a pass over the stage's clips, but never fewer than `min_steps` gradient steps, so that a small data
+    set gets as many steps as it needs.
+    """
+
+    stage: int
+    starts_from: int | None  # the stage whose network of the same fold is trained further; None: a new network
+    curated: bool  # train on the curated clips
+    noisy: str  # train on noisy clips: "none", "all", or "selected" by the three settings below
+    epochs: int
+    lr: float  # the greatest of the one-cycle policy
+    min_steps: int = 1  # gradient steps an epoch, at least
+    scored_by: tuple = ()  # the stages whose out-of-fold lwlrap of a clip is averaged geometrically
+    threshold: float = 0.0  # the least average of a selected clip
+    cap: int | None = None  # the most clips selected per fold and label
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """The size of a run."""
+
+    n_folds: int
+    width: int  # channels of the networks' first block
+    batch_size: int
+    stages: tuple  # of StageConfig
+
+
+def published_stages(epochs, lrs, min_steps=1):
+    """The four published stages.
+
+    Parameters
+    ----------
+    epochs : sequence of 4 int
+    lrs : sequence of 4 float
+    min_steps : int
+
+    Returns
+    -------
+    tuple of StageConfig
+    """
+    rules = (
+        {"starts_from": None, "curated": False, "noisy": "all"},
+        {"starts_from": 1, "curated": True, "noisy": "none"},
+        {"starts_from": 2, "curated": True, "noisy": "selected", "scored_by": (1, 2), "threshold": 0.5, "cap": 5},
+        {"starts_from": 3, "curated": True, "noisy": "selected", "scored_by": (3,), "threshold": 1.0},
+    )
+    return tuple(StageConfig(stage, epochs=n, lr=lr, min_steps=min_steps, **rule)
+                 for stage, (rule, n, lr) in enumerate(zip(rules, epochs, lrs), 1))
+
+
+def full_profile():
+    """The published size: 10 folds, 64 channels, batches of 128.
+
+    The published texts do not say how long each stage trains.
+    """
+    return Profile(10, 64, 128, published_stages((50, 100, 60, 60), (3e-3, 2e-3, 1e-3, 1e-3)))
+
+
+def demo_profile():
+    """Small enough for two CPU cores and a few hundred clips."""
+    return Profile(2, 16, 32, published_stages((5, 5, 5, 5), (3e-3, 3e-3, 2e-3, 1e-3), min_steps=40))
+
+
+PROFILES = {"full": full_profile, "demo": demo_profile}
+
+
+def select_noisy(scores, targets, folds, threshold, cap=None):
+    """Choose the noisy clips whose labels the models agree with.
+
+    Parameters
+    ----------
+    scores : array (stages, clips)
+        `clip_lwlrap` of each noisy clip under its own labels, out-of-fold, by the model of each stage.
+        Their geometric mean counts.
+    targets : array (clips, labels)
+        The labels that the clips carry.
+    folds : array of int (clips,)
+        The fold that holds each clip out.
+    threshold : float
+        The least mean of a selected clip.
+    cap : int, optional
+        The most clips selected per fold and label, those of the highest mean; of equal means the earlier clip.
+        A clip of several labels counts for each, and is selected only while each of its labels has room.
+
+    Returns
+    -------
+    numpy.ndarray, bool (clips,)
+    """
+    mean = np.prod(scores, axis=0) ** (1 / len(scores))
+    chosen = mean >= threshold
+    if cap is None:
+        return chosen
+    targets, folds = np.asarray(targets, bool), np.asarray(folds)
+    taken = np.zeros((folds.max() + 1, targets.shape[1]), int)
+    capped = np.zeros(len(chosen), bool)
+    for clip in np.argsort(-mean, kind="stable"):
+        if chosen[clip] and (taken[folds[clip]][targets[clip]] < cap).all():
+            capped[clip] = True
+            taken[folds[clip]] += targets[clip]
+    return capped
+
+
+class WarmupPipeline:
+    """Train a network by the four stages over all folds, and keep all that was computed.
+
+    Each finished fold of a stage leaves its weights in `weights`, and in `work` its history and its predictions of the
+    clips that the fold holds out. Running again, or running on after an interruption, trains only what is not there.
+
+    Parameters
+    ----------
+    sets : dict of str to (SpectrogramStore, array (clips, labels))
+        The clips of ``"curated"`` and ``"noisy"`` and the labels that they carry; both stores built with the same
+        MelConfig.
+    vocabulary : sequence of str
+    architecture : {"cnn-model-1", "vgg16"}
+    profile : Profile
+    work, weights : path
+        Folders for this run; made if need be.
+    seed : int
+        Decides folds, first weights, excerpts and augmentation. On one CPU the same seed gives the same weights.
+    device : str or torch.device, optional
+        A CUDA GPU if there is one, else the CPU.
+    augmentation : sequence of callable
+        Functions of `augment`, in order.
+    progress : bool
+        Show a progress bar a stage.
+
+    Raises
+    ------
+    ValueError
+        If `work` holds a run of other data or settings. The message says what differs.
+    """
+
+    def __init__(self, sets, vocabulary, architecture, profile, work, weights, seed=0, device=None,
+                 augmentation=PUBLISHED, progress=True):
+        self.stores = {name: sets[name][0] for name in ("curated", "noisy")}
+        self.targets = {name: np.asarray(sets[name][1]) for name in ("curated", "noisy")}
+        for name, store in self.stores.items():
+            if self.targets[name].shape != (len(store), len(vocabulary)):
+                raise ValueError(f"{name}: targets of shape {self.targets[name].shape} for {len(store)} clips and "
+                                 f"{len(vocabulary)} labels; give the label matrix of the store's clips")
+        self.vocabulary, self.architecture, self.profile = tuple(vocabulary), architecture, profile
+        self.work, self.weights, self.seed = Path(work), Path(weights), seed
+        self.device = torch.device(device or default_device())
+        self.augmentation, self.progress = compose(augmentation), progress
+        self.stages = {config.stage: config for config in profile.stages}
+        self.folds = {name: stratified_folds(targets, profile.n_folds, seed) for name, targets in self.targets.items()}
+        self._check_run(augmentation)
+        self._pool = None
+
+    def run(self):
+        """Train all stages in order.
+
+        Returns
+        -------
+        pandas.DataFrame
+            `table`.
+        """
+        for stage in self.stages:
+            self.run_stage(stage)
+        return self.table()
+
+    def run_stage(self, stage):
+        """Train one stage, every fold that is not finished yet.
+
+        Parameters
+        ----------
+        stage : int
+            The stages that it builds on have to be finished.
+
+        Returns
+        -------
+        list of dict of str to numpy.ndarray
+            `history`.
+        """
+        steps = self.n_steps(stage)
+        with tqdm(total=sum(steps), desc=f"stage {stage}", unit="step", file=sys.stdout, mininterval=1,
+                  disable=not self.progress) as bar:
+            for fold in range(self.profile.n_folds):
+                if self._is_finished(stage, fold):
+                    bar.update(steps[fold])
+                else:
+                    self._train_fold(stage, fold, bar)
+        return self.history(stage)
+
+    def training_clips(self, stage, fold):
+        """What a fold trains on in a stage: never a clip that the fold holds out.
+
+        Parameters
+        ----------
+        stage, fold : int
+
+        Returns
+        -------
+        dict of str to numpy.ndarray, int64
+            Numbers of clips in the stores ``"curated"`` and ``"noisy"``.
+        """
+        config = self.stages[stage]
+        wanted = {
+            "curated": np.full(len(self.folds["curated"]), config.curated),
+            "noisy": self.selected(stage) if config.noisy == "selected"
+            else np.full(len(self.folds["noisy"]), config.noisy == "all"),
+        }
+        return {name: np.flatnonzero(wanted[name] & (self.folds[name] != fold)) for name in wanted}
+
+    def selected(self, stage):
+        """The noisy clips that a stage selects, over all folds.
+
+        Parameters
+        ----------
+        stage : int
+            A stage that trains on selected clips; those that score for it have to be finished.
+
+        Returns
+        -------
+        numpy.ndarray, bool (noisy clips,)
+        """
+        config = self.stages[stage]
+        scores = [clip_lwlrap(self.targets["noisy"], self.out_of_fold(earlier)["noisy"])
+                  for earlier in config.scored_by]
+        return select_noisy(np.stack(scores), self.targets["noisy"], self.folds["noisy"], config.threshold, config.cap)
+
+    def out_of_fold(self, stage):
+        """Predictions of each clip by the network of the fold that holds it out.
+
+        Parameters
+        ----------
+        stage : int
+
+        Returns
+        -------
+        dict of str to numpy.ndarray, float32 (clips, labels)
+            For ``"curated"`` and ``"noisy"``.
+
+        Raises
+        ------
+        RuntimeError
+            If a fold of the stage is not finished.
+        """
+        predictions = {name: np.empty(targets.shape, np.float32) for name, targets in self.targets.items()}
+        for fold in range(self.profile.n_folds):
+            record = self._record(stage, fold)
+            for name in predictions:
+                predictions[name][self.folds[name] == fold] = record[name]
+        return predictions
+
+    def history(self, stage):
+        """How a stage's trainings went.
+
+        Parameters
+        ----------
+        stage : int
+
+        Returns
+        -------
+        list of dict of str to numpy.ndarray
+            A fold each: `loss` of every step; `lwlrap` of every epoch, on the middle excerpts of the clips held out
+            of the set that the stage is about (noisy for stage 1, else curated).
+        """
+        return [{name: self._record(stage, fold)[name] for name in ("loss", "lwlrap")}
+                for fold in range(self.profile.n_folds)]
+
+    def table(self):
+        """Cross-validated lwlrap of each stage's model, in the form of the published Table 2.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows ``model 1`` to ``model 4`` as far as finished; columns ``lwlrap noisy`` and ``lwlrap curated``.
+        """
+        rows = {}
+        for stage in self.stages:
+            if all(self._is_finished(stage, fold) for fold in range(self.profile.n_folds)):
+                predictions = self.out_of_fold(stage)
+                rows[f"model {stage}"] = {f"lwlrap {name}": lwlrap(self.targets[name], predictions[name])
+                                          for name in ("noisy", "curated")}
+        return pd.DataFrame.from_dict(rows, "index", columns=["lwlrap noisy", "lwlrap curated"])
+
+    def n_steps(self, stage):
+        """Gradient steps of each fold of a stage.
+
+        Parameters
+        ----------
+        stage : int
+
+        Returns
+        -------
+        list of int
+        """
+        config = self.stages[stage]
+        return [config.epochs * self._steps_an_epoch(config, fold) for fold in range(self.profile.n_folds)]
+
+    def _steps_an_epoch(self, config, fold):
+        clips = sum(len(clips) for clips in self.training_clips(config.stage, fold).values())
+        return max(config.min_steps, -(-clips // self.profile.batch_size))
+
+    def _train_fold(self, stage, fold, bar):
+        config = self.stages[stage]
+        pool = self._training_pool()
+        offset = {"curated": 0, "noisy": len(self.stores["curated"])}
+        clips = self.training_clips(stage, fold)
+        validated = "curated" if config.curated else "noisy"
+        seed = int(np.random.SeedSequence((self.seed, stage, fold)).generate_state(1)[0])
+        generator = torch.Generator(self.device).manual_seed(seed)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)  # for first weights and dropout, which take no generator
+            tagger = self._starting_point(config, fold)
+            history = fit(
+                tagger,
+                RandomExcerpts(pool, np.concatenate([clips[name] + offset[name] for name in offset]),
+                               self.profile.batch_size, self._steps_an_epoch(config, fold), generator),
+                MiddleExcerpts(pool, np.flatnonzero(self.folds[validated] == fold) + offset[validated]),
+                config.epochs, config.lr, self.augmentation, generator, bar.update,
+                lambda loss, score: bar.set_postfix_str(f"fold {fold}: loss {loss:.3f}, lwlrap {score:.3f}"),
+            )
+        held_out = {}
+        for name in offset:
+            of_fold = torch.as_tensor(np.flatnonzero(self.folds[name] == fold) + offset[name], device=self.device)
+            held_out[name] = predict(tagger, pool.pixels, pool.starts[of_fold].cpu().numpy(),
+                                     pool.lengths[of_fold].cpu().numpy())
+        save_tagger(tagger, weights_path(self.weights, stage, fold))
+        with whole_file(self._record_path(stage, fold)) as part, open(part, "wb") as file:
+            np.savez(file, loss=history.losses, lwlrap=history.lwlraps, **held_out)
+
+    def _starting_point(self, config, fold):
+        spec = NetworkSpec(self.architecture, self.profile.width, self.vocabulary, self.stores["curated"].config,
+                           *self._normalization(), config.stage, fold)
+        tagger = Tagger(spec, default_precision(self.device))
+        if config.starts_from is not None:
+            earlier = load_tagger(weights_path(self.weights, config.starts_from, fold))
+            tagger.load_state_dict(earlier.state_dict())
+        return tagger.to(self.device)
+
+    def _normalization(self):
+        """Mean and standard deviation of all training pixels, the same for the three channels."""
+        counts = sum(store.histogram() for store in self.stores.values())
+        values = np.arange(256) / 255
+        mean = np.average(values, weights=counts)
+        std = np.sqrt(np.average((values - mean) ** 2, weights=counts))
+        return (float(mean),) * 3, (float(std),) * 3
+
+    def _training_pool(self):
+        if self._pool is None:
+            self._pool = ClipPool.of(list(self.stores.values()), list(self.targets.values()), self.device)
+        return self._pool
+
+    def _record_path(self, stage, fold):
+        return self.work / f"stage-{stage}_fold-{fold}.npz"
+
+    def _is_finished(self, stage, fold):
+        return self._record_path(stage, fold).exists() and weights_path(self.weights, stage, fold).exists()
+
+    def _record(self, stage, fold):
+        if not self._is_finished(stage, fold):
+            raise RuntimeError(f"fold {fold} of stage {stage} is not finished: run_stage({stage}) first")
+        with np.load(self._record_path(stage, fold)) as record:
+            return dict(record)
+
+    def _check_run(self, augmentation):
+        """Write what this run is beside its results, or compare with what is there."""
+        data = hashlib.sha256()
+        for name, store in self.stores.items():
+            data.update(json.dumps([store.fnames, [file["digest"] for file in store.files]]).encode())
+            data.update(np.ascontiguousarray(self.targets[name], np.float32).data)
+        run = json.loads(json.dumps({
+            "architecture": self.architecture, "seed": self.seed, "vocabulary": self.vocabulary,
+            "clips and labels": data.hexdigest()[:16], "augmentation": [name_of(step) for step in augmentation],
+            **{f"MelConfig.{k}": v for k, v in dataclasses.asdict(self.stores["curated"].config).items()},
+            **dataclasses.asdict(self.profile),
+        }))
+        path = self.work / "run.json"
+        if path.exists():
+            earlier = json.loads(path.read_text())
+            differ = [f"{key} was {earlier.get(key)!r} and is {run.get(key)!r}"
+                      for key in sorted(earlier.keys() | run.keys()) if earlier.get(key) != run.get(key)]
+            if differ:
+                raise ValueError(f"{self.work} holds a run that this one cannot continue: {'; '.join(differ)}. "
+                                 "Give another folder, or delete this one and its weights to start anew")
+        else:
+            with whole_file(path) as part:
+                part.write_text(json.dumps(run, indent=1))

@@ -1,0 +1,65 @@
+"""Data that several tests share: real recordings where they are at hand, a tiny demo set, one tiny run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from freesound_tagging.dataset import FSDKaggle2019
+from freesound_tagging.demo import write_demo
+from freesound_tagging.spectrogram import SpectrogramStore
+from freesound_tagging.warmup import Profile, WarmupPipeline, published_stages
+
+matplotlib.use("Agg")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    if not SHARED.is_dir():
+        pytest.skip(f"the reference material is not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def esc10(shared, tmp_path_factory):
+    """320 real Freesound recordings in the competition's layout."""
+    root = tmp_path_factory.mktemp("esc10") / "input"
+    subprocess.run([sys.executable, shared / "esc10/make_input.py", root], check=True)
+    return FSDKaggle2019(root)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    return FSDKaggle2019(write_demo(tmp_path_factory.mktemp("demo") / "input", curated=2, noisy=4, test=2))
+
+
+@pytest.fixture(scope="session")
+def demo_stores(demo, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    return {name: SpectrogramStore.build(getattr(demo, name)["path"], folder / name, n_jobs=1, progress=False)
+            for name in ("curated", "noisy", "test")}
+
+
+@pytest.fixture(scope="session")
+def make_pipeline(demo, demo_stores):
+    """A pipeline over the tiny demo set, in the folder given; small enough for seconds."""
+    sets = {name: (demo_stores[name], demo.targets(getattr(demo, name))) for name in ("curated", "noisy")}
+
+    def make(folder, **changes):
+        settings = {"sets": sets, "vocabulary": demo.vocabulary, "architecture": "cnn-model-1",
+                    "profile": Profile(3, 2, 16, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3))),
+                    "work": folder / "work", "weights": folder / "weights", "device": "cpu", "progress": False}
+        return WarmupPipeline(**settings | changes)
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished_run(make_pipeline, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    pipeline = make_pipeline(folder)
+    pipeline.run()
+    return pipeline

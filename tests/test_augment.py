@@ -1,0 +1,206 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from freesound_tagging.augment import (
+    PUBLISHED,
+    compose,
+    lighting,
+    mixup,
+    name_of,
+    spec_augment,
+    specmix,
+    specmix_mask,
+    zoom_crop,
+)
+
+ALL = [mixup, specmix, spec_augment, zoom_crop, lighting, compose()]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def batch(n=16, size=(64, 96)):
+    return torch.rand(n, 1, *size, generator=generator()), torch.eye(n)
+
+
+def clip_ids(n, size=(128, 128)):
+    """Images whose every pixel is the number of its clip, and one-hot targets."""
+    return torch.arange(n).float()[:, None, None, None].expand(n, 1, *size), torch.eye(n)
+
+
+@pytest.mark.parametrize("stripes", [(1, 1), (1, 2), (2, 1), (3, 3), (0, 1), (1, 0), 2])
+@pytest.mark.parametrize("width", [0.25, (0.5, 0.1), 1.0])
+def test_specmix_weights_targets_by_the_pixels_that_came_from_the_partner(stripes, width):
+    images, targets = clip_ids(64)
+    mixed, weights = specmix(images, targets, max_width=width, stripes=stripes, generator=generator())
+    for clip in range(64):
+        values, counts = mixed[clip].unique(return_counts=True)
+        share = torch.zeros(64)
+        share[values.long()] = counts / counts.sum()
+        torch.testing.assert_close(weights[clip], share, atol=1e-6, rtol=0)
+    assert (weights.amax(1) < 1).any()
+
+
+def test_specmix_area_is_the_published_formula_for_one_stripe():
+    images, _ = clip_ids(64)
+    mask = specmix_mask(images, generator=generator())[:, 0]
+    bands, frames = mask.all(2).sum(1) / 128, mask.all(1).sum(1) / 128
+    torch.testing.assert_close(mask.float().mean((1, 2)), bands + frames - bands * frames)
+
+
+def test_specmix_replaces_whole_consecutive_bands_and_frames():
+    images, _ = clip_ids(200)
+    mask = specmix_mask(images, generator=generator())[:, 0]
+    for axis in (1, 2):
+        line = mask.all(axis)
+        edges = line.int().diff(dim=1, prepend=torch.zeros(200, 1, dtype=torch.int))
+        assert (edges == 1).sum(1).max() == 1, "one stripe on each axis"
+    assert torch.equal(mask, mask.all(2)[:, :, None] | mask.all(1)[:, None, :])
+
+
+def test_specmix_gives_each_clip_one_partner_and_uses_each_partner_once():
+    images, targets = clip_ids(32)
+    _, weights = specmix(images, targets, min_width=0.1, generator=generator())
+    assert (weights > 0).sum(1).max() == 2
+    partners = (weights * (1 - torch.eye(32))).argmax(1)[weights.amax(1) < 1]
+    assert len(partners.unique()) == len(partners)
+
+
+def test_specmix_widths_and_positions_are_uniform():
+    # The mask uses only the images' shape and device: draw the stripes of 40,000 samples on the CPU.
+    images = torch.empty(1, 1, 128, 100).expand(40_000, 1, 128, 100)
+    line = specmix_mask(images, stripes=(1, 0), generator=generator())[:, 0, :, 0]
+    width = line.sum(1).numpy()
+    assert stats.chisquare(np.bincount(width, minlength=33)).pvalue > 1e-3, "widths 0 to 32, a quarter of 128"
+    start = line.int().argmax(1).numpy()
+    for given in (1, 16, 32):  # positions 0 to 128 - width - 1
+        observed = np.bincount(start[width == given], minlength=128 - given)
+        assert len(observed) == 128 - given
+        assert stats.chisquare(observed).pvalue > 1e-3
+
+
+def test_specmix_least_width_is_kept():
+    images, _ = clip_ids(500, (40, 40))
+    mask = specmix_mask(images, max_width=0.5, min_width=0.25, generator=generator())[:, 0]
+    for axis in (1, 2):
+        assert set(mask.all(axis).sum(1).tolist()) == set(range(10, 21))
+
+
+@pytest.mark.parametrize("augmentation", ALL, ids=lambda f: getattr(f, "__name__", "published chain"))
+def test_the_same_seed_gives_the_same_batch(augmentation):
+    images, targets = batch()
+    before = images.clone(), targets.clone()
+    first, again = (augmentation(images, targets, generator=generator(1)) for _ in range(2))
+    other = augmentation(images, targets, generator=generator(2))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+    assert torch.equal(images, before[0]), "nothing is changed in place"
+    assert torch.equal(targets, before[1])
+
+
+@pytest.mark.parametrize("augmentation", ALL, ids=lambda f: getattr(f, "__name__", "published chain"))
+def test_images_stay_images_and_weights_sum_to_what_they_were(augmentation):
+    images, targets = batch()
+    new, weights = augmentation(images, targets, generator=generator())
+    assert new.shape == images.shape
+    assert new.dtype == images.dtype
+    assert new.min() >= 0
+    assert new.max() <= 1
+    torch.testing.assert_close(weights.sum(1), torch.ones(16))
+
+
+def test_mixup_blends_by_the_share_in_the_targets():
+    images, targets = clip_ids(64)
+    mixed, weights = mixup(images, targets, generator=generator())
+    torch.testing.assert_close(mixed[:, 0, 0, 0], weights @ torch.arange(64.0))
+    assert weights.diagonal().min() >= 0.5
+
+
+def test_mixup_shares_are_the_greater_of_a_beta_draw_and_its_rest():
+    images, targets = torch.zeros(20_000, 1, 1, 1), torch.arange(20_000.0)[:, None] ** 0
+    images = torch.arange(20_000.0)[:, None, None, None]
+    mixed, _ = mixup(images, targets, alpha=0.4, generator=generator())
+    partner = torch.randperm(20_000, generator=generator()).float()
+    own = images[:, 0, 0, 0]
+    apart = (own - partner).abs() > 100
+    share = ((mixed[:, 0, 0, 0] - partner) / (own - partner))[apart].numpy()
+    beta = stats.beta(0.4, 0.4)
+    assert stats.kstest(share, lambda x: np.where(x < 0.5, 0, beta.cdf(x) - beta.cdf(1 - x))).pvalue > 1e-3
+
+
+def test_up_to_four_clips_are_in_a_sample_of_the_published_chain():
+    _, weights = compose()(*clip_ids(64, (128, 128)), generator=generator())
+    assert (weights > 0).sum(1).max() == 4
+
+
+def test_zoom_crop_of_factor_1_changes_nothing():
+    images, targets = batch()
+    torch.testing.assert_close(zoom_crop(images, targets, max_zoom=1, generator=generator())[0], images)
+    torch.testing.assert_close(zoom_crop(images, targets, p=0, generator=generator())[0], images)
+
+
+def test_zoom_crop_shows_a_part_that_is_one_zoom_smaller():
+    ramp = torch.linspace(0, 1, 128).expand(2_000, 1, 128, 128)
+    zoomed, _ = zoom_crop(ramp, torch.eye(2_000), max_zoom=1.05, p=0.75, generator=generator())
+    torch.testing.assert_close(zoomed[:, :, :1].expand_as(zoomed), zoomed)  # time is stretched alike in all bands
+    inner = zoomed[:, 0, 0, 100] - zoomed[:, 0, 0, 27]  # away from the border
+    zoom = (100 - 27) / 127 / inner
+    assert ((zoom - 1).abs() < 1e-4).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    drawn = zoom[zoom > 1.0005]
+    assert stats.kstest(drawn.numpy(), stats.uniform(1.0005, 0.0495).cdf).pvalue > 1e-3
+
+
+def test_lighting_is_fastais_brightness_and_contrast_on_logits():
+    grey = torch.full((4_000, 1, 1, 2), 0.5)
+    grey[..., 1] = 0.8
+    lit, _ = lighting(grey, torch.eye(4_000), max_change=0.2, p=0.75, generator=generator())
+    logits = torch.logit(lit)[:, 0, 0]  # (shift + 0) * scale, (shift + logit 0.8) * scale
+    scale = (logits[:, 1] - logits[:, 0]) / torch.logit(torch.tensor(0.8))
+    brightness = torch.sigmoid(logits[:, 0] / scale)
+    assert scale.min() >= 0.799
+    assert scale.max() <= 1.251
+    assert brightness.min() >= 0.399
+    assert brightness.max() <= 0.601
+    for changed in ((scale - 1).abs() > 1e-4, (brightness - 0.5).abs() > 1e-4):
+        assert changed.float().mean().item() == pytest.approx(0.75, abs=0.03)
+
+
+def test_spec_augment_blanks_to_the_mean_and_keeps_targets():
+    images, targets = batch(32)
+    new, weights = spec_augment(images, targets, warp=0, generator=generator())
+    mask = specmix_mask(images, 0.25, generator=generator())
+    assert torch.equal(weights, targets)
+    means = images.mean((1, 2, 3), keepdim=True).expand_as(images)
+    torch.testing.assert_close(new[mask], means[mask])
+    assert torch.equal(new[~mask], images[~mask])
+
+
+def test_time_warping_moves_time_forward_only_and_keeps_the_ends():
+    ramp = torch.linspace(0, 1, 128).expand(64, 1, 128, 128)
+    warped, _ = spec_augment(ramp, torch.eye(64), warp=0.2, stripes=0, generator=generator())
+    line = warped[:, 0, 0]
+    assert (line.diff(dim=1) >= -1e-6).all()
+    assert line[:, 0].max() < 0.02
+    assert line[:, -1].min() > 0.98
+    assert (line - ramp[:, 0, 0]).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("call", [
+    partial(mixup, alpha=0), partial(specmix, max_width=1.5), partial(specmix, max_width=0.1, min_width=0.2),
+    partial(specmix, stripes=-1), partial(zoom_crop, max_zoom=0.9), partial(lighting, max_change=1),
+    partial(spec_augment, warp=0.5),
+])
+def test_settings_out_of_range_are_refused(call):
+    with pytest.raises(ValueError, match="expected"):
+        call(*batch())
+
+
+def test_names_of_augmentations_are_the_same_in_every_process():
+    assert [name_of(step) for step in PUBLISHED] == ["zoom_crop()", "lighting()", "mixup()", "specmix()"]
+    assert name_of(partial(specmix, stripes=(1, 2))) == "specmix(stripes=(1, 2))"

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import label_ranking_average_precision_score
+
+from freesound_tagging.lwlrap import clip_lwlrap, lwlrap, per_class_lwlrap
+
+
+def organizers_per_class(truth, scores):
+    """One clip after the other, with the rank taken from argsort(scores)[::-1] as the organizers take it."""
+    n_clips, n_labels = truth.shape
+    precisions = np.zeros((n_clips, n_labels))
+    for clip in range(n_clips):
+        ranking = np.argsort(scores[clip], kind="stable")[::-1]
+        hits = truth[clip][ranking] > 0
+        for rank, label in enumerate(ranking):
+            if hits[rank]:
+                precisions[clip, label] = hits[:rank + 1].sum() / (rank + 1)
+    count = truth.sum(0)
+    return precisions.sum(0) / np.maximum(1, count), count / count.sum()
+
+
+@st.composite
+def clips(draw, ties):
+    n_clips, n_labels = draw(st.integers(1, 12)), draw(st.integers(2, 10))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    truth = rng.random((n_clips, n_labels)) < draw(st.floats(0.05, 0.9))
+    truth[0, 0] = True
+    scores = rng.integers(0, 3, truth.shape) if ties else rng.permuted(
+        np.tile(np.arange(n_labels, dtype=float), (n_clips, 1)), axis=1) + 0.5 * rng.random((n_clips, 1))
+    return truth.astype(int), scores
+
+
+@given(clips(ties=False))
+def test_equals_scikit_learn_weighted_by_labels_without_ties(data):
+    truth, scores = data
+    labelled = truth.sum(1) > 0
+    expected = label_ranking_average_precision_score(
+        truth[labelled], scores[labelled], sample_weight=truth[labelled].sum(1))
+    assert lwlrap(truth, scores) == pytest.approx(expected, abs=1e-12)
+
+
+@given(clips(ties=True))
+def test_equals_the_organizers_rule_with_ties(data):
+    truth, scores = data
+    per_class, weight = per_class_lwlrap(truth, scores)
+    expected, expected_weight = organizers_per_class(truth, scores)
+    np.testing.assert_allclose(per_class, expected)
+    np.testing.assert_allclose(weight, expected_weight)
+    assert lwlrap(truth, scores) == pytest.approx((expected * expected_weight).sum())
+
+
+@given(clips(ties=False))
+def test_clips_weighted_by_their_labels_give_the_whole(data):
+    truth, scores = data
+    count = truth.sum(1)
+    assert np.nansum(clip_lwlrap(truth, scores) * count) / count.sum() == pytest.approx(lwlrap(truth, scores))
+
+
+def test_cases_worked_out_by_hand():
+    truth = [[1, 0, 1, 0], [0, 1, 0, 0]]
+    scores = [[0.9, 0.8, 0.7, 0.1], [0.1, 0.2, 0.3, 0.4]]
+    # Clip 0 ranks labels 0, 1, 2, 3: label 0 has precision 1/1, label 2 has 2/3. Clip 1: label 1 is third, 1/3.
+    assert lwlrap(truth, scores) == pytest.approx((1 + 2 / 3 + 1 / 3) / 3)
+    np.testing.assert_allclose(clip_lwlrap(truth, scores), [(1 + 2 / 3) / 2, 1 / 3])
+    per_class, weight = per_class_lwlrap(truth, scores)
+    np.testing.assert_allclose(per_class, [1, 1 / 3, 2 / 3, 0])
+    np.testing.assert_allclose(weight, [1 / 3, 1 / 3, 1 / 3, 0])
+
+
+def test_of_equal_scores_the_later_label_ranks_first():
+    assert lwlrap([[1, 0, 0]], [[0, 0, 0]]) == pytest.approx(1 / 3)
+    assert lwlrap([[0, 0, 1]], [[0, 0, 0]]) == 1
+
+
+def test_a_clip_is_1_exactly_when_its_labels_rank_first():
+    truth = np.eye(3)[[0, 1, 2, 0]] + np.eye(3)[[1, 1, 1, 2]] > 0
+    assert clip_lwlrap(truth, truth + 0.5).tolist() == [1.0] * 4
+
+
+def test_clips_without_a_label_do_not_count():
+    assert lwlrap([[0, 0], [1, 0]], [[0.9, 0.1], [0.9, 0.1]]) == 1
+    assert np.isnan(clip_lwlrap([[0, 0]], [[0.9, 0.1]])).all()
+    assert np.isnan(lwlrap([[0, 0]], [[0.9, 0.1]]))
+
+
+@pytest.mark.parametrize(("truth", "scores", "message"), [
+    ([[1, 0]], [[0.5]], "expected the same"),
+    ([[0.5, 0]], [[0.5, 0.1]], "other than 0 and 1"),
+    ([[1, 0], [1, 0]], [[0.5, 0.1], [np.nan, 0]], "scores of clip 1 are not a number"),
+])
+def test_bad_input_is_refused(truth, scores, message):
+    with pytest.raises(ValueError, match=message):
+        lwlrap(truth, scores)

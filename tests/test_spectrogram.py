@@ -1,0 +1,178 @@
+import json
+import os
+
+import librosa
+import numpy as np
+import pytest
+import soundfile as sf
+
+from freesound_tagging.spectrogram import MelConfig, SpectrogramStore, fit_signal, load_clip, log_mel, to_image
+
+RATE = 44_100
+HOP_347 = MelConfig(hop_length=347)
+
+
+def published_image(path, hop):
+    """Audio to image by librosa, step by step as the specification says."""
+    signal, _ = librosa.load(path, sr=RATE)
+    if len(signal):
+        signal, _ = librosa.effects.trim(signal, top_db=60)
+    if len(signal) < 2 * RATE:
+        padding = 2 * RATE - len(signal)
+        offset = padding // 2
+        signal = np.pad(signal, (offset, padding - offset), "constant")
+    mel = librosa.feature.melspectrogram(
+        y=signal, sr=RATE, n_mels=128, hop_length=hop, n_fft=2560, fmin=20, fmax=22_050)
+    x = librosa.power_to_db(mel).astype(np.float32)
+    x = x - x.mean()
+    x = x / (x.std() + 1e-6)
+    if x.max() - x.min() <= 1e-6:
+        return np.zeros(x.shape, np.uint8)
+    return (255 * (x - x.min()) / (x.max() - x.min())).astype(np.uint8)
+
+
+def our_image(path, config=MelConfig()):
+    return to_image(log_mel(load_clip(path, config), config))
+
+
+def test_images_of_real_clips_are_librosas_to_the_byte(esc10):
+    for path in [*esc10.curated["path"][:20], *esc10.noisy["path"][:20]]:
+        np.testing.assert_array_equal(our_image(path), published_image(path, 694), err_msg=path.name)
+
+
+def test_images_at_hop_347_are_librosas_to_the_byte(esc10):
+    for path in esc10.curated["path"][:5]:
+        image = our_image(path, HOP_347)
+        np.testing.assert_array_equal(image, published_image(path, 347), err_msg=path.name)
+        assert image.shape[1] == 1 + len(load_clip(path)) // 347
+
+
+def test_a_store_of_real_clips_is_librosas_to_the_byte(esc10, tmp_path):
+    paths = esc10.noisy["path"][:130]  # enough for two worker processes
+    store = SpectrogramStore.build(paths, tmp_path, n_jobs=2, progress=False)
+    for clip in range(0, len(paths), 5):
+        np.testing.assert_array_equal(store[clip], published_image(paths[clip], 694), err_msg=store.fnames[clip])
+
+
+@pytest.mark.parametrize("config", [MelConfig(), HOP_347])
+@pytest.mark.parametrize(("name", "samples"), [
+    ("empty", 0), ("one sample", 1), ("0.3 s", 13_230), ("just below 2 s", 88_199), ("2 s", 88_200),
+    ("30 s", 1_323_000),
+])
+def test_images_of_any_length_are_librosas_to_the_byte(tmp_path, name, samples, config):
+    rng = np.random.default_rng(0)
+    signal = 0.1 * rng.standard_normal(samples) * np.linspace(0, 1, samples)
+    sf.write(tmp_path / "a.wav", signal, RATE, subtype="PCM_16")
+    image = our_image(tmp_path / "a.wav", config)
+    np.testing.assert_array_equal(image, published_image(tmp_path / "a.wav", config.hop_length))
+    assert image.shape[0] == 128
+    assert image.shape[1] >= 128
+
+
+def test_silence_gives_zeros(tmp_path):
+    sf.write(tmp_path / "a.wav", np.zeros(3 * RATE), RATE, subtype="PCM_16")
+    image = our_image(tmp_path / "a.wav")
+    np.testing.assert_array_equal(image, published_image(tmp_path / "a.wav", 694))
+    assert not image.any()
+
+
+def test_two_seconds_are_128_frames_at_hop_694():
+    assert MelConfig().min_frames == 128
+    assert MelConfig().excerpt_seconds == pytest.approx(2.0, abs=0.02)
+    assert HOP_347.min_frames == 255
+
+
+def test_short_signals_are_padded_with_the_odd_sample_behind():
+    padded = fit_signal(np.ones(13_231, np.float32))
+    offset = (88_200 - 13_231) // 2
+    assert len(padded) == 88_200
+    assert padded[offset - 1] == 0
+    assert padded[offset] == 1
+    assert padded[offset + 13_230] == 1
+    assert padded[offset + 13_231] == 0
+    assert fit_signal(np.zeros(0, np.float32)).shape == (88_200,)
+
+
+def test_stereo_and_other_sample_rates_are_brought_to_mono_at_44100(tmp_path):
+    tone = np.sin(2 * np.pi * 440 * np.arange(3 * 22_050) / 22_050)
+    sf.write(tmp_path / "a.flac", np.stack([tone, np.zeros_like(tone)], 1), 22_050)
+    signal = load_clip(tmp_path / "a.flac")
+    assert abs(len(signal) - 3 * RATE) < 1024  # trim works in hops of 512
+    assert np.abs(signal).max() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_file_that_is_no_audio_is_named(tmp_path):
+    (tmp_path / "a.wav").write_text("not a sound")
+    with pytest.raises(OSError, match=r"a\.wav cannot be read as audio"):
+        load_clip(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ({"hop_length": 0}, "hop_length=0: expected a positive"),
+    ({"f_max": 30_000.0}, "at most half the sample rate"),
+    ({"hop_length": 1000}, "fewer than an excerpt's 128"),
+])
+def test_settings_that_cannot_work_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        MelConfig(**setting)
+
+
+@pytest.fixture
+def clips(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}.wav" for i in range(4)]
+    for i, path in enumerate(paths):
+        sf.write(path, 0.1 * rng.standard_normal(60_000 + 40_000 * i), RATE)
+    return paths
+
+
+def test_a_store_keeps_one_byte_a_pixel_frame_by_frame(clips, tmp_path):
+    store = SpectrogramStore.build(clips, tmp_path / "store", progress=False)
+    images = [our_image(path) for path in clips]
+    assert store.fnames == [path.name for path in clips]
+    assert store.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(store.pixels, np.concatenate([image.T for image in images]))
+    np.testing.assert_array_equal(store.lengths, [image.shape[1] for image in images])
+    for clip, image in enumerate(images):
+        np.testing.assert_array_equal(store[clip], image)
+    np.testing.assert_array_equal(store.histogram(), np.bincount(store.pixels.ravel(), minlength=256))
+
+
+def test_a_store_is_computed_once(clips, tmp_path, monkeypatch):
+    SpectrogramStore.build(clips, tmp_path / "store", progress=False)
+    monkeypatch.setattr("freesound_tagging.spectrogram._image_of", None)  # computing anything would fail
+    assert len(SpectrogramStore.build(clips, tmp_path / "store", progress=False)) == 4
+    os.utime(clips[0])  # touched, but of the same content
+    assert len(SpectrogramStore.build(clips, tmp_path / "store", progress=False)) == 4
+
+
+def test_a_changed_setting_or_file_never_gets_old_pixels(clips, tmp_path):
+    def build(paths=clips, config=MelConfig()):
+        return SpectrogramStore.build(paths, tmp_path / "store", config, progress=False)
+
+    first = build()
+    assert build(config=HOP_347).lengths[3] > first.lengths[3]
+    np.testing.assert_array_equal(build().pixels, first.pixels)
+    np.testing.assert_array_equal(build(clips[::-1])[0], first[3])
+    signal, _ = sf.read(clips[0])
+    sf.write(clips[0], signal[::-1], RATE)  # the same name and size
+    np.testing.assert_array_equal(build()[0], our_image(clips[0]))
+    assert (build()[0] != first[0]).any()
+    pixels = list((tmp_path / "store" / MelConfig().key).glob("*.u8"))
+    assert len(pixels) == 1, "pixels that no index names are removed"
+
+
+def test_a_bad_clip_stops_the_store_by_name_and_leaves_nothing_unfinished(clips, tmp_path):
+    clips[2].write_bytes(b"RIFF")
+    with pytest.raises(OSError, match=r"2\.wav cannot be read"):
+        SpectrogramStore.build(clips, tmp_path / "store", progress=False)
+    assert not list((tmp_path / "store").glob("*/*"))
+    with pytest.raises(ValueError, match="no clips"):
+        SpectrogramStore.build([], tmp_path / "store")
+
+
+def test_the_index_is_readable_text(clips, tmp_path):
+    SpectrogramStore.build(clips, tmp_path / "store", progress=False)
+    index = json.loads((tmp_path / "store" / MelConfig().key / "index.json").read_text())
+    assert index["config"]["hop_length"] == 694
+    assert [file["fname"] for file in index["files"]] == [path.name for path in clips]

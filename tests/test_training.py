@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+import torch
+
+from freesound_tagging.augment import compose
+from freesound_tagging.models import NetworkSpec, Tagger
+from freesound_tagging.spectrogram import MelConfig
+from freesound_tagging.training import (
+    AugmentBatch,
+    ClipPool,
+    MiddleExcerpts,
+    RandomExcerpts,
+    default_precision,
+    fit,
+    make_learner,
+)
+
+
+@pytest.fixture(scope="module")
+def pool(demo, demo_stores):
+    names = ("curated", "noisy")
+    return ClipPool.of([demo_stores[name] for name in names], [demo.targets(getattr(demo, name)) for name in names],
+                       "cpu")
+
+
+def tagger_for(demo, **changes):
+    torch.manual_seed(0)
+    spec = NetworkSpec("cnn-model-1", 2, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3)
+    return Tagger(spec, **changes)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_clips_of_a_pool_are_those_of_its_stores_in_order(pool, demo, demo_stores):
+    curated, noisy = demo_stores["curated"], demo_stores["noisy"]
+    for clip, (store, number) in {0: (curated, 0), 5: (curated, 5), len(curated) + 7: (noisy, 7)}.items():
+        pixels = pool.pixels[pool.starts[clip]:pool.starts[clip] + pool.lengths[clip]]
+        np.testing.assert_array_equal(pixels.numpy().T, store[number])
+    np.testing.assert_array_equal(pool.targets[len(curated):], demo.targets(demo.noisy))
+
+
+def test_stores_of_different_settings_are_not_pooled(demo_stores, demo, tmp_path):
+    other = type(demo_stores["test"]).build(demo.test["path"][:2], tmp_path, MelConfig(hop_length=347), 1, False)
+    with pytest.raises(ValueError, match="different settings"):
+        ClipPool.of([demo_stores["test"], other], [np.zeros((1, 2))] * 2, "cpu")
+
+
+def test_excerpts_are_cut_whole_out_of_their_own_clip_with_its_target(pool):
+    # Pixels that name their clip, in place of sound.
+    number = torch.repeat_interleave(torch.arange(len(pool.lengths)), pool.lengths)
+    named = ClipPool(number.to(torch.uint8)[:, None].expand(-1, 128).contiguous(), pool.starts, pool.lengths,
+                     torch.eye(len(pool.lengths)), 128)
+    clips = np.arange(3, 90)
+    for batches in (RandomExcerpts(named, clips, 16, 30, generator()), MiddleExcerpts(named, clips, 16)):
+        seen = []
+        for images, targets in batches:
+            assert images.shape[1:] == (1, 128, 128)
+            clip = targets.argmax(1)
+            torch.testing.assert_close(images, (clip / 255)[:, None, None, None].expand_as(images))
+            seen += clip.tolist()
+        assert set(seen) == set(clips)
+
+
+def test_every_start_of_an_excerpt_is_as_likely(pool):
+    clip = int(pool.lengths.argmax())
+    free = int(pool.lengths[clip]) - 128
+    place = torch.arange(int(pool.lengths[clip]))
+    ramp = ClipPool((place // 4).to(torch.uint8)[:, None].expand(-1, 128), torch.tensor([0]),
+                    torch.tensor([len(place)]), torch.ones(1, 1), 128)
+    images, _ = next(iter(RandomExcerpts(ramp, [0], 20_000, 1, generator())))
+    first = (images[:, 0, 0, 0] * 255).round()
+    assert first.min() == 0
+    assert first.max() == free // 4
+    assert first.mean().item() * 4 == pytest.approx(free / 2, rel=0.03)
+
+
+def test_no_clip_comes_again_before_all_others_and_epochs_go_on_where_the_last_ended(pool):
+    n = len(pool.lengths)
+    named = ClipPool(pool.pixels, pool.starts, pool.lengths, torch.arange(n)[:, None].float(), 128)
+    batches = RandomExcerpts(named, np.arange(10), 4, 5, generator())
+    drawn = torch.cat([targets for _ in range(3) for _, targets in batches])[:, 0].long()
+    assert len(batches) == 5
+    assert len(drawn) == 60
+    for start in range(0, 60, 10):
+        assert sorted(drawn[start:start + 10].tolist()) == list(range(10))
+
+
+def test_full_batches_even_of_fewer_clips_than_a_batch(pool):
+    images, _ = next(iter(RandomExcerpts(pool, [1, 2, 3], 16, 1, generator())))
+    assert len(images) == 16
+    with pytest.raises(ValueError, match="no clips to train on"):
+        RandomExcerpts(pool, [], 16, 1, generator())
+
+
+def test_only_training_batches_are_augmented(pool, demo):
+    seen = []
+
+    def spy(images, targets, generator=None):
+        seen.append(len(images))
+        return images * 0, targets
+    clips = np.arange(8)
+    tagger = tagger_for(demo)
+    fit(tagger, RandomExcerpts(pool, clips, 8, 3, generator()), MiddleExcerpts(pool, clips), 2, 1e-3, spy)
+    assert seen == [8] * 6
+
+
+def test_a_network_learns_eight_clips_by_heart(pool, demo):
+    clips = np.arange(0, 16, 2)
+    tagger = tagger_for(demo)
+    steps = []
+    history = fit(tagger, RandomExcerpts(pool, clips, 16, 25, generator()), MiddleExcerpts(pool, clips), 4, 1e-2,
+                  on_step=lambda: steps.append(1))
+    assert len(history.losses) == len(steps) == 100
+    assert len(history.lwlraps) == 4
+    assert np.mean(history.losses[-10:]) < 0.3 * np.mean(history.losses[:10])
+    assert history.lwlraps[-1] > 0.9
+    assert not tagger.training
+
+
+def test_the_learning_rate_follows_one_cycle(pool, demo):
+    clips = np.arange(8)
+    learner = make_learner(tagger_for(demo), RandomExcerpts(pool, clips, 8, 20, generator()),
+                           MiddleExcerpts(pool, clips))
+    rates = []
+
+    class Watch(type(learner.cbs[0]).__mro__[1]):
+        def after_step(self):
+            rates.append([group["lr"] for group in learner.opt.opt.param_groups])
+    learner.fit_one_cycle(2, 1e-2, cbs=Watch())
+    rates = np.array(rates)
+    assert rates.shape == (40, 2)
+    assert rates[0, 0] == pytest.approx(1e-2 / 25)
+    assert rates.max() == pytest.approx(1e-2, rel=0.02)
+    assert rates[-1, 0] < 1e-4
+    assert rates[:, 0].argmax() == pytest.approx(10, abs=1)
+    assert [group["weight_decay"] for group in learner.opt.opt.param_groups] == [0.01, 0]
+
+
+def test_training_in_bfloat16_leaves_no_autocast_behind(pool, demo):
+    clips = np.arange(8)
+
+    def interrupt(images, targets, generator=None):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        fit(tagger_for(demo, precision=torch.bfloat16), RandomExcerpts(pool, clips, 8, 2, generator()),
+            MiddleExcerpts(pool, clips), 1, 1e-3, interrupt)
+    assert not torch.is_autocast_enabled("cpu")
+    history = fit(tagger_for(demo, precision=torch.bfloat16), RandomExcerpts(pool, clips, 8, 2, generator()),
+                  MiddleExcerpts(pool, clips), 1, 1e-3, compose(), generator())
+    assert np.isfinite(history.losses).all()
+
+
+def test_augmentation_is_a_callback_any_learner_takes():
+    callback = AugmentBatch(compose(), generator())
+    assert callback.run_valid is False
+
+
+def test_the_cpus_precision_is_one_it_can_compute_in():
+    assert default_precision(torch.device("cpu")) in (torch.bfloat16, torch.float32)

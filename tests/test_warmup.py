@@ -1,0 +1,207 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freesound_tagging import warmup
+from freesound_tagging.augment import mixup
+from freesound_tagging.inference import pixels_on, predict
+from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
+from freesound_tagging.warmup import PROFILES, Profile, published_stages, select_noisy
+from freesound_tagging.weights import load_tagger, weights_path
+
+STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
+
+
+def test_the_stages_are_the_published_ones():
+    first, second, third, fourth = published_stages((1, 1, 1, 1), (1, 1, 1, 1))
+    assert (first.starts_from, first.curated, first.noisy) == (None, False, "all")
+    assert (second.starts_from, second.curated, second.noisy) == (1, True, "none")
+    assert (third.starts_from, third.curated, third.noisy) == (2, True, "selected")
+    assert (third.scored_by, third.threshold, third.cap) == ((1, 2), 0.5, 5)
+    assert (fourth.starts_from, fourth.curated, fourth.noisy) == (3, True, "selected")
+    assert (fourth.scored_by, fourth.threshold, fourth.cap) == ((3,), 1.0, None)
+
+
+def test_the_full_profile_has_the_published_size():
+    full = PROFILES["full"]()
+    assert (full.n_folds, full.width, full.batch_size) == (10, 64, 128)
+
+
+def test_a_held_out_clip_is_never_trained_on(finished_run):
+    for stage in STAGES:
+        for fold in FOLDS:
+            clips = finished_run.training_clips(stage, fold)
+            for name in ("curated", "noisy"):
+                assert not (finished_run.folds[name][clips[name]] == fold).any()
+            assert (len(clips["curated"]) > 0) == (stage > 1)
+
+
+def test_batches_hold_only_the_clips_of_training_clips(make_pipeline, tmp_path, monkeypatch):
+    """What reaches the network, seen at the batches themselves, in every stage and fold."""
+    drawn = []
+    real = warmup.RandomExcerpts
+    monkeypatch.setattr(warmup, "RandomExcerpts", lambda pool, clips, *rest: drawn.append(set(clips)) or
+                        real(pool, clips, *rest))
+    pipeline = make_pipeline(tmp_path)
+    pipeline.run()
+    n_curated = len(pipeline.folds["curated"])
+    folds = np.concatenate([pipeline.folds["curated"], pipeline.folds["noisy"]])
+    assert len(drawn) == len(STAGES) * len(FOLDS)
+    for clips, (stage, fold) in zip(drawn, [(stage, fold) for stage in STAGES for fold in FOLDS]):
+        assert not (folds[list(clips)] == fold).any()
+        if stage == 1:
+            assert clips == set(n_curated + np.flatnonzero(pipeline.folds["noisy"] != fold))
+        if stage == 2:
+            assert clips == set(np.flatnonzero(pipeline.folds["curated"] != fold))
+
+
+def test_selection_is_by_the_models_that_hold_the_clip_out(finished_run):
+    targets = finished_run.targets["noisy"]
+    scores = {stage: clip_lwlrap(targets, finished_run.out_of_fold(stage)["noisy"]) for stage in (1, 2, 3)}
+    third = finished_run.selected(3)
+    assert (np.sqrt(scores[1] * scores[2])[third] >= 0.5 - 1e-12).all()
+    for fold in FOLDS:
+        assert (targets[third & (finished_run.folds["noisy"] == fold)].sum(0) <= 5).all()
+    np.testing.assert_array_equal(finished_run.selected(4), scores[3] == 1)
+
+
+def test_out_of_fold_predictions_are_those_of_the_folds_own_network(finished_run):
+    for stage, fold, name in ((1, 0, "noisy"), (2, 1, "curated"), (4, 2, "noisy")):
+        tagger = load_tagger(weights_path(finished_run.weights, stage, fold))
+        tagger.precision = warmup.default_precision(torch.device("cpu"))
+        store = finished_run.stores[name]
+        mine = finished_run.folds[name] == fold
+        expected = predict(tagger, pixels_on("cpu", store), store.starts[mine], store.lengths[mine])
+        np.testing.assert_allclose(finished_run.out_of_fold(stage)[name][mine], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", [2, 3, 4])
+def test_each_model_starts_from_the_one_before(make_pipeline, finished_run, stage, tmp_path):
+    """With a learning rate of nothing a stage returns the weights that it began with."""
+    frozen = tuple(dataclasses.replace(config, lr=0.0) if config.stage >= 2 else config
+                   for config in finished_run.profile.stages)
+    pipeline = make_pipeline(tmp_path, profile=dataclasses.replace(finished_run.profile, stages=frozen))
+    for earlier in range(1, stage + 1):
+        pipeline.run_stage(earlier)
+    for fold in FOLDS:
+        before, after = (load_tagger(weights_path(pipeline.weights, s, fold)) for s in (stage - 1, stage))
+        for (name, old), (_, new) in zip(before.named_parameters(), after.named_parameters()):
+            assert torch.equal(old, new), name
+        assert after.spec.stage == stage
+        assert after.spec.fold == fold
+
+
+def test_stage_1_starts_anew_in_each_fold(finished_run):
+    first, second = (load_tagger(weights_path(finished_run.weights, 1, fold)) for fold in (0, 1))
+    assert not torch.equal(first.network[0][0].weight, second.network[0][0].weight)
+
+
+def test_a_second_run_trains_nothing(make_pipeline, finished_run, monkeypatch):
+    monkeypatch.setattr(warmup, "fit", None)  # training would fail
+    again = make_pipeline(finished_run.work.parent)
+    assert again.run().equals(finished_run.table())
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same_to_the_bit(make_pipeline, finished_run, tmp_path, monkeypatch):
+    fitted = []
+
+    def interrupt(*arguments):
+        fitted.append(1)
+        if len(fitted) == 6:
+            raise KeyboardInterrupt
+        return fit(*arguments)
+    fit = warmup.fit
+    monkeypatch.setattr(warmup, "fit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_pipeline(tmp_path).run()
+    pipeline = make_pipeline(tmp_path)
+    pipeline.run()
+    assert len(fitted) == 1 + len(STAGES) * len(FOLDS)
+    for stage in STAGES:
+        for fold in FOLDS:
+            name = weights_path("", stage, fold).name
+            assert (pipeline.weights / name).read_bytes() == (finished_run.weights / name).read_bytes()
+        for name, predictions in pipeline.out_of_fold(stage).items():
+            np.testing.assert_array_equal(predictions, finished_run.out_of_fold(stage)[name])
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"seed": 1}, "seed was 0 and is 1"),
+    ({"augmentation": (mixup,)}, "augmentation was"),
+    ({"architecture": "vgg16"}, "architecture was 'cnn-model-1' and is 'vgg16'"),
+    ({"profile": Profile(2, 2, 16, published_stages((1,) * 4, (3e-3, 1e-3, 1e-3, 1e-3)))}, "n_folds was 3 and is 2"),
+])
+def test_a_run_of_other_settings_is_not_continued(make_pipeline, finished_run, change, message):
+    with pytest.raises(ValueError, match=message):
+        make_pipeline(finished_run.work.parent, **change)
+
+
+def test_changed_labels_are_not_continued(make_pipeline, finished_run):
+    sets = {name: (store, finished_run.targets[name].copy()) for name, store in finished_run.stores.items()}
+    sets["noisy"][1][0] = 1 - sets["noisy"][1][0]
+    with pytest.raises(ValueError, match="clips and labels was"):
+        make_pipeline(finished_run.work.parent, sets=sets)
+
+
+def test_a_stage_needs_the_ones_before(make_pipeline, tmp_path):
+    with pytest.raises(RuntimeError, match=r"fold 0 of stage 1 is not finished: run_stage\(1\) first"):
+        make_pipeline(tmp_path).run_stage(3)
+
+
+def test_the_table_is_cross_validated_lwlrap_of_each_model(finished_run):
+    table = finished_run.table()
+    assert list(table.index) == [f"model {stage}" for stage in STAGES]
+    assert list(table.columns) == ["lwlrap noisy", "lwlrap curated"]
+    predictions = finished_run.out_of_fold(2)
+    assert table.loc["model 2", "lwlrap curated"] == lwlrap(finished_run.targets["curated"], predictions["curated"])
+
+
+def test_the_history_has_every_step_and_epoch(finished_run):
+    for stage in STAGES:
+        for record, steps in zip(finished_run.history(stage), finished_run.n_steps(stage)):
+            assert len(record["loss"]) == steps
+            assert len(record["lwlrap"]) == 1
+
+
+def test_no_epoch_has_fewer_steps_than_the_least(make_pipeline, tmp_path):
+    pipeline = make_pipeline(tmp_path, profile=Profile(3, 2, 16, published_stages((3, 1, 1, 1), (1e-3,) * 4, 7)))
+    assert pipeline.n_steps(1) == [21, 21, 21]
+    assert make_pipeline(tmp_path / "b").n_steps(1) == [3, 3, 3]  # 48 clips in batches of 16
+
+
+def test_normalization_is_that_of_all_training_pixels(finished_run):
+    spec = load_tagger(weights_path(finished_run.weights, 4, 0)).spec
+    pixels = np.concatenate([store.pixels for store in finished_run.stores.values()]) / 255
+    assert spec.mean == pytest.approx((pixels.mean(),) * 3)
+    assert spec.std == pytest.approx((pixels.std(),) * 3)
+
+
+def test_selection_worked_out_by_hand():
+    targets = np.array([[1, 0], [1, 0], [1, 0], [1, 1], [0, 1], [1, 0]])
+    folds = np.array([0, 0, 0, 0, 0, 1])
+    scores = [[1.0, 0.9, 0.4, 1.0, 0.25, 0.5], [1.0, 0.9, 0.5, 0.25, 1.0, 0.5]]
+    # geometric means: 1, 0.9, 0.447, 0.5, 0.5, 0.5
+    assert select_noisy(scores, targets, folds, 0.5).tolist() == [True, True, False, True, True, True]
+    assert select_noisy(scores, targets, folds, 0.5, cap=2).tolist() == [True, True, False, False, True, True]
+    assert select_noisy(scores, targets, folds, 0.5, cap=1).tolist() == [True, False, False, False, True, True]
+    assert select_noisy(scores[:1], targets, folds, 1.0).tolist() == [True, False, False, True, False, False]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6), st.floats(0, 1))
+def test_selection_obeys_threshold_and_cap_and_wastes_no_room(seed, cap, threshold):
+    rng = np.random.default_rng(seed)
+    n = 60
+    targets = (rng.random((n, 4)) < 0.3) | np.eye(4, dtype=bool)[rng.integers(0, 4, n)]
+    folds, scores = rng.integers(0, 3, n), rng.random((2, n))
+    chosen = select_noisy(scores, targets, folds, threshold, cap)
+    mean = np.sqrt(scores[0] * scores[1])
+    assert (mean[chosen] >= threshold).all()
+    count = np.stack([targets[chosen & (folds == fold)].sum(0) for fold in range(3)])
+    assert (count <= cap).all()
+    left_out = (mean >= threshold) & ~chosen
+    for clip in np.flatnonzero(left_out):  # some label of its had no room
+        assert (count[folds[clip]][targets[clip]] == cap).any()

@@ -1,0 +1,60 @@
+import dataclasses
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from freesound_tagging.models import NetworkSpec, Tagger
+from freesound_tagging.spectrogram import MelConfig
+from freesound_tagging.weights import find_weights, load_tagger, read_spec, save_tagger, weights_path
+
+SPEC = NetworkSpec("vgg16", 4, ("Bark", "Meow", "Purr"), MelConfig(hop_length=347), (0.4,) * 3, (0.2,) * 3, 3, 1)
+
+
+def test_a_network_comes_back_as_it_was(tmp_path):
+    tagger = Tagger(SPEC).eval()
+    path = weights_path(tmp_path / "vgg16", 3, 1)
+    save_tagger(tagger, path)
+    assert path == tmp_path / "vgg16/stage-3_fold-1.safetensors"
+    loaded = load_tagger(path)
+    assert loaded.spec == SPEC
+    assert not loaded.training
+    images = torch.rand(2, 1, 128, 128)
+    assert torch.equal(loaded(images), tagger(images))
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing unfinished is left beside it"
+
+
+def test_the_description_is_read_without_the_weights(tmp_path):
+    save_tagger(Tagger(SPEC), tmp_path / "a.safetensors")
+    assert read_spec(tmp_path / "a.safetensors") == SPEC
+
+
+def test_other_files_are_refused_by_name(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match=r"a\.safetensors is not a whole safetensors file"):
+        load_tagger(tmp_path / "a.safetensors")
+    safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match=r"b\.safetensors is a safetensors file without 'freesound-tagging-1'"):
+        load_tagger(tmp_path / "b.safetensors")
+
+
+def test_weights_that_do_not_fit_their_description_are_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    spec = json.dumps(dataclasses.asdict(SPEC) | {"width": 8, "version": "0"})
+    tensors = {name: tensor.contiguous() for name, tensor in Tagger(SPEC).network.state_dict().items()}
+    safetensors.torch.save_file(tensors, path, {"freesound-tagging-1": spec})
+    with pytest.raises(ValueError, match=r"a\.safetensors: the weights do not fit"):
+        load_tagger(path)
+
+
+def test_weights_of_the_wanted_stages_are_found_in_order(tmp_path):
+    for name in ("vgg16/stage-2_fold-0", "vgg16/stage-10_fold-0", "cnn-model-1/stage-4_fold-1",
+                 "cnn-model-1/stage-4_fold-0", "cnn-model-1/stage-1_fold-0", "notes"):
+        (tmp_path / f"{name}.safetensors").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.safetensors").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in find_weights(tmp_path)] == [
+        "cnn-model-1/stage-4_fold-0.safetensors", "cnn-model-1/stage-4_fold-1.safetensors",
+        "vgg16/stage-2_fold-0.safetensors"]
+    with pytest.raises(FileNotFoundError, match="of the stages 3"):
+        find_weights(tmp_path, (3,))

@@ -57,6 +57,8 @@ class FSDKaggle2019:
     curated, noisy, test : pandas.DataFrame
         A row a clip, with columns `fname` (str), `labels` (tuple of str) and `path` (pathlib.Path). `test` has
         `labels` only where the ground truth is known, and then also `usage` (``Public`` or ``Private``).
+    truth : pathlib.Path or None
+        The table of the test clips' labels, where there is one.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class FSDKaggle2019:
             raise ValueError(f"missing={missing!r}: expected 'error' or 'skip'")
         self.root = Path(root)
         self.layout = self._find_layout()
+        self.truth = self._table("test")
         tables = {name: self._read_set(name) for name in ("curated", "noisy", "test")}
         sample = self.root / "sample_submission.csv"
         columns = read_table(sample, ["fname"]) if sample.exists() else None
@@ -130,9 +133,12 @@ class FSDKaggle2019:
         raise FileNotFoundError(f"{self.root} holds neither Kaggle's train_curated.csv or sample_submission.csv nor "
                                 "Zenodo's FSDKaggle2019.meta/; see 'The data' in the README for both layouts")
 
+    def _table(self, name):
+        tables = [self.root / table for table in LAYOUTS[self.layout][name][0]]
+        return next((table for table in tables if table.exists()), None)
+
     def _read_set(self, name):
-        tables, folder = LAYOUTS[self.layout][name]
-        path = next((self.root / table for table in tables if (self.root / table).exists()), None)
+        folder, path = LAYOUTS[self.layout][name][1], self._table(name)
         if path is None:
             return pd.DataFrame({"fname": [], "labels": [], "path": []}, dtype=object)
         table = read_table(path, ["fname", "labels"])

@@ -19,7 +19,7 @@ WRONG_LABELS = 0.4  # of the noisy clips
 TWO_LABELS = 0.2  # of all clips
 
 
-def write_demo(root, curated=8, noisy=20, test=8, seed=0):
+def write_demo(root, curated=6, noisy=16, test=6, seed=0):
     """Write the demo data set.
 
     Parameters
@@ -352,7 +352,7 @@ def main(arguments=None):
     """``python -m freesound_tagging.demo FOLDER``."""
     parser = argparse.ArgumentParser(prog="python -m freesound_tagging.demo", description="Write the demo data set.")
     parser.add_argument("folder", type=Path)
-    for name, default in (("curated", 8), ("noisy", 20), ("test", 8)):
+    for name, default in (("curated", 6), ("noisy", 16), ("test", 6)):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{name} clips a label (default {default})")
     parser.add_argument("--seed", type=int, default=0)
     options = vars(parser.parse_args(arguments))

@@ -1,0 +1,66 @@
+# make demo         set up, and run the three notebooks on synthesized data
+# make test         set up, and run the tests
+# make lab          open JupyterLab on the notebooks
+# make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model1|vgg16] [FOLDS=10] [PROFILE=full] [SEED=0]
+# make submission INPUT=...  tag the test clips with all trained networks
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INPUT ?= input
+OUTPUT ?= .
+MODEL ?= cnn-model1
+PROFILE ?= full
+SEED ?= 0
+DEMO := build/demo
+
+.PHONY: demo test lab train submission notebooks figures clean
+.DELETE_ON_ERROR:
+
+# The environment, made anew when the versions change.
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+# Runs a notebook headless from its own folder: $(call execute,NAME,FOLDER OF THE EXECUTED COPY,PARAMETERS)
+execute = $(BIN)/python -m papermill notebooks/$(1).ipynb $(2)/$(1).ipynb --cwd notebooks --kernel python3 $(3)
+
+demo: $(VENV)/installed
+	mkdir -p $(DEMO)/notebooks
+	$(call execute,training-cnn-model1,$(DEMO)/notebooks)
+	$(call execute,training-vgg16,$(DEMO)/notebooks)
+	$(call execute,inference-kernel,$(DEMO)/notebooks)
+	@for model in cnn-model-1 vgg16; do echo; echo "$$model, cross-validated:"; cat $(DEMO)/work/$$model/table.txt; done
+	@echo; echo "On the test clips:"; cat $(DEMO)/submission.scores.txt
+	@echo; echo "The submission is $(DEMO)/submission.csv, the executed notebooks are in $(DEMO)/notebooks."
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest $(ARGS)
+
+lab: $(VENV)/installed
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+# Paths are made absolute, as the notebooks run in their own folder.
+FOLDERS = -p input_folder $(abspath $(INPUT)) -p weights_folder $(abspath $(OUTPUT))/weights \
+          -p work_folder $(abspath $(OUTPUT))/work
+
+train: $(VENV)/installed
+	mkdir -p $(OUTPUT)/build/notebooks
+	$(call execute,training-$(MODEL),$(OUTPUT)/build/notebooks,$(FOLDERS) -p profile $(PROFILE) -p seed $(SEED) $(if $(FOLDS),-p n_folds $(FOLDS)))
+
+submission: $(VENV)/installed
+	mkdir -p $(OUTPUT)/build/notebooks
+	$(call execute,inference-kernel,$(OUTPUT)/build/notebooks,$(FOLDERS) -p submission_file $(abspath $(OUTPUT))/submission.csv)
+	@cat $(OUTPUT)/submission.scores.txt 2>/dev/null || true
+	@echo "The submission is $(OUTPUT)/submission.csv."
+
+# The notebooks as they are kept here, executed on the demo data.
+notebooks: $(VENV)/installed
+	for notebook in training-cnn-model1 training-vgg16 inference-kernel; do \
+		$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/$$notebook.ipynb || exit 1; done
+
+clean:
+	rm -rf build $(VENV)

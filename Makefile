@@ -14,7 +14,7 @@ PROFILE ?= full
 SEED ?= 0
 DEMO := build/demo
 
-.PHONY: demo test lab train submission notebooks figures clean
+.PHONY: demo test lab train submission notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -60,7 +60,11 @@ submission: $(VENV)/installed
 # The notebooks as they are kept here, executed on the demo data.
 notebooks: $(VENV)/installed
 	for notebook in training-cnn-model1 training-vgg16 inference-kernel; do \
-		$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/$$notebook.ipynb || exit 1; done
+		$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+			--NotebookExporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor \
+			--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags \
+			notebooks/$$notebook.ipynb || exit 1; done
+	cp $(DEMO)/work/augmentation.png docs/augmentation.png
 
 clean:
 	rm -rf build $(VENV)

@@ -7,19 +7,22 @@ come from another world: a narrower band, more background.
 
 import argparse
 import hashlib
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import scipy.signal
 import soundfile as sf
+from tqdm import tqdm
 
 RATE = 44_100
 WRONG_LABELS = 0.4  # of the noisy clips
 TWO_LABELS = 0.2  # of all clips
 
 
-def write_demo(root, curated=6, noisy=16, test=6, seed=0):
+def write_demo(root, curated=6, noisy=16, test=6, seed=0, progress=True):
     """Write the demo data set.
 
     Parameters
@@ -27,11 +30,13 @@ def write_demo(root, curated=6, noisy=16, test=6, seed=0):
     root : path
         Folder to write to, in Kaggle's layout; the test clips' labels are in
         ``FSDKaggle2019.meta/test_post_competition.csv`` as on Zenodo, and the noisy clips' true labels, for
-        measurement only, in ``truth/train_noisy.csv``. Must not hold a data set already.
+        measurement only, in ``truth/train_noisy.csv``. Must be empty or not exist; it appears whole or not at all.
     curated, noisy, test : int
         Clips of each label in each set.
     seed : int
         The same seed gives the same bytes.
+    progress : bool
+        Show a progress bar a set.
 
     Returns
     -------
@@ -41,39 +46,44 @@ def write_demo(root, curated=6, noisy=16, test=6, seed=0):
     Raises
     ------
     FileExistsError
-        If `root` holds a ``train_curated.csv``.
+        If `root` holds anything.
     """
     root = Path(root)
-    if (root / "train_curated.csv").exists():
-        raise FileExistsError(f"{root} holds a data set already; delete it or give another folder")
+    if root.exists() and any(root.iterdir()):
+        raise FileExistsError(f"{root} is not empty; delete it or give another folder")
+    part = root.with_name(f".{root.name}.part")  # becomes the data set once it is whole
+    shutil.rmtree(part, ignore_errors=True)
     labels = sorted(SOUNDS)
     # Each set has random numbers of its own, so that the size of one does not change the clips of another.
     rng, *rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
-    sets = {name: _write_set(root / folder, name, count, set_rng, degraded=name == "noisy")
+    sets = {name: _write_set(part / folder, name, count, set_rng, name == "noisy", progress)
             for set_rng, name, folder, count in zip(rngs, ("curated", "noisy", "test"),
                                                     ("train_curated", "train_noisy", "test"), (curated, noisy, test))}
     given = sets["noisy"].copy()
     wrong = rng.permutation(len(given)) < round(WRONG_LABELS * len(given))
     given["labels"] = [rng.choice([label for label in labels if label not in true.split(",")]) if swap else true
                        for true, swap in zip(given["labels"], wrong)]
-    for folder in ("truth", "FSDKaggle2019.meta"):
-        (root / folder).mkdir(exist_ok=True)
-    sets["noisy"].to_csv(root / "truth/train_noisy.csv", index=False)
-    given.to_csv(root / "train_noisy.csv", index=False)
     usage = np.where(np.arange(len(sets["test"])) % 4 == 0, "Public", "Private")
-    sets["test"].assign(usage=usage).to_csv(root / "FSDKaggle2019.meta/test_post_competition.csv", index=False)
     sample = pd.DataFrame(0, index=sets["test"].index, columns=labels)
     sample.insert(0, "fname", sets["test"]["fname"])
-    sample.to_csv(root / "sample_submission.csv", index=False)
-    sets["curated"].to_csv(root / "train_curated.csv", index=False)  # last: it is what says that the rest is there
+    for name, table in {
+        "train_curated.csv": sets["curated"],
+        "train_noisy.csv": given,
+        "truth/train_noisy.csv": sets["noisy"],
+        "sample_submission.csv": sample,
+        "FSDKaggle2019.meta/test_post_competition.csv": sets["test"].assign(usage=usage),
+    }.items():
+        (part / name).parent.mkdir(exist_ok=True)
+        table.to_csv(part / name, index=False)
+    part.replace(root)
     return root
 
 
-def _write_set(folder, name, count, rng, degraded):
+def _write_set(folder, name, count, rng, degraded, progress):
     folder.mkdir(parents=True, exist_ok=True)
     labels = sorted(SOUNDS)
     rows = []
-    for label in labels:
+    for label in tqdm(labels, f"{name} clips", unit="label", file=sys.stdout, disable=not progress):
         for take in range(count):
             true = [label]
             sound = SOUNDS[label](rng, _seconds(rng))

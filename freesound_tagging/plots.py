@@ -234,14 +234,11 @@ def training_figure(history, stage):
         smooth = np.convolve(loss, np.ones(width) / width, "valid")
         left.plot(np.arange(len(smooth)) + width, smooth, lw=1, label=f"fold {fold}")
         right.plot(np.arange(1, len(record["lwlrap"]) + 1), record["lwlrap"], marker=".", lw=1, label=f"fold {fold}")
-    left.set(title=f"stage {stage}: training loss", xlabel="step", ylabel="binary cross-entropy", yscale="log")
+    left.set(title=f"stage {stage}: training loss", xlabel="step", ylabel="binary cross-entropy")
     right.set(title=f"stage {stage}: lwlrap of the clips held out", xlabel="epoch", ylabel="lwlrap")
     right.legend(fontsize=8, ncols=2)
     for axis in (left, right):
         axis.grid(alpha=0.3)
-    left.yaxis.set_major_formatter("{x:g}")
-    left.yaxis.set_minor_formatter("{x:g}")
-    left.tick_params(axis="y", which="both", labelsize=8)
     return figure
 
 

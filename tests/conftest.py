@@ -34,7 +34,8 @@ def esc10(shared, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    return FSDKaggle2019(write_demo(tmp_path_factory.mktemp("demo") / "input", curated=2, noisy=4, test=2))
+    root = tmp_path_factory.mktemp("demo") / "input"
+    return FSDKaggle2019(write_demo(root, curated=2, noisy=4, test=2, progress=False))
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def test_forty_percent_of_the_noisy_labels_are_wrong_and_some_clips_have_two(dem
 
 
 def test_a_data_set_is_never_overwritten(demo):
-    with pytest.raises(FileExistsError, match="holds a data set already"):
+    with pytest.raises(FileExistsError, match="is not empty"):
         write_demo(demo.root)
 
 

@@ -43,9 +43,9 @@ def test_training_leaves_the_weights_of_every_stage_and_fold(executed):
 def test_the_notebooks_show_their_figures_players_and_tables(executed):
     _, notebooks = executed
     for name, figures, players in (("training-cnn-model1", 9, 7), ("training-vgg16", 9, 7), ("inference-kernel", 2, 5)):
-        images = outputs(notebooks[name], "image/png")
+        images = outputs(notebooks[name], "image/jpeg")
         assert len(images) == figures, name
-        assert min(len(image["data"]["image/png"]) for image in images) > 10_000, "no empty figure"
+        assert min(len(image["data"]["image/jpeg"]) for image in images) > 10_000, "no empty figure"
         html = "".join(output["data"]["text/html"] for output in outputs(notebooks[name], "text/html"))
         assert html.count("<audio") == players
         assert html.count("<table") >= 2
@@ -80,7 +80,7 @@ def test_the_notebooks_are_kept_executed_small_and_without_functions(name):
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "executed from top to bottom"
     assert all(output.output_type != "error" for cell in code for output in cell.outputs)
-    assert outputs(notebook, "image/png")
+    assert outputs(notebook, "image/jpeg")
     source = "\n".join(cell.source for cell in code)
     assert "def " not in source
     assert "lambda" not in source

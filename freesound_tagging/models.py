@@ -105,8 +105,8 @@ class Tagger(nn.Module):
         super().__init__()
         self.spec, self.precision = spec, precision
         self.network = ARCHITECTURES[spec.architecture](len(spec.vocabulary), spec.width)
-        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images):

@@ -1,19 +1,24 @@
 """Trained networks as safetensors files that say what they are."""
 
+import argparse
 import dataclasses
 import json
 import re
+import sys
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 
 from . import __version__
+from .fastai_v1 import read_export
 from .files import whole_file
-from .models import NetworkSpec, Tagger
+from .models import ARCHITECTURES, NetworkSpec, Tagger
 from .spectrogram import MelConfig
 
 FORMAT = "freesound-tagging-1"
+AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
 
 
 def weights_path(folder, stage, fold):
@@ -38,11 +43,12 @@ def save_tagger(tagger, path):
 
 
 def read_spec(path):
-    """The description of a network, without reading its weights.
+    """The description of a network: without reading its weights, where it is a safetensors file.
 
     Parameters
     ----------
     path : path
+        What `save_tagger` wrote, or a ``.pkl`` for `import_fastai_v1`.
 
     Returns
     -------
@@ -53,6 +59,8 @@ def read_spec(path):
     ValueError
         If the file is not a network of this package. The message names it.
     """
+    if Path(path).suffix == ".pkl":
+        return import_fastai_v1(path).spec
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -68,11 +76,12 @@ def read_spec(path):
 
 
 def load_tagger(path, device="cpu"):
-    """Read a network that `save_tagger` wrote.
+    """Read a network.
 
     Parameters
     ----------
     path : path
+        What `save_tagger` wrote, or a ``.pkl`` for `import_fastai_v1`.
     device : str or torch.device
 
     Returns
@@ -85,6 +94,8 @@ def load_tagger(path, device="cpu"):
     ValueError
         If the file is not a network of this package, or its weights do not fit its description.
     """
+    if Path(path).suffix == ".pkl":
+        return import_fastai_v1(path).to(device)
     tagger = Tagger(read_spec(path))
     try:
         tagger.network.load_state_dict(safetensors.torch.load_file(path))
@@ -93,8 +104,76 @@ def load_tagger(path, device="cpu"):
     return tagger.to(device).eval()
 
 
+def import_fastai_v1(path, mel=MelConfig()):
+    """Read a learner that fastai 1 exported, such as the author's public weights, without running anything in it.
+
+    Parameters
+    ----------
+    path : path
+        A ``.pkl``. If it is named as the author's are, ``stage-{2,10,11}_fold-<k>.pkl``, that says which model of
+        which fold it is: stages 10 and 11 are models 3 and 4.
+    mel : MelConfig
+        How the images were made that it was trained on, which the file does not say.
+
+    Returns
+    -------
+    Tagger
+        In evaluation mode.
+
+    Raises
+    ------
+    freesound_tagging.fastai_v1.UnsafePickle
+        If the file names anything that no exported learner does. Nothing of it has been run.
+    ValueError
+        If the file is damaged or holds another network than CNN-model-1 or VGG-16-BN. The message names it.
+    """
+    layers, classes, mean, std = read_export(path)
+    stage, fold = stage_and_fold(path) or (None, None)
+    width = layers[0]["weight"].shape[0] if layers else 0
+    for architecture in ARCHITECTURES:
+        spec = NetworkSpec(architecture, width, tuple(classes), mel, tuple(mean.tolist()), tuple(std.tolist()),
+                           stage, fold)
+        with torch.device("meta"):  # only its shapes at first: the file decides how large it is
+            shapes = [_shapes(layer.state_dict()) for layer in _layers_with_weights(Tagger(spec))]
+        if shapes == [_shapes(layer) for layer in layers]:
+            tagger = Tagger(spec)
+            for ours, theirs in zip(_layers_with_weights(tagger), layers):
+                ours.load_state_dict({name: torch.as_tensor(array) for name, array in theirs.items()})
+            return tagger.eval()
+    raise ValueError(f"{path} holds another network than {' or '.join(ARCHITECTURES)}: {len(layers)} layers with "
+                     f"weights, the first of {width} channels")
+
+
+def stage_and_fold(path):
+    """Which model of which fold a file is, by its name.
+
+    Parameters
+    ----------
+    path : path
+        ``stage-<n>_fold-<k>.safetensors``, or the author's ``stage-<n>_fold-<k>.pkl`` with stages 2, 10 and 11 for
+        models 2, 3 and 4.
+
+    Returns
+    -------
+    (int, int) or None
+        None if it is named otherwise.
+    """
+    path = Path(path)
+    match = re.fullmatch(r"stage-(\d+)_fold-(\d+)", path.stem)
+    stage = match and (int(match[1]) if path.suffix == ".safetensors" else AUTHORS_STAGES.get(int(match[1])))
+    return (stage, int(match[2])) if stage else None
+
+
+def _layers_with_weights(network):
+    return [layer for layer in network.modules() if not list(layer.children()) and layer.state_dict()]
+
+
+def _shapes(tensors):
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
 def find_weights(folder, stages=(2, 3, 4)):
-    """The trained networks of some stages in a folder and the folders below it.
+    """The trained networks of some stages in a folder and the folders below it, ours and the author's alike.
 
     Parameters
     ----------
@@ -111,9 +190,42 @@ def find_weights(folder, stages=(2, 3, 4)):
     FileNotFoundError
         If there is none.
     """
-    found = sorted(path for path in Path(folder).glob("**/*.safetensors")
-                   if (match := re.fullmatch(r"stage-(\d+)_fold-\d+", path.stem)) and int(match[1]) in stages)
+    found = sorted(path for suffix in (".safetensors", ".pkl") for path in Path(folder).glob(f"**/*{suffix}")
+                   if (which := stage_and_fold(path)) and which[0] in stages)
     if not found:
-        raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors of the stages {', '.join(map(str, stages))} in "
-                                f"{folder} or below; train first, or give the folder that holds the weights")
+        raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of the stages "
+                                f"{', '.join(map(str, stages))} in {folder} or below; train first, or give the folder "
+                                "that holds the weights")
     return found
+
+
+def main(arguments=None):
+    """``python -m freesound_tagging.weights SRC... DEST``: convert what fastai 1 exported to safetensors."""
+    parser = argparse.ArgumentParser(
+        prog="python -m freesound_tagging.weights",
+        description="Convert learners that fastai 1 exported to DEST/<architecture>/stage-<n>_fold-<k>.safetensors. "
+                    "Nothing in the files is run. Exit status 1 if a file could not be converted.")
+    parser.add_argument("source", nargs="+", type=Path, help="a stage-{2,10,11}_fold-<k>.pkl, or a folder of them")
+    parser.add_argument("dest", type=Path)
+    options = parser.parse_args(arguments)
+    failed = 0
+    for source in options.source:
+        for path in sorted(source.glob("**/*.pkl")) if source.is_dir() else [source]:
+            try:
+                if stage_and_fold(path) is None:
+                    raise ValueError(f"{path} does not say which model it is; name it stage-{{2,10,11}}_fold-<k>.pkl")
+                tagger = import_fastai_v1(path)
+                dest = weights_path(options.dest / tagger.spec.architecture, tagger.spec.stage, tagger.spec.fold)
+                if dest.exists():
+                    raise FileExistsError(f"{path} was not converted: {dest} exists; delete it or give another folder")
+                save_tagger(tagger, dest)
+                print(f"{path} -> {dest} ({tagger.spec.architecture}, width {tagger.spec.width}, "
+                      f"{len(tagger.spec.vocabulary)} labels)")
+            except (OSError, ValueError) as error:
+                failed += 1
+                print(error, file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,11 +1,17 @@
 """The clips of FSDKaggle2019 as data frames: which files there are, what they are labelled, how they fold."""
 
+import argparse
 import os
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from .doctor import examine, report
+from .download import ARCHIVES, RECORD, download
+from .tables import few, label_matrix, read_table
 
 # The data set's known faults (Freesound Audio Tagging 2019, discussion of the curated set).
 FAULTY_CLIPS = {
@@ -45,8 +51,9 @@ class FSDKaggle2019:
     drop_faulty : bool
         Leave out the six curated clips known to carry wrong labels or no signal (`FAULTY_CLIPS`), with a warning
         that names them.
-    missing : {"error", "skip"}
-        What to do about clips that a table lists but the folder lacks: raise, or leave them out with a warning.
+    missing : {"error", "skip", "list"}
+        What to do about clips that a table lists but the folder lacks: raise, leave them out with a warning, or list
+        them all the same. WAV files in the folder that no table lists are named in a warning, and ignored.
 
     Attributes
     ----------
@@ -70,8 +77,8 @@ class FSDKaggle2019:
     """
 
     def __init__(self, root, drop_faulty=True, missing="error"):
-        if missing not in ("error", "skip"):
-            raise ValueError(f"missing={missing!r}: expected 'error' or 'skip'")
+        if missing not in ("error", "skip", "list"):
+            raise ValueError(f"missing={missing!r}: expected 'error', 'skip' or 'list'")
         self.root = Path(root)
         self.layout = self._find_layout()
         self.truth = self._table("test")
@@ -84,13 +91,15 @@ class FSDKaggle2019:
         else:
             self.vocabulary = sorted({label for table in tables.values() if "labels" in table
                                       for labels in table["labels"] for label in labels})
+        self._listed = {name: set(table["fname"]) for name, table in tables.items()}
         for name, table in tables.items():
             if "labels" in table:
                 self.targets(table, of=name)  # raises on a label outside the vocabulary
         self.curated = self._without_faulty(tables["curated"]) if drop_faulty else tables["curated"]
         self.noisy, self.test = tables["noisy"], tables["test"]
-        for name in ("curated", "noisy", "test"):
-            setattr(self, name, self._existing(getattr(self, name), name, missing))
+        if missing != "list":
+            for name in ("curated", "noisy", "test"):
+                setattr(self, name, self._existing(getattr(self, name), name, missing))
 
     def __repr__(self):
         return (f"FSDKaggle2019({str(self.root)!r}): {self.layout}'s layout, {len(self.curated)} curated, "
@@ -124,7 +133,7 @@ class FSDKaggle2019:
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.root} is not a folder; give the one that holds the data set")
         for layout, sets in LAYOUTS.items():
-            if any((self.root / path).exists() for name in ("curated", "noisy") for path in sets[name][0]):
+            if any(_first_table(self.root, sets[name][0]) for name in ("curated", "noisy")):
                 return layout
         if (self.root / "sample_submission.csv").exists():
             return "Kaggle"
@@ -133,25 +142,36 @@ class FSDKaggle2019:
         raise FileNotFoundError(f"{self.root} holds neither Kaggle's train_curated.csv or sample_submission.csv nor "
                                 "Zenodo's FSDKaggle2019.meta/; see 'The data' in the README for both layouts")
 
+    def folder(self, name):
+        """Where the audio of a set is.
+
+        Parameters
+        ----------
+        name : {"curated", "noisy", "test"}
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        return _unnested(self.root / LAYOUTS[self.layout][name][1])
+
     def _table(self, name):
-        tables = [self.root / table for table in LAYOUTS[self.layout][name][0]]
-        return next((table for table in tables if table.exists()), None)
+        return _first_table(self.root, LAYOUTS[self.layout][name][0])
 
     def _read_set(self, name):
-        folder, path = LAYOUTS[self.layout][name][1], self._table(name)
+        path = self._table(name)
         if path is None:
             return pd.DataFrame({"fname": [], "labels": [], "path": []}, dtype=object)
         table = read_table(path, ["fname", "labels"])
-        table["path"] = _paths_inside(self.root / folder, table["fname"], path)
+        table["path"] = _paths_inside(self.folder(name), table["fname"], path)
         return table[[column for column in ("fname", "labels", "path", "usage") if column in table]]
 
     def _in_order_of(self, fnames, test):
         """The test clips in sample_submission.csv's order; with their labels only if all are known."""
-        folder = self.root / LAYOUTS[self.layout]["test"][1]
         order = pd.DataFrame({"fname": fnames})
         if set(fnames) <= set(test["fname"]):
             return order.merge(test, on="fname", how="left")
-        order["path"] = _paths_inside(folder, fnames, self.root / "sample_submission.csv")
+        order["path"] = _paths_inside(self.folder("test"), fnames, self.root / "sample_submission.csv")
         return order
 
     def _without_faulty(self, curated):
@@ -165,86 +185,19 @@ class FSDKaggle2019:
     def _existing(self, table, name, missing):
         if not len(table):
             return table
-        present = set(os.listdir(table["path"].iloc[0].parent)) if table["path"].iloc[0].parent.is_dir() else set()
+        folder = self.folder(name)
+        present = set(os.listdir(folder)) if folder.is_dir() else set()
         here = table["fname"].isin(present)
-        if not here.all():
-            message = (f"{few(table['fname'][~here])} of the {len(table)} {name} clips missing from "
-                       f"{table['path'].iloc[0].parent}")
-            if missing == "error":
-                raise FileNotFoundError(f"{message}; complete the download, or leave them out with missing='skip'")
-            warnings.warn(f"left out {message}", stacklevel=3)
+        unlisted = {fname for fname in present - self._listed[name] if fname.endswith(".wav")}
+        message = "" if here.all() else (f"{(~here).sum()} of the {len(table)} {name} clips are missing from "
+                                         f"{folder}: {few(table['fname'][~here])}")
+        ignored = f"{len(unlisted)} files in {folder} are in no table: {few(sorted(unlisted))}" if unlisted else ""
+        if message and missing == "error":
+            raise FileNotFoundError(". ".join(filter(None, [message, ignored])) +
+                                    ". Complete the download, or leave them out with missing='skip'")
+        if message or ignored:
+            warnings.warn(". ".join(filter(None, [message, ignored])) + ". They are left out", stacklevel=3)
         return table[here].reset_index(drop=True)
-
-
-def read_table(path, columns):
-    """Read one of the data set's CSV files as text, checked, with the labels split.
-
-    Parameters
-    ----------
-    path : path
-        A CSV file in UTF-8, with or without a byte order mark; quoted fields may hold commas.
-    columns : list of str
-        Columns that have to be there, `fname` among them; more may be.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Of str; `labels`, if it is among `columns`, of tuples of str.
-
-    Raises
-    ------
-    ValueError
-        If the file is empty, lacks a column, or lists a clip twice or without a label. The message names the file.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path} is empty; expected a CSV with the columns {', '.join(columns)}") from None
-    lacking = [column for column in columns if column not in table]
-    if lacking:
-        raise ValueError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}")
-    if table["fname"].duplicated().any():
-        raise ValueError(f"{path} lists {few(table['fname'][table['fname'].duplicated()])} more than once")
-    if "labels" in columns:
-        table["labels"] = [tuple(label.strip() for label in labels.split(",") if label.strip())
-                           for labels in table["labels"]]
-        unlabelled = table["fname"][table["labels"].map(len) == 0]
-        if len(unlabelled):
-            raise ValueError(f"{path}: {few(unlabelled)} without a label; label them or delete their rows")
-    return table
-
-
-def label_matrix(table, vocabulary, of="the table"):
-    """Labels as a matrix.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        With columns `fname` and `labels` (tuples of str).
-    vocabulary : sequence of str
-        The columns of the matrix.
-    of : str
-        The name of the table in an error.
-
-    Returns
-    -------
-    numpy.ndarray, float32 (clips, labels)
-        1 where the clip carries the label.
-
-    Raises
-    ------
-    ValueError
-        If a label is not in the vocabulary.
-    """
-    column = {label: i for i, label in enumerate(vocabulary)}
-    matrix = np.zeros((len(table), len(column)), np.float32)
-    for row, (fname, labels) in enumerate(zip(table["fname"], table["labels"])):
-        for label in labels:
-            if label not in column:
-                raise ValueError(f"{of}: {fname} carries the label {label!r}, which is not one of the "
-                                 f"{len(column)} of the vocabulary; mend the table or the vocabulary")
-            matrix[row, column[label]] = 1
-    return matrix
 
 
 def stratified_folds(targets, n_folds, seed=0):
@@ -285,7 +238,71 @@ def _paths_inside(folder, fnames, table):
     return [folder / fname for fname in fnames]
 
 
-def few(names, most=5):
-    """The first names of many, for a message: ``"a, b and 3 more"``."""
-    names = [str(name) for name in names]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _unnested(folder):
+    """The folder itself, or the one of the same name in it that some unzip tools make."""
+    return folder / folder.name if (folder / folder.name).is_dir() else folder
+
+
+def _first_table(root, tables):
+    paths = [_unnested((root / table).parent) / Path(table).name for table in tables]
+    return next((path for path in paths if path.exists()), None)
+
+
+def check(root):
+    """Examine a data set and print what was found.
+
+    Parameters
+    ----------
+    root : path
+
+    Returns
+    -------
+    bool
+        Whether training on it would work.
+    """
+    try:
+        data = FSDKaggle2019(root, drop_faulty=False, missing="list")
+    except (OSError, ValueError) as error:
+        print(error)
+        return False
+    print(data)
+    figures, every = [], {}
+    for name in ("curated", "noisy", "test"):
+        table = getattr(data, name)
+        row, problems = report(name, table, examine(table["path"]), data.folder(name))
+        figures.append(row)
+        every |= {(name, kind): names for kind, names in problems.items() if names}
+    print(pd.DataFrame(figures).set_index("set").T.to_string())
+    for (name, kind), names in every.items():
+        print(f"{name}, {kind}: {few(names)}")
+    faulty = sorted(set(data.curated["fname"]) & FAULTY_CLIPS.keys())
+    if faulty:
+        print(f"curated, known to be faulty and left out by default: {few(faulty, 6)}")
+    stops = [names for (_, kind), names in every.items() if kind in ("missing", "unreadable")]
+    print(f"{sum(map(len, stops))} clips would stop training" if stops else "nothing here would stop training")
+    return not stops
+
+
+def main(arguments=None):
+    """``python -m freesound_tagging.dataset download DEST`` and ``... check ROOT``."""
+    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.dataset")
+    commands = parser.add_subparsers(dest="command", required=True)
+    fetch = commands.add_parser("download", help="fetch FSDKaggle2019 from Zenodo, check it and unpack it")
+    fetch.add_argument("dest", type=Path)
+    fetch.add_argument("--only", nargs="+", choices=ARCHIVES, default=list(ARCHIVES), help="the sets to fetch")
+    fetch.add_argument("--record", default=RECORD, help="address of the record (default: %(default)s)")
+    doctor = commands.add_parser("check", help="examine a data set; exit status 1 if something would stop training")
+    doctor.add_argument("root", type=Path)
+    options = parser.parse_args(arguments)
+    if options.command == "check":
+        return 0 if check(options.root) else 1
+    try:
+        print("complete:", *download(options.dest, options.only, options.record))
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

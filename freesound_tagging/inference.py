@@ -7,10 +7,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from .dataset import few, label_matrix, read_table
 from .files import whole_file
 from .lwlrap import lwlrap, per_class_lwlrap
 from .models import to_images
+from .tables import few, label_matrix, read_table
 from .weights import load_tagger, read_spec
 
 HOP = 48  # frames from window to window

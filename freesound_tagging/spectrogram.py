@@ -258,7 +258,7 @@ class SpectrogramStore:
         bar = tqdm(images, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress)
         files = []
         with whole_file(folder / name) as part, open(part, "wb") as pixels:
-            for path, (image, stat, digest) in zip(paths, bar):
+            for (image, stat, digest), path in zip(bar, paths):
                 pixels.write(np.ascontiguousarray(image.T).data)
                 files.append({"fname": path.name, "frames": image.shape[1], "stat": stat, "digest": digest})
         cls._write_index(folder, config, name, files)

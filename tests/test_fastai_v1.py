@@ -5,6 +5,7 @@ import pickle
 import random
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,7 +78,8 @@ class Malicious:
 def test_a_malicious_file_loads_nothing_and_runs_nothing(tmp_path, function, where):
     trace = tmp_path / "trace"
     command = f"touch {trace}"
-    call = {"os.system": Malicious(os.system, command), "subprocess.Popen": Malicious(subprocess.Popen, ["touch", trace]),
+    call = {"os.system": Malicious(os.system, command),
+            "subprocess.Popen": Malicious(subprocess.Popen, ["touch", trace]),
             "builtins.eval": Malicious(eval, f"__import__('os').system('{command}')"),
             "builtins.getattr": Malicious(getattr, os, "system"),
             "shutil.rmtree": Malicious(shutil.rmtree, str(tmp_path / "victim")),
@@ -137,7 +139,7 @@ def test_damaged_files_end_in_a_result_or_a_named_error(legacy, tmp_path):
         try:
             import_fastai_v1(tmp_path / "a.pkl")
         except ValueError as error:
-            assert "a.pkl" in str(error)  # noqa: PT017
+            assert "a.pkl" in str(error)
 
 
 def test_other_files_are_refused_by_name(tmp_path):
@@ -200,7 +202,7 @@ def test_a_folder_is_converted_and_never_overwritten(legacy, tmp_path, capsys):
 
 def test_the_package_unpickles_nowhere_else():
     """No pickle.load, and no torch.load but of weights alone, anywhere outside of the importer."""
-    package = __import__("pathlib").Path(weights.__file__).parent
+    package = Path(weights.__file__).parent
     for path in package.glob("*.py"):
         source = path.read_text()
         if path.name != "fastai_v1.py":

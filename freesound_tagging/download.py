@@ -1,0 +1,165 @@
+"""Fetching the data set from Zenodo: record 3612637, 25 GB of zip archives, one of them split."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pooch
+import requests
+from tqdm import tqdm
+
+RECORD = "https://zenodo.org/api/records/3612637"
+ARCHIVES = {  # the archive of each set; it holds a folder of the same name
+    "meta": "FSDKaggle2019.meta",
+    "test": "FSDKaggle2019.audio_test",
+    "curated": "FSDKaggle2019.audio_train_curated",
+    "noisy": "FSDKaggle2019.audio_train_noisy",
+}
+CHUNK = 1 << 20  # bytes
+
+
+def download(dest, only=tuple(ARCHIVES), record=RECORD):
+    """Fetch sets of FSDKaggle2019, check them, join the split one and unpack all.
+
+    What is complete is never fetched again: an unpacked folder, an archive, and the part of an archive that came before
+    an interruption. Archives are deleted once they are unpacked.
+
+    Parameters
+    ----------
+    dest : path
+        Becomes a data set in Zenodo's layout.
+    only : sequence of {"meta", "test", "curated", "noisy"}
+        The sets to fetch.
+    record : str
+        Address of the record at Zenodo's interface; sizes, checksums and addresses of the archives are taken from it.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The folders, those that were there already among them.
+
+    Raises
+    ------
+    OSError
+        If the connection breaks, the disk is too small or `zip` is missing. Run again to go on.
+    ValueError
+        If an archive's checksum is wrong, or the record has no such archive.
+    """
+    dest = Path(dest)
+    dest.mkdir(parents=True, exist_ok=True)
+    archives = dest / "archives"
+    wanted = [name for name in only if not (dest / ARCHIVES[name]).is_dir()]
+    for name in set(only) - set(wanted):
+        print(f"{dest / ARCHIVES[name]} is there already")
+    if wanted:
+        parts = _parts_of(wanted, record)
+        split = [name for name in wanted if len(parts[name]) > 1]
+        if split and not shutil.which("zip"):
+            raise OSError(f"the archive of the {split[0]} set is split, and joining it needs the program zip; "
+                          "install it first (Debian and Ubuntu: apt-get install zip)")
+        _check_disk(dest, archives, [part for name in wanted for part in parts[name]])
+        for name in wanted:
+            paths = [_fetch(part, archives) for part in parts[name]]
+            _unpack(_join(paths, archives / f"{ARCHIVES[name]}.joined.zip"), ARCHIVES[name], dest)
+            for path in archives.glob(f"{ARCHIVES[name]}.*"):
+                path.unlink()
+        with contextlib.suppress(OSError):
+            archives.rmdir()
+    return [dest / ARCHIVES[name] for name in only]
+
+
+def _parts_of(wanted, record):
+    """The files of each set's archive: name, size in bytes, checksum and address; the .zip last, as zip wants it."""
+    answer = requests.get(record, timeout=60)
+    answer.raise_for_status()
+    files = [{"name": file["key"], "size": file["size"], "checksum": file["checksum"], "url": file["links"]["self"]}
+             for file in answer.json()["files"]]
+    parts = {name: sorted((file for file in files if Path(file["name"]).stem == ARCHIVES[name]),
+                          key=lambda file: file["name"]) for name in wanted}
+    for name, found in parts.items():
+        if not found or not found[-1]["name"].endswith(".zip"):
+            raise ValueError(f"{record} has no {ARCHIVES[name]}.zip; it has {', '.join(f['name'] for f in files)}")
+    return parts
+
+
+def _check_disk(dest, archives, files):
+    here = sum(path.stat().st_size for file in files for path in archives.glob(f"{file['name']}*"))
+    total = sum(file["size"] for file in files)
+    fetch, free = max(total - here, 0), shutil.disk_usage(dest).free
+    need = fetch + total  # the archives and what they hold, or a joined copy
+    print(f"to fetch: {_gigabytes(fetch)}; needed on disk while unpacking: about {_gigabytes(need)}; "
+          f"free: {_gigabytes(free)}", flush=True)
+    if need > free:
+        raise OSError(f"{dest} has {_gigabytes(free)} free, and about {_gigabytes(need)} are needed; "
+                      "free some, give another disk, or fetch less with --only")
+
+
+def _gigabytes(count):
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def _fetch(file, archives):
+    def resume(url, output_file, _):
+        _download_on(url, archives / f"{file['name']}.part", file)
+        (archives / f"{file['name']}.part").replace(output_file)
+
+    pooch.get_logger().setLevel("WARNING")
+    try:
+        return Path(pooch.retrieve(file["url"], file["checksum"], file["name"], archives, downloader=resume))
+    except ValueError as error:
+        raise ValueError(f"{file['name']} was fetched whole, but its checksum is not the record's "
+                         f"{file['checksum']}: it was deleted; run again to fetch it anew") from error
+
+
+def _download_on(url, part, file):
+    """Fetch what is missing of a file; what came stays in `part`."""
+    have = part.stat().st_size if part.exists() else 0
+    if have > file["size"]:
+        part.unlink()
+        have = 0
+    if have == file["size"]:
+        return
+    with requests.get(url, stream=True, timeout=60, headers={"Range": f"bytes={have}-"} if have else {}) as answer:
+        answer.raise_for_status()
+        resumed = answer.status_code == requests.codes.partial_content
+        with open(part, "ab" if resumed else "wb") as out, tqdm(
+                desc=file["name"], total=file["size"], initial=have if resumed else 0, unit="B", unit_scale=True,
+                file=sys.stdout) as bar:
+            for chunk in answer.iter_content(CHUNK):
+                out.write(chunk)
+                bar.update(len(chunk))
+    if part.stat().st_size < file["size"]:
+        raise OSError(f"the connection broke at {_gigabytes(part.stat().st_size)} of {file['name']}'s "
+                      f"{_gigabytes(file['size'])}; run again to go on from there")
+
+
+def _join(paths, joined):
+    if len(paths) == 1:
+        return paths[0]
+    part = joined.with_suffix(".part.zip")
+    part.unlink(missing_ok=True)
+    print(f"joining {len(paths)} parts", flush=True)
+    command = ["zip", "-q", "-s", "0", paths[-1], "--out", part]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"zip could not join {', '.join(path.name for path in paths)}: {done.stdout}{done.stderr}")
+    part.replace(joined)
+    return joined
+
+
+def _unpack(archive, name, dest):
+    """Unpack an archive of one folder; the folder appears whole or not at all."""
+    part = dest / f".{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    with zipfile.ZipFile(archive) as content:
+        need, free = sum(info.file_size for info in content.infolist()), shutil.disk_usage(dest).free
+        if need > free:
+            raise OSError(f"unpacking {archive.name} needs {_gigabytes(need)}, and {_gigabytes(free)} are free")
+        for info in tqdm(content.infolist(), f"unpacking {name}", unit="file", file=sys.stdout):
+            content.extract(info, part)
+    inner = part / name
+    (inner if inner.is_dir() else part).replace(dest / name)
+    shutil.rmtree(part, ignore_errors=True)

@@ -2,19 +2,23 @@
 # make test         set up, and run the tests
 # make lab          open JupyterLab on the notebooks
 # make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model1|vgg16] [FOLDS=10] [PROFILE=full] [SEED=0]
-# make submission INPUT=...  tag the test clips with all trained networks
+# make submission INPUT=...  tag the test clips with all trained networks: [WEIGHTS=folder]
+# make score SUBMISSION=... TRUTH=...  score a submission by the table of the test clips' labels
+# make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
+# make check INPUT=...       examine the data set in INPUT
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INPUT ?= input
 OUTPUT ?= .
+WEIGHTS ?= $(OUTPUT)/weights
 MODEL ?= cnn-model1
 PROFILE ?= full
 SEED ?= 0
 DEMO := build/demo
 
-.PHONY: demo test lab train submission notebooks clean
+.PHONY: demo test lab train submission score download check notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -44,7 +48,7 @@ lab: $(VENV)/installed
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 # Paths are made absolute, as the notebooks run in their own folder.
-FOLDERS = -p input_folder $(abspath $(INPUT)) -p weights_folder $(abspath $(OUTPUT))/weights \
+FOLDERS = -p input_folder $(abspath $(INPUT)) -p weights_folder $(abspath $(WEIGHTS)) \
           -p work_folder $(abspath $(OUTPUT))/work
 
 train: $(VENV)/installed
@@ -56,6 +60,15 @@ submission: $(VENV)/installed
 	$(call execute,inference-kernel,$(OUTPUT)/build/notebooks,$(FOLDERS) -p submission_file $(abspath $(OUTPUT))/submission.csv)
 	@cat $(OUTPUT)/submission.scores.txt 2>/dev/null || true
 	@echo "The submission is $(OUTPUT)/submission.csv."
+
+score: $(VENV)/installed
+	$(BIN)/python -m freesound_tagging.inference $(SUBMISSION) $(TRUTH)
+
+download: $(VENV)/installed
+	$(BIN)/python -m freesound_tagging.dataset download $(INPUT) $(if $(ONLY),--only $(ONLY))
+
+check: $(VENV)/installed
+	$(BIN)/python -m freesound_tagging.dataset check $(INPUT)
 
 # The notebooks as they are kept here, executed on the demo data.
 notebooks: $(VENV)/installed

@@ -18,7 +18,7 @@ ARCHIVES = {  # the archive of each set; it holds a folder of the same name
     "curated": "FSDKaggle2019.audio_train_curated",
     "noisy": "FSDKaggle2019.audio_train_noisy",
 }
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 16  # bytes; of a broken connection at most so many are lost
 
 
 def download(dest, only=tuple(ARCHIVES), record=RECORD):

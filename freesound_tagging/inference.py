@@ -1,6 +1,8 @@
 """From trained networks and a store to probabilities, `submission.csv` and its score."""
 
+import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,9 @@ from .tables import few, label_matrix, read_table
 from .weights import load_tagger, read_spec
 
 HOP = 48  # frames from window to window
+# lwlrap on the public leaderboard, as published: of CNN-model-1's models alone, of the three, and with VGG-16's.
+PUBLISHED = {"cnn-model-1, model 2": 0.723, "cnn-model-1, model 3": 0.724, "cnn-model-1, model 4": 0.724,
+             "cnn-model-1, ensemble": 0.733, "ensemble of all": 0.738}
 
 
 def window_starts(n_frames, window=128, hop=HOP):
@@ -139,7 +144,7 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, progress=True
     Parameters
     ----------
     weights : sequence of path
-        Files that `save_tagger` wrote.
+        Files for `load_tagger`.
     store : SpectrogramStore
     device : str or torch.device
     batch_size : int
@@ -154,12 +159,17 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, progress=True
     Raises
     ------
     ValueError
-        If the networks differ in vocabulary, or were trained on images made otherwise than the store's.
+        If the networks differ in vocabulary, were trained on images made otherwise than the store's, or two are the
+        same model of the same fold.
     """
-    specs = [read_spec(path) for path in weights]
+    specs, seen = [read_spec(path) for path in weights], {}
     for path, spec in zip(weights, specs):
         if spec.vocabulary != specs[0].vocabulary:
             raise ValueError(f"{path} has another vocabulary than {weights[0]}; an ensemble needs the same in all")
+        which = f"model {spec.stage} of fold {spec.fold} of {spec.architecture}"
+        if which in seen:
+            raise ValueError(f"{path} and {seen[which]} are both {which}; delete one, so that it does not count twice")
+        seen[which] = path
         if spec.mel != store.config:
             raise ValueError(f"{path} was trained on images of {spec.mel}, but the store's are of {store.config}; "
                              "build the store with the network's settings")
@@ -217,6 +227,26 @@ def write_submission(path, fnames, vocabulary, probabilities):
     return submission
 
 
+def leaderboards(truth, scores, usage=None):
+    """lwlrap on all clips and on those of each leaderboard.
+
+    Parameters
+    ----------
+    truth, scores : array (clips, labels)
+        As for `lwlrap`.
+    usage : sequence of str (clips,), optional
+        ``"Public"`` or ``"Private"``.
+
+    Returns
+    -------
+    dict of str to float
+        ``"public"`` and ``"private"``, each where it has a clip, and ``"overall"``.
+    """
+    usage = np.asarray(usage if usage is not None else [""] * len(truth))
+    parts = {"public": usage == "Public", "private": usage == "Private", "overall": np.full(len(truth), True)}
+    return {name: lwlrap(truth[part], scores[part]) for name, part in parts.items() if part.any()}
+
+
 def score_submission(submission, truth):
     """Score a submission as the competition did, where the labels are known.
 
@@ -232,7 +262,7 @@ def score_submission(submission, truth):
     Returns
     -------
     scores : dict of str to float
-        lwlrap as ``"overall"`` and, where the truth has `usage`, as ``"public"`` and ``"private"``.
+        As `leaderboards` gives it.
     per_class : pandas.DataFrame
         Indexed by label: `lwlrap` and `clips`, the number of clips that carry it.
 
@@ -257,10 +287,30 @@ def score_submission(submission, truth):
             raise ValueError(f"{submission} {what} {few(names)} (the truth is {truth})")
     labels = label_matrix(known.reset_index(), scores.columns, truth)
     scores = scores.loc[known.index]
-    result = {"overall": lwlrap(labels, scores)}
-    for usage in ("Public", "Private"):
-        part = known["usage"].eq(usage).to_numpy() if "usage" in known else np.zeros(len(known), bool)
-        if part.any():
-            result[usage.lower()] = lwlrap(labels[part], scores[part])
+    result = leaderboards(labels, scores.to_numpy(), known.get("usage"))
     per_class, _ = per_class_lwlrap(labels, scores)
     return result, pd.DataFrame({"lwlrap": per_class, "clips": labels.sum(0).astype(int)}, index=scores.columns)
+
+
+def main(arguments=None):
+    """``python -m freesound_tagging.inference SUBMISSION TRUTH``: score a submission offline."""
+    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.inference",
+                                     description="Score a submission where the labels of the test clips are known.")
+    parser.add_argument("submission", type=Path)
+    parser.add_argument("truth", type=Path, help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv")
+    options = parser.parse_args(arguments)
+    try:
+        scores, per_class = score_submission(options.submission, options.truth)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(per_class[per_class["clips"] > 0].sort_values("lwlrap").to_string(float_format="{:.5f}".format))
+    print()
+    for name, value in scores.items():
+        print(f"lwlrap {name:8}{value:.5f}")
+    print("published, public: " + ", ".join(f"{value} ({name})" for name, value in PUBLISHED.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,8 +3,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile as sf
 
-from freesound_tagging.dataset import FAULTY_CLIPS, FSDKaggle2019, stratified_folds
+from freesound_tagging.dataset import FAULTY_CLIPS, FSDKaggle2019, main, stratified_folds
 from freesound_tagging.tables import label_matrix, read_table
 
 
@@ -155,3 +156,60 @@ def test_label_matrix_names_the_unknown_label():
     table = pd.DataFrame({"fname": ["a.wav"], "labels": [("Bark",)]})
     with pytest.raises(ValueError, match=r"truth\.csv: a\.wav carries the label 'Bark'"):
         label_matrix(table, ["Meow"], "truth.csv")
+
+
+def test_folders_nested_by_an_unzip_tool_are_found(esc10, tmp_path):
+    root = to_zenodo(esc10.root, tmp_path / "zenodo")
+    for folder in list(root.iterdir()):
+        folder.rename(root / "inner")
+        folder.mkdir()
+        (root / "inner").rename(folder / folder.name)
+    nested = FSDKaggle2019(root)
+    assert (len(nested.curated), len(nested.noisy), len(nested.test)) == (80, 160, 80)
+    assert nested.truth.exists()
+
+
+def test_files_that_no_table_lists_are_named_and_ignored(tmp_path):
+    root = write_set(tmp_path)
+    (root / "test/extra.wav").touch()
+    with pytest.warns(UserWarning, match=r"1 files in .*test are in no table: extra\.wav"):
+        data = FSDKaggle2019(root)
+    assert data.test["fname"].tolist() == ["t.wav"]
+    (root / "test/t.wav").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of the 1 test clips are missing .*t\.wav.*in no table: extra\.wav"):
+        FSDKaggle2019(root)
+
+
+def test_the_doctor_passes_real_recordings(esc10, capsys):
+    assert main(["check", str(esc10.root)]) == 0
+    said = capsys.readouterr().out
+    assert "nothing here would stop training" in said
+    assert "44100:80" in said
+    assert "5.0 to 5.0" in said
+
+
+def test_the_doctor_names_what_is_wrong(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    root = write_set(tmp_path / "input", curated=[(f"{name}.wav", "Bark") for name in (
+        "good", "silent", "gone", "text", "short", "stereo")])
+    audio = root / "train_curated"
+    for folder, name in ((audio, "good"), (audio, "short"), (root / "train_noisy", "n"), (root / "test", "t")):
+        sf.write(folder / f"{name}.wav", rng.uniform(-1, 1, 44_100), 44_100)
+    sf.write(audio / "stereo.wav", rng.uniform(-1, 1, (22_050, 2)), 22_050)
+    sf.write(audio / "silent.wav", np.zeros(44_100), 44_100)
+    (audio / "gone.wav").unlink()
+    (audio / "text.wav").write_text("no sound")
+    (audio / "extra.wav").touch()
+    assert main(["check", str(root)]) == 1
+    said = capsys.readouterr().out
+    for line in ("curated, missing: gone.wav", "curated, unreadable: text.wav", "curated, silent: silent.wav",
+                 "curated, not in the table: extra.wav", "2 clips would stop training", "not mono"):
+        assert line in said, line
+    assert "Kaggle's layout, 6 curated" in said
+
+
+def test_the_doctor_says_what_is_wrong_with_a_table(tmp_path, capsys):
+    root = write_set(tmp_path)
+    (root / "train_noisy.csv").write_text("fname,labels\nn.wav,Woof\n")
+    assert main(["check", str(root)]) == 1
+    assert "n.wav carries the label 'Woof'" in capsys.readouterr().out

@@ -169,12 +169,12 @@ def test_stages_10_and_11_are_models_3_and_4():
     assert stage_and_fold("export.pkl") is None
 
 
-def author_folder(legacy, root):
+def author_folder(legacy, root, folds=2):
     """The author's file names in the author's folders."""
     for folder, name in (("cnn-model-1", "cnn_w4"), ("vgg16", "vgg_w4")):
         (root / folder / "work").mkdir(parents=True)
         for stage in (2, 10, 11):
-            for fold in (0, 1):
+            for fold in range(folds):
                 shutil.copy(legacy / f"{name}.pkl", root / folder / f"work/stage-{stage}_fold-{fold}.pkl")
     return root
 

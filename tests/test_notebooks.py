@@ -1,6 +1,8 @@
 """The three notebooks as a user runs them, on a tiny data set."""
 
 import os
+import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -8,6 +10,17 @@ import numpy as np
 import pandas as pd
 import papermill
 import pytest
+import torch
+from sklearn.metrics import label_ranking_average_precision_score
+from test_dataset import to_zenodo
+from test_fastai_v1 import author_folder
+from test_spectrogram import published_image
+
+from freesound_tagging.dataset import FSDKaggle2019
+from freesound_tagging.inference import main as score
+from freesound_tagging.spectrogram import SpectrogramStore
+from freesound_tagging.warmup import PROFILES, WarmupPipeline
+from freesound_tagging.weights import import_fastai_v1
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -22,10 +35,13 @@ def executed(demo, tmp_path_factory):
                "work_folder": str(folder / "work")}
     own = {"training-cnn-model1": {"profile": "tiny"}, "training-vgg16": {"profile": "tiny", "n_folds": 3},
            "inference-kernel": {"submission_file": str(folder / "submission.csv")}}
+    return folder, {name: execute(name, folder, folders | own[name]) for name in NAMES}
+
+
+def execute(name, folder, parameters):
     os.environ.pop("MPLBACKEND", None)  # the kernel draws inline
-    return folder, {name: papermill.execute_notebook(
-        NOTEBOOKS / f"{name}.ipynb", folder / f"{name}.ipynb", folders | own[name], cwd=NOTEBOOKS, progress_bar=False,
-        kernel_name="python3") for name in NAMES}
+    return papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", folder / f"{name}.ipynb", parameters, cwd=NOTEBOOKS,
+                                      progress_bar=False, kernel_name="python3")
 
 
 def outputs(notebook, kind):
@@ -87,3 +103,62 @@ def test_the_notebooks_are_kept_executed_small_and_without_functions(name):
     text = path.read_text()
     for private in (str(ROOT), "/home/", "/root/", "/tmp/"):
         assert private not in text, f"a path of a machine: {private}"
+
+
+def test_zenodos_layout_of_real_recordings_is_scored_as_scikit_learn_scores_it(esc10, tmp_path, capsys):
+    """ESC-10 as Zenodo would have it, our weights, the notebook, the scorer; and scikit-learn on the same two files."""
+    data = FSDKaggle2019(to_zenodo(esc10.root, tmp_path / "zenodo"))
+    sets = {name: (SpectrogramStore.build(getattr(data, name)["path"], tmp_path / name, progress=False),
+                   data.targets(getattr(data, name))) for name in ("curated", "noisy")}
+    WarmupPipeline(sets, data.vocabulary, "cnn-model-1", PROFILES["tiny"](), tmp_path / "work",
+                   tmp_path / "weights/cnn-model-1", progress=False).run()
+    notebook = execute("inference-kernel", tmp_path, {
+        "input_folder": str(data.root), "weights_folder": str(tmp_path / "weights"),
+        "work_folder": str(tmp_path / "work"), "submission_file": str(tmp_path / "submission.csv")})
+
+    assert score([str(tmp_path / "submission.csv"), str(data.truth)]) == 0
+    printed = dict(re.findall(r"lwlrap (\w+) +([\d.]+)", capsys.readouterr().out))
+    submission = pd.read_csv(tmp_path / "submission.csv", index_col="fname")
+    truth = pd.read_csv(data.truth, index_col="fname")
+    for name, part in {"overall": truth, "public": truth[truth["usage"] == "Public"],
+                       "private": truth[truth["usage"] == "Private"]}.items():
+        labels = part["labels"].str.get_dummies(",").reindex(columns=submission.columns, fill_value=0).to_numpy()
+        expected = label_ranking_average_precision_score(labels, submission.loc[part.index].to_numpy(),
+                                                         sample_weight=labels.sum(1))
+        assert printed[name] == f"{expected:.5f}"
+        assert printed[name] in outputs(notebook, "text/html")[-1]["data"]["text/html"]
+    assert "0.738" in "".join(output["data"]["text/html"] for output in outputs(notebook, "text/html"))
+
+
+def test_the_authors_files_go_through_the_notebook_as_through_a_plain_loop(shared, demo, tmp_path):
+    """Sixty files of the author's names, ten folds of two networks, against the published steps one by one."""
+    legacy = shared / "legacy-weights"
+    author_folder(legacy, tmp_path / "weights", folds=10)
+    vocabulary = (shared / "reference/vocabulary.txt").read_text().split()
+    clips = demo.test["path"][:5]
+    (tmp_path / "input/test").mkdir(parents=True)
+    for path in clips:
+        shutil.copy(path, tmp_path / "input/test")
+    sample = pd.DataFrame(0, index=[path.name for path in clips][::-1], columns=vocabulary)
+    sample.to_csv(tmp_path / "input/sample_submission.csv", index_label="fname")
+    execute("inference-kernel", tmp_path, {
+        "input_folder": str(tmp_path / "input"), "weights_folder": str(tmp_path / "weights"),
+        "work_folder": str(tmp_path / "work"), "submission_file": str(tmp_path / "submission.csv")})
+    submission = pd.read_csv(tmp_path / "submission.csv", index_col="fname")
+    assert list(submission.columns) == vocabulary
+    assert list(submission.index) == list(sample.index)
+
+    networks = [import_fastai_v1(legacy / f"{name}.pkl").network for name in ("cnn_w4", "vgg_w4")]
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    for path in clips:
+        image = published_image(path, 694)
+        frames = image.shape[1]
+        count = int(np.ceil((frames - 128) / 48)) + 1
+        starts = [round((frames - 128) * k / (count - 1)) for k in range(count)] if count > 1 else [0]
+        total = torch.zeros(80)
+        with torch.no_grad():
+            for network in networks:
+                for start in starts:
+                    window = torch.tensor(image[:, start:start + 128] / 255, dtype=torch.float32).expand(3, -1, -1)
+                    total += torch.sigmoid(network(((window - mean) / std)[None]))[0] / count / 2
+        np.testing.assert_allclose(submission.loc[path.name], total, atol=1e-5, rtol=0)

@@ -66,7 +66,7 @@ def windows_of(starts, lengths, window=128, hop=HOP):
         The clip that each window is of, counted from 0.
     """
     each = [window_starts(length, window, hop) for length in lengths]
-    clip = np.repeat(np.arange(len(each)), [len(windows) for windows in each])
+    clip = np.repeat(np.arange(len(each)), np.array([len(windows) for windows in each], int))
     return np.concatenate([start + windows for start, windows in zip(starts, each)] or [clip]), clip
 
 

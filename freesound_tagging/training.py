@@ -113,7 +113,7 @@ class MiddleExcerpts:
 
     def __init__(self, pool, clips, batch_size=256):
         self.pool, self.device = pool, pool.pixels.device
-        self.batches = torch.as_tensor(clips, device=self.device).split(batch_size)
+        self.batches = torch.as_tensor(clips, device=self.device).split(batch_size) if len(clips) else ()
 
     def __len__(self):
         return len(self.batches)

@@ -75,6 +75,11 @@ def test_averaged_predictions_equal_a_plain_loop(demo_stores):
         np.testing.assert_allclose(ours, plain, atol=1e-5)
 
 
+def test_no_clips_give_no_predictions(demo_stores):
+    tagger = tagger_of(0)
+    assert predict(tagger, pixels_on("cpu", demo_stores["test"]), [], []).shape == (0, 5)
+
+
 def test_predicting_leaves_a_network_in_the_mode_it_was_in(demo_stores):
     store, tagger = demo_stores["test"], tagger_of(0).train()
     before = tagger.network[0][1].running_mean.clone()

@@ -1,8 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from fastai.learner import Learner
 
-from freesound_tagging.augment import compose
+from freesound_tagging.augment import compose, specmix
 from freesound_tagging.models import NetworkSpec, Tagger
 from freesound_tagging.spectrogram import MelConfig
 from freesound_tagging.training import (
@@ -117,6 +122,24 @@ def test_a_network_learns_eight_clips_by_heart(pool, demo):
     assert np.mean(history.losses[-10:]) < 0.3 * np.mean(history.losses[:10])
     assert history.lwlraps[-1] > 0.9
     assert not tagger.training
+
+
+def test_a_fold_that_holds_no_clip_out_trains_all_the_same(pool, demo):
+    history = fit(tagger_for(demo), RandomExcerpts(pool, np.arange(8), 8, 2, generator()), MiddleExcerpts(pool, []), 2,
+                  1e-3)
+    assert len(history.losses) == 4
+    assert np.isnan(history.lwlraps).all()
+
+
+def test_specmix_is_one_line_in_a_learner_of_fastais_own(pool):
+    images, targets = next(iter(RandomExcerpts(pool, np.arange(16), 16, 1, generator())))
+    loader = DataLoader(list(zip(images, targets)), bs=8)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(128 * 128, targets.shape[1]))
+    learner = Learner(DataLoaders(loader, loader, device=torch.device("cpu")), model, torch.nn.BCEWithLogitsLoss(),
+                      cbs=AugmentBatch(partial(specmix, stripes=(1, 2), min_width=0.1)))
+    with learner.no_bar(), learner.no_logging():
+        learner.fit(1, 1e-4)
+    assert learner.recorder.losses[-1].isfinite()
 
 
 def test_the_learning_rate_follows_one_cycle(pool, demo):

@@ -72,10 +72,12 @@ check: $(VENV)/installed
 
 # The notebooks as they are kept here, executed on the demo data.
 notebooks: $(VENV)/installed
+	rm -rf $(DEMO)
 	for notebook in training-cnn-model1 training-vgg16 inference-kernel; do \
 		$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 			--NotebookExporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor \
 			--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags \
+			--ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
 			notebooks/$$notebook.ipynb || exit 1; done
 	cp $(DEMO)/work/augmentation.png docs/augmentation.png
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import joblib
 import librosa
 import numpy as np
+import soundfile as sf
 from tqdm import tqdm
 
 from .files import whole_file
@@ -69,7 +70,7 @@ def load_clip(path, config=MelConfig()):
     Parameters
     ----------
     path : path
-        Any audio file that librosa reads; resampled and mixed down to mono where needed.
+        Any audio file that libsndfile reads; mixed down to mono and resampled where needed, as `librosa.load` does.
     config : MelConfig
 
     Returns
@@ -82,13 +83,16 @@ def load_clip(path, config=MelConfig()):
     OSError
         If the file is missing or is no audio. The message names it.
     """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path} does not exist; complete the data set or delete its row from the table")
     try:
-        signal, _ = librosa.load(path, sr=config.sample_rate, mono=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise OSError(f"{path} cannot be read as audio ({error or type(error).__name__}); "
+        signal, rate = sf.read(path, dtype="float32")
+    except sf.LibsndfileError as error:
+        raise OSError(f"{path} cannot be read as audio ({error.error_string}); "
                       "replace the file or delete its row from the table") from error
+    signal = librosa.to_mono(signal.T)
+    if rate != config.sample_rate and len(signal):
+        signal = librosa.resample(signal, orig_sr=rate, target_sr=config.sample_rate)
     return fit_signal(signal, config)
 
 

@@ -99,12 +99,17 @@ def test_stereo_and_other_sample_rates_are_brought_to_mono_at_44100(tmp_path):
     signal = load_clip(tmp_path / "a.flac")
     assert abs(len(signal) - 3 * RATE) < 1024  # trim works in hops of 512
     assert np.abs(signal).max() == pytest.approx(0.5, abs=0.02)
+    theirs, _ = librosa.load(tmp_path / "a.flac", sr=RATE)
+    np.testing.assert_array_equal(signal, fit_signal(theirs))
 
 
-def test_a_file_that_is_no_audio_is_named(tmp_path):
-    (tmp_path / "a.wav").write_text("not a sound")
+@pytest.mark.parametrize("content", [b"not a sound", b"", b"RIFF\x00\x00"])
+def test_a_file_that_is_no_audio_is_named(tmp_path, content):
+    (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(OSError, match=r"a\.wav cannot be read as audio"):
         load_clip(tmp_path / "a.wav")
+    with pytest.raises(FileNotFoundError, match=r"b\.wav does not exist"):
+        load_clip(tmp_path / "b.wav")
 
 
 @pytest.mark.parametrize(("setting", "message"), [

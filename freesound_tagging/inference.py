@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from .files import whole_file
 from .lwlrap import lwlrap, per_class_lwlrap
-from .models import to_images
+from .models import fold_batchnorm, inference_precision, prepare_device, to_images
 from .tables import few, label_matrix, read_table
 from .weights import load_tagger, read_spec
 
 HOP = 48  # frames from window to window
+TOLERANCE = 1e-3  # the most that half precision may change a probability by, in the mean
 # lwlrap on the public leaderboard, as published: of CNN-model-1's models alone, of the three, and with VGG-16's.
 PUBLISHED = {"cnn-model-1, model 2": 0.723, "cnn-model-1, model 3": 0.724, "cnn-model-1, model 4": 0.724,
              "cnn-model-1, ensemble": 0.733, "ensemble of all": 0.738}
@@ -138,8 +139,10 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     return (total / torch.bincount(clip, minlength=len(starts))[:, None]).cpu().numpy()
 
 
-def predict_ensemble(weights, store, device="cpu", batch_size=256, progress=True):
+def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=None, progress=True):
     """Probabilities of each network over all clips of a store, one network after the other.
+
+    The store is put on the device once. Each network's batch normalization is folded into its convolutions.
 
     Parameters
     ----------
@@ -148,6 +151,9 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, progress=True
     store : SpectrogramStore
     device : str or torch.device
     batch_size : int
+    precision : torch.dtype, optional
+        What to compute in. If not given, `inference_precision` of the device for each network whose probabilities it
+        changes by less than `TOLERANCE` in the mean, tried on the first windows, and float32 for the others.
     progress : bool
         Show a progress bar.
 
@@ -173,9 +179,26 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, progress=True
         if spec.mel != store.config:
             raise ValueError(f"{path} was trained on images of {spec.mel}, but the store's are of {store.config}; "
                              "build the store with the network's settings")
-    pixels = pixels_on(device, store)
-    return np.stack([predict(load_tagger(path, device), pixels, store.starts, store.lengths, batch_size)
-                     for path in tqdm(weights, "networks", file=sys.stdout, disable=not progress)])
+    device = torch.device(device)
+    prepare_device(device)
+    pixels, probabilities = pixels_on(device, store), []
+    for path in tqdm(weights, "networks", file=sys.stdout, disable=not progress):
+        tagger = fold_batchnorm(load_tagger(path, device))
+        tagger.precision = precision or _tolerable_precision(tagger, pixels, store)
+        probabilities.append(predict(tagger, pixels, store.starts, store.lengths, batch_size))
+    return np.stack(probabilities)
+
+
+@torch.inference_mode()
+def _tolerable_precision(tagger, pixels, store, windows=64):
+    """`inference_precision` if the probabilities of some windows hardly change by it, else float32."""
+    first, _ = windows_of(store.starts[:windows], store.lengths[:windows], tagger.spec.mel.excerpt_frames)
+    first = torch.as_tensor(first[:windows], device=pixels.device)
+    images = to_images(gather(pixels, first, tagger.spec.mel.excerpt_frames))
+    exact = torch.sigmoid(tagger(images))
+    tagger.precision = inference_precision(pixels.device)
+    change = (torch.sigmoid(tagger(images)) - exact).abs().mean()
+    return tagger.precision if change < TOLERANCE else torch.float32
 
 
 def ensemble_mean(probabilities):

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
 
 from .inference import gather, pixels_on
 from .lwlrap import lwlrap
-from .models import to_images
+from .models import prepare_device, to_images
 
 
 @dataclasses.dataclass
@@ -191,29 +191,6 @@ class History(Callback):
             self.on_epoch(float(np.mean(losses)), self.lwlraps[-1])
 
 
-def default_device():
-    """The first CUDA GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def default_precision(device):
-    """The fastest number format that trains well on a device.
-
-    Parameters
-    ----------
-    device : torch.device
-
-    Returns
-    -------
-    torch.dtype
-        bfloat16 on GPUs from Ampere on and on CPUs with the instructions that oneDNN needs for it (AVX-512); float16
-        on older GPUs, with loss scaling; float32 on other CPUs.
-    """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-
-
 def make_learner(tagger, train, valid, augmentation=None, generator=None, weight_decay=0.01, cbs=()):
     """A fastai Learner: binary cross-entropy with logits, AdamW, the batch augmented on the device.
 
@@ -271,6 +248,7 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
     -------
     History
     """
+    prepare_device(train.device)
     history = History(on_step, on_epoch)
     learner = make_learner(tagger, train, valid, augmentation, generator, cbs=[history])
     learner.fit_one_cycle(epochs, lr)

@@ -16,8 +16,8 @@ from .dataset import stratified_folds
 from .files import whole_file
 from .inference import predict
 from .lwlrap import clip_lwlrap, lwlrap
-from .models import NetworkSpec, Tagger
-from .training import ClipPool, MiddleExcerpts, RandomExcerpts, default_device, default_precision, fit
+from .models import NetworkSpec, Tagger, default_device, training_precision
+from .training import ClipPool, MiddleExcerpts, RandomExcerpts, fit
 from .weights import load_tagger, save_tagger, weights_path
 
 
@@ -365,7 +365,7 @@ class WarmupPipeline:
     def _starting_point(self, config, fold):
         spec = NetworkSpec(self.architecture, self.profile.width, self.vocabulary, self.stores["curated"].config,
                            *self._normalization(), config.stage, fold)
-        tagger = Tagger(spec, default_precision(self.device))
+        tagger = Tagger(spec, training_precision(self.device))
         if config.starts_from is not None:
             earlier = load_tagger(weights_path(self.weights, config.starts_from, fold))
             tagger.load_state_dict(earlier.state_dict())

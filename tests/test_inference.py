@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
+from freesound_tagging import inference
 from freesound_tagging.inference import (
     ensemble_mean,
     pixels_on,
@@ -94,10 +95,30 @@ def test_an_ensemble_is_the_mean_of_its_networks(demo_stores, tmp_path):
     paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     for tagger, path in zip(taggers, paths):
         save_tagger(tagger, path)
-    both = predict_ensemble(paths, store, progress=False)
+    both = predict_ensemble(paths, store, precision=torch.float32, progress=False)
     alone = [predict(tagger, pixels_on("cpu", store), store.starts, store.lengths) for tagger in taggers]
-    np.testing.assert_array_equal(both, alone)
+    np.testing.assert_allclose(both, alone, atol=1e-6)
     np.testing.assert_allclose(ensemble_mean(both), (alone[0] + alone[1]) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("tolerance", "used"), [(1.0, torch.bfloat16), (1e-9, torch.float32)])
+def test_half_precision_is_used_where_it_changes_little(demo_stores, tmp_path, monkeypatch, tolerance, used):
+    """As on a GPU, with the half precision that a CPU has."""
+    save_tagger(tagger_of(0), tmp_path / "a.safetensors")
+    exact, half = (predict_ensemble([tmp_path / "a.safetensors"], demo_stores["test"], precision=precision,
+                                    progress=False) for precision in (torch.float32, torch.bfloat16))
+    monkeypatch.setattr(inference, "inference_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(inference, "TOLERANCE", tolerance)
+    chosen = predict_ensemble([tmp_path / "a.safetensors"], demo_stores["test"], progress=False)
+    np.testing.assert_array_equal(chosen, half if used == torch.bfloat16 else exact)
+    assert 0 < np.abs(half - exact).mean() < 5e-3
+
+
+def test_the_same_model_of_the_same_fold_does_not_count_twice(demo_stores, tmp_path):
+    for name in ("a", "b"):
+        save_tagger(tagger_of(0), tmp_path / f"{name}.safetensors")
+    with pytest.raises(ValueError, match=r"b\.safetensors and .*a\.safetensors are both model 2 of fold 0"):
+        predict_ensemble([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], demo_stores["test"])
 
 
 @pytest.mark.parametrize(("change", "message"), [

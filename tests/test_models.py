@@ -3,7 +3,17 @@ import torch
 import torchvision
 from torch import nn
 
-from freesound_tagging.models import ConcatPool, NetworkSpec, Tagger, cnn_model_1, to_images, vgg16_bn
+from freesound_tagging.models import (
+    ConcatPool,
+    NetworkSpec,
+    Tagger,
+    cnn_model_1,
+    fold_batchnorm,
+    inference_precision,
+    to_images,
+    training_precision,
+    vgg16_bn,
+)
 from freesound_tagging.spectrogram import MelConfig
 
 SPEC = NetworkSpec("cnn-model-1", 2, ("Bark", "Meow"), MelConfig(), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
@@ -86,6 +96,23 @@ def test_a_tagger_computes_in_bfloat16_but_answers_in_float32():
     assert half.dtype == torch.float32
     assert not torch.equal(half, full)
     torch.testing.assert_close(half, full, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("architecture", ["cnn-model-1", "vgg16"])
+def test_folding_batch_normalization_changes_no_output(architecture):
+    tagger = Tagger(NetworkSpec(**{**vars(SPEC), "architecture": architecture, "width": 8}))
+    images = torch.rand(4, 1, 128, 128)
+    for _ in range(3):
+        tagger.train()(images)  # gives the normalization something to do
+    before = tagger.eval()(images)
+    folded = fold_batchnorm(tagger)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+    torch.testing.assert_close(folded(images), before, atol=1e-5, rtol=1e-5)
+
+
+def test_the_cpus_precision_is_one_it_can_compute_in():
+    assert training_precision(torch.device("cpu")) in (torch.bfloat16, torch.float32)
+    assert inference_precision(torch.device("cpu")) == torch.float32
 
 
 @pytest.mark.parametrize("wrong", [{"architecture": "resnet"}, {"std": (0.1, 0.0, 0.1)}, {"mean": (0.5,)}])

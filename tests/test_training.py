@@ -15,7 +15,6 @@ from freesound_tagging.training import (
     ClipPool,
     MiddleExcerpts,
     RandomExcerpts,
-    default_precision,
     fit,
     make_learner,
 )
@@ -180,5 +179,3 @@ def test_augmentation_is_a_callback_any_learner_takes():
     assert callback.run_valid is False
 
 
-def test_the_cpus_precision_is_one_it_can_compute_in():
-    assert default_precision(torch.device("cpu")) in (torch.bfloat16, torch.float32)

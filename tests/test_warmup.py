@@ -72,7 +72,7 @@ def test_selection_is_by_the_models_that_hold_the_clip_out(finished_run):
 def test_out_of_fold_predictions_are_those_of_the_folds_own_network(finished_run):
     for stage, fold, name in ((1, 0, "noisy"), (2, 1, "curated"), (4, 2, "noisy")):
         tagger = load_tagger(weights_path(finished_run.weights, stage, fold))
-        tagger.precision = warmup.default_precision(torch.device("cpu"))
+        tagger.precision = warmup.training_precision(torch.device("cpu"))
         store = finished_run.stores[name]
         mine = finished_run.folds[name] == fold
         expected = predict(tagger, pixels_on("cpu", store), store.starts[mine], store.lengths[mine])

@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +73,74 @@ def windows_of(starts, lengths, window=128, hop=HOP):
     return np.concatenate([start + windows for start, windows in zip(starts, each)] or [clip]), clip
 
 
-def gather(pixels, first, frames):
-    """Cut excerpts out of a store's pixels, on the device that they are on.
+class HostPixels:
+    """Pixels of stores that a GPU has no room for: left in their memory maps, cut there, and sent excerpt by excerpt.
 
     Parameters
     ----------
-    pixels : torch.Tensor, uint8 (all frames, mel bands)
+    stores : sequence of SpectrogramStore
+    device : torch.device
+        Where excerpts are sent.
+    """
+
+    def __init__(self, stores, device):
+        self.maps, self.device = [store.pixels for store in stores], device
+        self.ends = np.cumsum([len(pixels) for pixels in self.maps])
+
+    def cut(self, first, frames):
+        """Excerpts by their first frames (numpy.ndarray), as a tensor on the host that can be sent without waiting."""
+        out = torch.empty(len(first), frames, self.maps[0].shape[1], dtype=torch.uint8,
+                          pin_memory=self.device.type == "cuda")
+        which = np.searchsorted(self.ends, first, side="right")
+        for i, (store, start) in enumerate(zip(which, first)):
+            start -= self.ends[store] - len(self.maps[store])
+            out[i] = torch.from_numpy(self.maps[store][start:start + frames])
+        return out
+
+    def ahead(self, batches, frames, depth=3):
+        """Excerpts of many batches of first frames, each cut and sent while the ones before are computed with."""
+        with ThreadPoolExecutor(1) as background:
+            waiting = deque()
+            for first in batches:
+                waiting.append(background.submit(self.cut, first, frames))
+                if len(waiting) == depth:
+                    yield waiting.popleft().result().to(self.device, non_blocking=True)
+            while waiting:
+                yield waiting.popleft().result().to(self.device, non_blocking=True)
+
+
+def pixels_on(device, *stores, stream=None):
+    """The pixels of stores, one after the other, where a device can cut excerpts out of them.
+
+    Parameters
+    ----------
+    device : str or torch.device
+    *stores : SpectrogramStore
+    stream : bool, optional
+        Leave them in their memory maps. If not given, this is done when they would take more than half of a GPU's
+        free memory.
+
+    Returns
+    -------
+    torch.Tensor, uint8 (all frames, mel bands), or HostPixels
+        On the CPU a single store's memory map itself; else one copy on the device.
+    """
+    device = torch.device(device)
+    if stream is None and device.type == "cuda":
+        stream = sum(store.pixels.nbytes for store in stores) > torch.cuda.mem_get_info(device)[0] / 2
+    if stream:
+        return HostPixels(stores, device)
+    pixels = [torch.from_numpy(store.pixels).to(device) for store in stores]
+    return pixels[0] if len(pixels) == 1 else torch.cat(pixels)
+
+
+def gather(pixels, first, frames):
+    """Cut excerpts out of stores' pixels, on the device.
+
+    Parameters
+    ----------
+    pixels : torch.Tensor, uint8 (all frames, mel bands), or HostPixels
+        See `pixels_on`.
     first : torch.Tensor, int64 (batch,)
         First frame of each excerpt.
     frames : int
@@ -86,22 +150,9 @@ def gather(pixels, first, frames):
     -------
     torch.Tensor, uint8 (batch, frames, mel bands)
     """
+    if isinstance(pixels, HostPixels):
+        return pixels.cut(first.cpu().numpy(), frames).to(pixels.device)
     return pixels[first[:, None] + torch.arange(frames, device=first.device)]
-
-
-def pixels_on(device, store):
-    """A store's pixels as a tensor: on the CPU the memory map itself, elsewhere one copy.
-
-    Parameters
-    ----------
-    device : str or torch.device
-    store : SpectrogramStore
-
-    Returns
-    -------
-    torch.Tensor, uint8 (all frames, mel bands)
-    """
-    return torch.from_numpy(store.pixels).to(device)
 
 
 @torch.inference_mode()
@@ -112,7 +163,7 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     ----------
     tagger : Tagger
         On the device of `pixels`; used in evaluation mode and left as it was.
-    pixels : torch.Tensor, uint8 (all frames, mel bands)
+    pixels : torch.Tensor, uint8 (all frames, mel bands), or HostPixels
         See `pixels_on`.
     starts, lengths : array of int (clips,)
         The clips to predict, in frames of `pixels`.

@@ -17,23 +17,23 @@ with warnings.catch_warnings():
     from fastai.optimizer import OptimWrapper
     from fastai.torch_core import norm_bias_params
 
-from .inference import gather, pixels_on
+from .inference import HostPixels, gather, pixels_on
 from .lwlrap import lwlrap
 from .models import prepare_device, to_images
 
 
 @dataclasses.dataclass
 class ClipPool:
-    """Clips of one or more stores with their targets, all on the training device."""
+    """Clips of one or more stores with their targets, all on the training device if it has room for them."""
 
-    pixels: torch.Tensor  # uint8 (frames of all clips, mel bands)
+    pixels: torch.Tensor | HostPixels  # uint8 (frames of all clips, mel bands)
     starts: torch.Tensor  # int64 (clips,): first frame of each clip
     lengths: torch.Tensor  # int64 (clips,): frames of each clip
     targets: torch.Tensor  # float32 (clips, labels)
     frames: int  # of an excerpt
 
     @classmethod
-    def of(cls, stores, targets, device):
+    def of(cls, stores, targets, device, stream=None):
         """Put stores together, clip numbers running through them in order.
 
         Parameters
@@ -43,6 +43,8 @@ class ClipPool:
         targets : sequence of array (clips, labels)
             A label matrix a store.
         device : str or torch.device
+        stream : bool, optional
+            As for `pixels_on`.
 
         Returns
         -------
@@ -53,12 +55,36 @@ class ClipPool:
         before = np.cumsum([0] + [len(store.pixels) for store in stores])
         on = partial(torch.as_tensor, device=device)
         return cls(
-            torch.cat([pixels_on(device, store) for store in stores]),
+            pixels_on(device, *stores, stream=stream),
             on(np.concatenate([store.starts + first for store, first in zip(stores, before)])),
             on(np.concatenate([store.lengths for store in stores])),
             on(np.concatenate(targets).astype(np.float32)),
             stores[0].config.excerpt_frames,
         )
+
+
+    def images(self, batches):
+        """Images of many batches of excerpts, one batch at a time.
+
+        Parameters
+        ----------
+        batches : sequence of torch.Tensor, int64 (batch,)
+            First frames of the excerpts.
+
+        Yields
+        ------
+        torch.Tensor, float32 (batch, 1, mel bands, frames)
+        """
+        if isinstance(self.pixels, HostPixels):
+            excerpts = self.pixels.ahead([first.numpy() for first in _to_host(batches)], self.frames)
+        else:
+            excerpts = (gather(self.pixels, first, self.frames) for first in batches)
+        yield from map(to_images, excerpts)
+
+
+def _to_host(batches):
+    """All batches with a single wait for the device."""
+    return torch.cat(list(batches)).cpu().split([len(first) for first in batches]) if len(batches) else ()
 
 
 class RandomExcerpts:
@@ -97,8 +123,8 @@ class RandomExcerpts:
         free = self.pool.lengths[clips] - self.pool.frames + 1
         place = torch.rand(needed, generator=self.generator, device=self.device, dtype=torch.float64)
         first = self.pool.starts[clips] + (place * free).long()
-        for now in torch.arange(needed, device=self.device).split(self.batch_size):
-            yield to_images(gather(self.pool.pixels, first[now], self.pool.frames)), self.pool.targets[clips[now]]
+        for images, now in zip(self.pool.images(first.split(self.batch_size)), clips.split(self.batch_size)):
+            yield images, self.pool.targets[now]
 
 
 class MiddleExcerpts:
@@ -119,9 +145,9 @@ class MiddleExcerpts:
         return len(self.batches)
 
     def __iter__(self):
-        for clips in self.batches:
-            first = self.pool.starts[clips] + (self.pool.lengths[clips] - self.pool.frames) // 2
-            yield to_images(gather(self.pool.pixels, first, self.pool.frames)), self.pool.targets[clips]
+        first = [self.pool.starts[now] + (self.pool.lengths[now] - self.pool.frames) // 2 for now in self.batches]
+        for images, now in zip(self.pool.images(first), self.batches):
+            yield images, self.pool.targets[now]
 
 
 class AugmentBatch(Callback):

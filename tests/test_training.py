@@ -1,3 +1,4 @@
+import threading
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,7 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 
 from freesound_tagging.augment import compose, specmix
+from freesound_tagging.inference import HostPixels, predict
 from freesound_tagging.models import NetworkSpec, Tagger
 from freesound_tagging.spectrogram import MelConfig
 from freesound_tagging.training import (
@@ -65,6 +67,31 @@ def test_excerpts_are_cut_whole_out_of_their_own_clip_with_its_target(pool):
             torch.testing.assert_close(images, (clip / 255)[:, None, None, None].expand_as(images))
             seen += clip.tolist()
         assert set(seen) == set(clips)
+
+
+def test_streamed_from_the_memory_maps_the_batches_are_the_same(pool, demo, demo_stores):
+    names = ("curated", "noisy")
+    streamed = ClipPool.of([demo_stores[name] for name in names],
+                           [demo.targets(getattr(demo, name)) for name in names], "cpu", stream=True)
+    assert isinstance(streamed.pixels, HostPixels)
+    clips = np.arange(100)
+    for batches in ((RandomExcerpts(p, clips, 16, 9, generator(3)) for p in (pool, streamed)),
+                    (MiddleExcerpts(p, clips, 16) for p in (pool, streamed))):
+        for (images, targets), (theirs, their_targets) in zip(*batches, strict=True):
+            assert torch.equal(images, theirs)
+            assert torch.equal(targets, their_targets)
+    tagger = tagger_for(demo)
+    ours, theirs = (predict(tagger, p.pixels, p.starts[:20].numpy(), p.lengths[:20].numpy()) for p in (pool, streamed))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_streaming_stops_with_its_thread_when_training_is_interrupted(demo, demo_stores):
+    streamed = ClipPool.of([demo_stores["curated"]], [demo.targets(demo.curated)], "cpu", stream=True)
+    before = threading.active_count()
+    batches = iter(RandomExcerpts(streamed, np.arange(8), 4, 50, generator()))
+    next(batches)
+    batches.close()
+    assert threading.active_count() == before
 
 
 def test_every_start_of_an_excerpt_is_as_likely(pool):

@@ -6,6 +6,7 @@
 # make score SUBMISSION=... TRUTH=...  score a submission by the table of the test clips' labels
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
+# make bench                 measure speed on this machine, on its GPU if it has one
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -18,7 +19,7 @@ PROFILE ?= full
 SEED ?= 0
 DEMO := build/demo
 
-.PHONY: demo test lab train submission score download check notebooks clean
+.PHONY: demo test lab train submission score download check bench notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -69,6 +70,9 @@ download: $(VENV)/installed
 
 check: $(VENV)/installed
 	$(BIN)/python -m freesound_tagging.dataset check $(INPUT)
+
+bench: $(VENV)/installed
+	$(BIN)/python -W ignore benchmarks/run.py $(ARGS)
 
 # The notebooks as they are kept here, executed on the demo data.
 notebooks: $(VENV)/installed

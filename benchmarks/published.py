@@ -1,0 +1,72 @@
+"""The way the published code trained and predicted, for comparison: images of clips, one at a time, on the CPU.
+
+A `Dataset` turns one clip's image into three channels, cuts a random excerpt out of it with PIL and changes it with
+PIL, clip by clip; a `DataLoader` with worker processes collects batches; mixup is done on the batch; SpecMix goes
+through the samples in a Python loop; all in float32 with fastai's own optimizer or torch's without fusion.
+"""
+
+import random
+
+import numpy as np
+import torch
+from PIL import Image, ImageEnhance
+from torch.utils.data import DataLoader, Dataset
+
+FRAMES = 128
+
+
+class PublishedClips(Dataset):
+    """One augmented excerpt a clip, as uint8 images of three channels through PIL."""
+
+    def __init__(self, images, targets):
+        self.images, self.targets = images, targets  # a list of (mel bands, frames) uint8
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, clip):
+        image = Image.fromarray(np.ascontiguousarray(self.images[clip])).convert("RGB")
+        start = random.randint(0, image.width - FRAMES)
+        excerpt = image.crop((start, 0, start + FRAMES, image.height))
+        if random.random() < 0.75:
+            zoom = random.uniform(1, 1.05)
+            size = FRAMES / zoom
+            left, top = random.uniform(0, FRAMES - size), random.uniform(0, FRAMES - size)
+            excerpt = excerpt.resize((FRAMES, FRAMES), Image.Resampling.BILINEAR, (left, top, left + size, top + size))
+        if random.random() < 0.75:
+            excerpt = ImageEnhance.Brightness(excerpt).enhance(random.uniform(0.8, 1.2))
+        if random.random() < 0.75:
+            excerpt = ImageEnhance.Contrast(excerpt).enhance(random.uniform(0.8, 1.25))
+        pixels = torch.from_numpy(np.asarray(excerpt).copy()).permute(2, 0, 1).float() / 255
+        return pixels, torch.from_numpy(self.targets[clip])
+
+
+def loader(images, targets, batch_size, workers):
+    """Endless work for `workers` processes."""
+    return DataLoader(PublishedClips(images, targets), batch_size, shuffle=True, drop_last=True, num_workers=workers,
+                      persistent_workers=workers > 0)
+
+
+def mixup(images, targets, alpha=0.4):
+    """fastai 1's: one share a sample, drawn with numpy."""
+    share = np.random.beta(alpha, alpha, len(images))
+    share = torch.tensor(np.maximum(share, 1 - share), dtype=images.dtype, device=images.device)
+    partner = torch.randperm(len(images), device=images.device)
+    s = share[:, None, None, None]
+    return images * s + images[partner] * (1 - s), targets * share[:, None] + targets[partner] * (1 - share[:, None])
+
+
+def specmix(images, targets):
+    """Sample by sample."""
+    partner = torch.randperm(len(images))
+    mixed, weighted = images.clone(), targets.clone()
+    bands, frames = images.shape[2:]
+    for i in range(len(images)):
+        h, w = random.uniform(0, 0.25), random.uniform(0, 0.25)
+        f, t = int(h * bands), int(w * frames)
+        f0, t0 = random.randint(0, bands - f), random.randint(0, frames - t)
+        mixed[i, :, f0:f0 + f, :] = images[partner[i], :, f0:f0 + f, :]
+        mixed[i, :, :, t0:t0 + t] = images[partner[i], :, :, t0:t0 + t]
+        area = h + w - h * w
+        weighted[i] = targets[i] * (1 - area) + targets[partner[i]] * area
+    return mixed, weighted

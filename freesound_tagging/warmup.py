@@ -1,6 +1,7 @@
 """The warm-up pipeline: four stages of training, each on the folds' clips and on what the stage before has learned."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
@@ -364,13 +365,14 @@ class WarmupPipeline:
 
     def _starting_point(self, config, fold):
         spec = NetworkSpec(self.architecture, self.profile.width, self.vocabulary, self.stores["curated"].config,
-                           *self._normalization(), config.stage, fold)
+                           *self._normalization, config.stage, fold)
         tagger = Tagger(spec, training_precision(self.device))
         if config.starts_from is not None:
             earlier = load_tagger(weights_path(self.weights, config.starts_from, fold))
             tagger.load_state_dict(earlier.state_dict())
         return tagger.to(self.device)
 
+    @functools.cached_property
     def _normalization(self):
         """Mean and standard deviation of all training pixels, the same for the three channels."""
         counts = sum(store.histogram() for store in self.stores.values())

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .doctor import examine, report
-from .download import ARCHIVES, RECORD, download
-from .tables import few, label_matrix, read_table
+from .tables import few, label_matrix, read_table, unlisted_files
 
 # The data set's known faults (Freesound Audio Tagging 2019, discussion of the curated set).
 FAULTY_CLIPS = {
@@ -188,10 +186,10 @@ class FSDKaggle2019:
         folder = self.folder(name)
         present = set(os.listdir(folder)) if folder.is_dir() else set()
         here = table["fname"].isin(present)
-        unlisted = {fname for fname in present - self._listed[name] if fname.endswith(".wav")}
+        unlisted = unlisted_files(folder, self._listed[name])
         message = "" if here.all() else (f"{(~here).sum()} of the {len(table)} {name} clips are missing from "
                                          f"{folder}: {few(table['fname'][~here])}")
-        ignored = f"{len(unlisted)} files in {folder} are in no table: {few(sorted(unlisted))}" if unlisted else ""
+        ignored = f"{len(unlisted)} files in {folder} are in no table: {few(unlisted)}" if unlisted else ""
         if message and missing == "error":
             raise FileNotFoundError(". ".join(filter(None, [message, ignored])) +
                                     ". Complete the download, or leave them out with missing='skip'")
@@ -260,6 +258,8 @@ def check(root):
     bool
         Whether training on it would work.
     """
+    from .doctor import examine, report
+
     try:
         data = FSDKaggle2019(root, drop_faulty=False, missing="list")
     except (OSError, ValueError) as error:
@@ -285,6 +285,8 @@ def check(root):
 
 def main(arguments=None):
     """``python -m freesound_tagging.dataset download DEST`` and ``... check ROOT``."""
+    from .download import ARCHIVES, RECORD, download  # what it needs, nobody else does
+
     parser = argparse.ArgumentParser(prog="python -m freesound_tagging.dataset")
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("download", help="fetch FSDKaggle2019 from Zenodo, check it and unpack it")

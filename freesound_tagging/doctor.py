@@ -8,6 +8,8 @@ import pandas as pd
 import soundfile as sf
 from tqdm import tqdm
 
+from .tables import unlisted_files
+
 
 def examine(paths, n_jobs=-1, progress=True):
     """Open every file, measure it, and look whether it holds a signal.
@@ -75,8 +77,7 @@ def report(name, table, examined, folder):
     good = examined[examined["rate"] > 0]
     kinds = examined["problem"].str.split(":").str[0]
     problems = {kind: examined["fname"][kinds == kind].tolist() for kind in ("missing", "unreadable", "silent")}
-    on_disk = {path.name for path in folder.glob("*.wav")} if folder.is_dir() else set()
-    problems["not in the table"] = sorted(on_disk - set(table["fname"]))
+    problems["not in the table"] = unlisted_files(folder, table["fname"])
     seconds = good["seconds"]
     rates = " ".join(f"{rate}:{count}" for rate, count in good["rate"].value_counts().items())
     return {

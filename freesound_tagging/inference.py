@@ -243,6 +243,8 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
 @torch.inference_mode()
 def _tolerable_precision(tagger, pixels, store, windows=64):
     """`inference_precision` if the probabilities of some windows hardly change by it, else float32."""
+    if inference_precision(pixels.device) == torch.float32:
+        return torch.float32
     first, _ = windows_of(store.starts[:windows], store.lengths[:windows], tagger.spec.mel.excerpt_frames)
     first = torch.as_tensor(first[:windows], device=pixels.device)
     images = to_images(gather(pixels, first, tagger.spec.mel.excerpt_frames))

@@ -4,6 +4,7 @@ import base64
 import io
 from functools import partial
 
+import librosa
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile as sf
@@ -89,8 +90,6 @@ def clip_figure(path, config, title=""):
 
 
 def _hz_ticks(axes, config):
-    import librosa
-
     centres = librosa.mel_frequencies(config.n_mels, fmin=config.f_min, fmax=config.f_max)
     ticks = [hz for hz in HZ_TICKS if config.f_min < hz < config.f_max]
     axes.set_yticks(np.interp(ticks, centres, np.arange(config.n_mels)) + 0.5, ticks)

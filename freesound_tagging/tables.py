@@ -75,6 +75,24 @@ def label_matrix(table, vocabulary, of="the table"):
     return matrix
 
 
+def unlisted_files(folder, fnames):
+    """WAV files that a table does not list.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        May be missing.
+    fnames : iterable of str
+        What the table lists.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    return sorted({path.name for path in folder.glob("*.wav")} - set(fnames))
+
+
 def few(names, most=5):
     """The first names of many, for a message: ``"a, b and 3 more"``."""
     names = [str(name) for name in names]

@@ -187,7 +187,6 @@ class WarmupPipeline:
         self.stages = {config.stage: config for config in profile.stages}
         self.folds = {name: stratified_folds(targets, profile.n_folds, seed) for name, targets in self.targets.items()}
         self._check_run(augmentation)
-        self._pool = None
 
     def run(self):
         """Train all stages in order.
@@ -214,14 +213,15 @@ class WarmupPipeline:
         list of dict of str to numpy.ndarray
             `history`.
         """
-        steps = self.n_steps(stage)
+        plan = self._plan(stage)
+        steps = [self._steps(stage, clips) for clips in plan]
         with tqdm(total=sum(steps), desc=f"stage {stage}", unit="step", file=sys.stdout, mininterval=1,
                   disable=not self.progress) as bar:
             for fold in range(self.profile.n_folds):
                 if self._is_finished(stage, fold):
                     bar.update(steps[fold])
                 else:
-                    self._train_fold(stage, fold, bar)
+                    self._train_fold(stage, fold, plan[fold], bar)
         return self.history(stage)
 
     def training_clips(self, stage, fold):
@@ -236,13 +236,7 @@ class WarmupPipeline:
         dict of str to numpy.ndarray, int64
             Numbers of clips in the stores ``"curated"`` and ``"noisy"``.
         """
-        config = self.stages[stage]
-        wanted = {
-            "curated": np.full(len(self.folds["curated"]), config.curated),
-            "noisy": self.selected(stage) if config.noisy == "selected"
-            else np.full(len(self.folds["noisy"]), config.noisy == "all"),
-        }
-        return {name: np.flatnonzero(wanted[name] & (self.folds[name] != fold)) for name in wanted}
+        return self._plan(stage)[fold]
 
     def selected(self, stage):
         """The noisy clips that a stage selects, over all folds.
@@ -328,18 +322,26 @@ class WarmupPipeline:
         -------
         list of int
         """
-        config = self.stages[stage]
-        return [config.epochs * self._steps_an_epoch(config, fold) for fold in range(self.profile.n_folds)]
+        return [self._steps(stage, clips) for clips in self._plan(stage)]
 
-    def _steps_an_epoch(self, config, fold):
-        clips = sum(len(clips) for clips in self.training_clips(config.stage, fold).values())
-        return max(config.min_steps, -(-clips // self.profile.batch_size))
-
-    def _train_fold(self, stage, fold, bar):
+    def _plan(self, stage):
+        """`training_clips` of every fold, the selection made once."""
         config = self.stages[stage]
-        pool = self._training_pool()
+        wanted = {
+            "curated": np.full(len(self.folds["curated"]), config.curated),
+            "noisy": self.selected(stage) if config.noisy == "selected"
+            else np.full(len(self.folds["noisy"]), config.noisy == "all"),
+        }
+        return [{name: np.flatnonzero(wanted[name] & (self.folds[name] != fold)) for name in wanted}
+                for fold in range(self.profile.n_folds)]
+
+    def _steps(self, stage, clips):
+        config, count = self.stages[stage], sum(map(len, clips.values()))
+        return config.epochs * max(config.min_steps, -(-count // self.profile.batch_size))
+
+    def _train_fold(self, stage, fold, clips, bar):
+        config, pool = self.stages[stage], self._pool
         offset = {"curated": 0, "noisy": len(self.stores["curated"])}
-        clips = self.training_clips(stage, fold)
         validated = "curated" if config.curated else "noisy"
         seed = int(np.random.SeedSequence((self.seed, stage, fold)).generate_state(1)[0])
         generator = torch.Generator(self.device).manual_seed(seed)
@@ -349,7 +351,7 @@ class WarmupPipeline:
             history = fit(
                 tagger,
                 RandomExcerpts(pool, np.concatenate([clips[name] + offset[name] for name in offset]),
-                               self.profile.batch_size, self._steps_an_epoch(config, fold), generator),
+                               self.profile.batch_size, self._steps(stage, clips) // config.epochs, generator),
                 MiddleExcerpts(pool, np.flatnonzero(self.folds[validated] == fold) + offset[validated]),
                 config.epochs, config.lr, self.augmentation, generator, bar.update,
                 lambda loss, score: bar.set_postfix_str(f"fold {fold}: loss {loss:.3f}, lwlrap {score:.3f}"),
@@ -381,10 +383,10 @@ class WarmupPipeline:
         std = np.sqrt(np.average((values - mean) ** 2, weights=counts))
         return (float(mean),) * 3, (float(std),) * 3
 
-    def _training_pool(self):
-        if self._pool is None:
-            self._pool = ClipPool.of(list(self.stores.values()), list(self.targets.values()), self.device)
-        return self._pool
+    @functools.cached_property
+    def _pool(self):
+        """All clips on the training device, the curated ones first."""
+        return ClipPool.of(list(self.stores.values()), list(self.targets.values()), self.device)
 
     def _record_path(self, stage, fold):
         return self.work / f"stage-{stage}_fold-{fold}.npz"

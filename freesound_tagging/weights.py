@@ -60,7 +60,7 @@ def read_spec(path):
         If the file is not a network of this package. The message names it.
     """
     if Path(path).suffix == ".pkl":
-        return import_fastai_v1(path).spec
+        return _read_fastai_v1(path, MelConfig())[0]
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -127,6 +127,15 @@ def import_fastai_v1(path, mel=MelConfig()):
     ValueError
         If the file is damaged or holds another network than CNN-model-1 or VGG-16-BN. The message names it.
     """
+    spec, layers = _read_fastai_v1(path, mel)
+    tagger = Tagger(spec)
+    for ours, theirs in zip(_layers_with_weights(tagger), layers):
+        ours.load_state_dict({name: torch.as_tensor(array) for name, array in theirs.items()})
+    return tagger.eval()
+
+
+def _read_fastai_v1(path, mel):
+    """The description of an exported network, and the arrays of each of its layers with weights."""
     layers, classes, mean, std = read_export(path)
     stage, fold = stage_and_fold(path) or (None, None)
     width = layers[0]["weight"].shape[0] if layers else 0
@@ -136,10 +145,7 @@ def import_fastai_v1(path, mel=MelConfig()):
         with torch.device("meta"):  # only its shapes at first: the file decides how large it is
             shapes = [_shapes(layer.state_dict()) for layer in _layers_with_weights(Tagger(spec))]
         if shapes == [_shapes(layer) for layer in layers]:
-            tagger = Tagger(spec)
-            for ours, theirs in zip(_layers_with_weights(tagger), layers):
-                ours.load_state_dict({name: torch.as_tensor(array) for name, array in theirs.items()})
-            return tagger.eval()
+            return spec, layers
     raise ValueError(f"{path} holds another network than {' or '.join(ARCHITECTURES)}: {len(layers)} layers with "
                      f"weights, the first of {width} channels")
 

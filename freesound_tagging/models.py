@@ -1,6 +1,9 @@
 """The two networks, in plain torch: prediction needs no fastai."""
 
+import ctypes
 import dataclasses
+import functools
+import platform
 from itertools import pairwise
 
 import torch
@@ -100,22 +103,38 @@ class Tagger(nn.Module):
     precision : torch.dtype
         What convolutions and linear layers compute in, by autocast: torch.float32, torch.bfloat16 or torch.float16.
         The weights are float32 always.
+    compiled : bool
+        Train through `torch.compile`. Prediction is not compiled.
     """
 
-    def __init__(self, spec, precision=torch.float32):
+    def __init__(self, spec, precision=torch.float32, compiled=False):
         super().__init__()
-        self.spec, self.precision = spec, precision
+        self.spec, self.precision, self.compiled = spec, precision, compiled
         self.network = ARCHITECTURES[spec.architecture](len(spec.vocabulary), spec.width)
         self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
-        self.to(memory_format=torch.channels_last)
+        # Channels last is what convolutions are fastest in; but with as few channels as this, torch's batch
+        # normalization on a CPU has its threads wait for each other (they write sums to one cache line).
+        self.layout = torch.channels_last if spec.width >= 16 else torch.contiguous_format
+        self.to(memory_format=self.layout)
 
     def forward(self, images):
         x = (images - self.mean) / self.std  # one channel becomes three
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=self.layout)
         # Here and not around the training step, so that an interrupt never leaves autocast switched on.
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
-            return self.network(x).float()
+            network = _compiled() if self.compiled and self.training else _call
+            return network(self.network, x).float()
+
+
+def _call(network, x):
+    return network(x)
+
+
+@functools.cache
+def _compiled():
+    """`_call`, compiled once for all networks of a kind: their weights are its arguments."""
+    return torch.compile(_call, dynamic=False)
 
 
 def fold_batchnorm(tagger):
@@ -182,6 +201,8 @@ def inference_precision(device):
 def prepare_device(device):
     """Let a GPU choose its fastest convolutions for the one shape that comes, and round products to TF32.
 
+    On a CPU, keep the memory of a step for the next one, in place of giving it back to the system and zeroing it anew.
+
     Parameters
     ----------
     device : torch.device
@@ -190,6 +211,10 @@ def prepare_device(device):
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
+    elif platform.libc_ver()[0] == "glibc":
+        M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
+        ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def to_images(excerpts):

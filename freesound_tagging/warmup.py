@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -21,25 +22,44 @@ from .models import NetworkSpec, Tagger, default_device, training_precision
 from .training import ClipPool, MiddleExcerpts, RandomExcerpts, fit
 from .weights import load_tagger, save_tagger, weights_path
 
+LEAST_STEPS = 250  # gradient steps of a stage, however few its clips: fewer leave a network half trained
+PASSES = (50, 100, 60, 60)  # of the four stages over their clips, where that is more
+LEARNING_RATES = (1e-2, 5e-3, 3e-3, 2e-3)  # each stage disturbs what the one before has learned a little less
+BATCH_SIZE = 128  # of the published system
+EPOCH_STEPS = 25  # an epoch, after which a network is validated, has at least so many steps
+
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-    """One stage: what it starts from, what it trains on, and for how long.
-
-    An epoch is a pass over the stage's clips, but never fewer than `min_steps` gradient steps, so that a small data
-    set gets as many steps as it needs.
-    """
+    """One stage: what it starts from, what it trains on, and for how long."""
 
     stage: int
     starts_from: int | None  # the stage whose network of the same fold is trained further; None: a new network
     curated: bool  # train on the curated clips
     noisy: str  # train on noisy clips: "none", "all", or "selected" by the three settings below
-    epochs: int
+    passes: int  # over the stage's clips
     lr: float  # the greatest of the one-cycle policy
-    min_steps: int = 1  # gradient steps an epoch, at least
+    least_steps: int = LEAST_STEPS  # gradient steps, where the passes are fewer
     scored_by: tuple = ()  # the stages whose out-of-fold lwlrap of a clip is averaged geometrically
     threshold: float = 0.0  # the least average of a selected clip
     cap: int | None = None  # the most clips selected per fold and label
+
+    def schedule(self, n_clips, batch_size):
+        """How long a training on some clips is.
+
+        Parameters
+        ----------
+        n_clips, batch_size : int
+
+        Returns
+        -------
+        epochs, steps : int
+            The number of epochs, and the gradient steps of each. An epoch is a pass over the clips, or `EPOCH_STEPS`
+            where a pass is fewer.
+        """
+        steps = max(self.least_steps, self.passes * -(-n_clips // batch_size))
+        epochs = max(1, min(self.passes, steps // EPOCH_STEPS))
+        return epochs, -(-steps // epochs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,18 +68,42 @@ class Profile:
 
     n_folds: int
     width: int  # channels of the networks' first block
-    batch_size: int
     stages: tuple  # of StageConfig
+    batch_size: int | None = None  # None: `batch_size_for` the run's curated clips
 
 
-def published_stages(epochs, lrs, min_steps=1):
-    """The four published stages.
+def batch_size_for(n_clips):
+    """128, or for fewer clips the largest power of two that they fill: no batch shows a clip twice.
 
     Parameters
     ----------
-    epochs : sequence of 4 int
+    n_clips : int
+        The curated clips that a fold trains on.
+
+    Returns
+    -------
+    int
+    """
+    return min(BATCH_SIZE, 1 << (max(n_clips, 1).bit_length() - 1))
+
+
+def published_stages(passes=PASSES, lrs=LEARNING_RATES, least_steps=LEAST_STEPS):
+    """The four published stages.
+
+    How long a stage trains was not published. Here one rule decides for any data: each stage makes `PASSES` over its
+    clips, in batches of `batch_size_for` the data, but never fewer than `LEAST_STEPS` gradient steps, at the same
+    learning rates. On the full data the passes count: stage 1 sees 17,800 clips, many of them wrongly labelled, 50
+    times (7,000 steps of 128), enough to learn what sound looks like and, with mixed targets, too few to learn the
+    wrong labels by heart; stage 2 sees 4,500 clips 100 times (3,500 steps); stages 3 and 4 go on from a network that
+    is good already, with the selected clips added, 60 times each. Together that is about 2.5 million excerpts a fold.
+    One cycle and batches of 128 are what fastai's users took in this competition. On a few hundred clips the least
+    steps count: below them the stages are cut off before they have learned anything (`benchmarks/study.py` compares).
+
+    Parameters
+    ----------
+    passes : sequence of 4 int
     lrs : sequence of 4 float
-    min_steps : int
+    least_steps : int
 
     Returns
     -------
@@ -71,35 +115,23 @@ def published_stages(epochs, lrs, min_steps=1):
         {"starts_from": 2, "curated": True, "noisy": "selected", "scored_by": (1, 2), "threshold": 0.5, "cap": 5},
         {"starts_from": 3, "curated": True, "noisy": "selected", "scored_by": (3,), "threshold": 1.0},
     )
-    return tuple(StageConfig(stage, epochs=n, lr=lr, min_steps=min_steps, **rule)
-                 for stage, (rule, n, lr) in enumerate(zip(rules, epochs, lrs), 1))
-
-
-LEARNING_RATES = (1e-2, 5e-3, 3e-3, 2e-3)  # of the stages: each disturbs what the one before has learned a little less
+    return tuple(StageConfig(stage, passes=n, lr=lr, least_steps=least_steps, **rule)
+                 for stage, (rule, n, lr) in enumerate(zip(rules, passes, lrs), 1))
 
 
 def full_profile():
-    """The published size: 10 folds, 64 channels, batches of 128.
-
-    How long each stage trains was not published. The epochs here follow from what a stage has to learn and from what
-    an epoch costs. Stage 1 sees 17,800 clips an epoch, many of them wrongly labelled: 50 epochs (7,000 steps) are
-    enough to learn what sound looks like, and too few, with mixed targets, to learn the wrong labels by heart. Stage 2
-    has 4,500 clips, so that as many as 100 epochs are only 3,500 steps. Stages 3 and 4 go on from a network that is
-    good already, with up to 3,600 clips more and with all that model 3 agrees with: 60 epochs each. Together that is
-    about 2.5 million excerpts a fold, 50 million for both networks. The learning rates are the demo profile's.
-    None of this has been tried on the real data.
-    """
-    return Profile(10, 64, 128, published_stages((50, 100, 60, 60), LEARNING_RATES))
+    """The published size: 10 folds, 64 channels. It has not been tried on the real data."""
+    return Profile(10, 64, published_stages())
 
 
 def demo_profile():
-    """Minutes on two CPU cores, for a few hundred clips: 2 folds, 8 channels, 650 steps of 32 excerpts a fold."""
-    return Profile(2, 8, 32, published_stages((6, 8, 6, 6), LEARNING_RATES, min_steps=25))
+    """Minutes on two CPU cores, for a few hundred clips: 2 folds, 8 channels."""
+    return Profile(2, 8, published_stages())
 
 
 def tiny_profile():
     """A run of seconds, to see that everything works on a data set; its networks know nothing."""
-    return Profile(2, 4, 16, published_stages((2, 2, 2, 2), LEARNING_RATES))
+    return Profile(2, 4, published_stages((2, 2, 2, 2), least_steps=1))
 
 
 PROFILES = {"full": full_profile, "demo": demo_profile, "tiny": tiny_profile}
@@ -165,6 +197,9 @@ class WarmupPipeline:
         Functions of `augment`, in order.
     progress : bool
         Show a progress bar a stage.
+    compiled : bool
+        Train through `torch.compile`, on a GPU. Off until a GPU's figures show that it pays (``make bench``); on CPUs
+        it gains nothing, and compiled bfloat16 gives NaN (torch 2.15).
 
     Raises
     ------
@@ -173,16 +208,21 @@ class WarmupPipeline:
     """
 
     def __init__(self, sets, vocabulary, architecture, profile, work, weights, seed=0, device=None,
-                 augmentation=PUBLISHED, progress=True):
+                 augmentation=PUBLISHED, progress=True, compiled=False):
         self.stores = {name: sets[name][0] for name in ("curated", "noisy")}
         self.targets = {name: np.asarray(sets[name][1]) for name in ("curated", "noisy")}
         for name, store in self.stores.items():
             if self.targets[name].shape != (len(store), len(vocabulary)):
                 raise ValueError(f"{name}: targets of shape {self.targets[name].shape} for {len(store)} clips and "
                                  f"{len(vocabulary)} labels; give the label matrix of the store's clips")
+        if profile.batch_size is None:
+            n_trained = len(self.stores["curated"]) * (profile.n_folds - 1) // profile.n_folds
+            profile = dataclasses.replace(profile, batch_size=batch_size_for(n_trained))
         self.vocabulary, self.architecture, self.profile = tuple(vocabulary), architecture, profile
         self.work, self.weights, self.seed = Path(work), Path(weights), seed
-        self.device = torch.device(device or default_device())
+        self.device, self.compiled = torch.device(device or default_device()), compiled
+        if compiled and self.device.type == "cpu":
+            raise ValueError("compiled=True: expected False on a CPU, where it is no faster and its bfloat16 gives NaN")
         self.augmentation, self.progress = compose(augmentation), progress
         self.stages = {config.stage: config for config in profile.stages}
         self.folds = {name: stratified_folds(targets, profile.n_folds, seed) for name, targets in self.targets.items()}
@@ -335,14 +375,17 @@ class WarmupPipeline:
         return [{name: np.flatnonzero(wanted[name] & (self.folds[name] != fold)) for name in wanted}
                 for fold in range(self.profile.n_folds)]
 
+    def _schedule(self, stage, clips):
+        return self.stages[stage].schedule(sum(map(len, clips.values())), self.profile.batch_size)
+
     def _steps(self, stage, clips):
-        config, count = self.stages[stage], sum(map(len, clips.values()))
-        return config.epochs * max(config.min_steps, -(-count // self.profile.batch_size))
+        return math.prod(self._schedule(stage, clips))
 
     def _train_fold(self, stage, fold, clips, bar):
         config, pool = self.stages[stage], self._pool
         offset = {"curated": 0, "noisy": len(self.stores["curated"])}
         validated = "curated" if config.curated else "noisy"
+        epochs, steps = self._schedule(stage, clips)
         seed = int(np.random.SeedSequence((self.seed, stage, fold)).generate_state(1)[0])
         generator = torch.Generator(self.device).manual_seed(seed)
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
@@ -351,9 +394,9 @@ class WarmupPipeline:
             history = fit(
                 tagger,
                 RandomExcerpts(pool, np.concatenate([clips[name] + offset[name] for name in offset]),
-                               self.profile.batch_size, self._steps(stage, clips) // config.epochs, generator),
+                               self.profile.batch_size, steps, generator),
                 MiddleExcerpts(pool, np.flatnonzero(self.folds[validated] == fold) + offset[validated]),
-                config.epochs, config.lr, self.augmentation, generator, bar.update,
+                epochs, config.lr, self.augmentation, generator, bar.update,
                 lambda loss, score: bar.set_postfix_str(f"fold {fold}: loss {loss:.3f}, lwlrap {score:.3f}"),
             )
         held_out = {}
@@ -368,7 +411,7 @@ class WarmupPipeline:
     def _starting_point(self, config, fold):
         spec = NetworkSpec(self.architecture, self.profile.width, self.vocabulary, self.stores["curated"].config,
                            *self._normalization, config.stage, fold)
-        tagger = Tagger(spec, training_precision(self.device))
+        tagger = Tagger(spec, training_precision(self.device), self.compiled)
         if config.starts_from is not None:
             earlier = load_tagger(weights_path(self.weights, config.starts_from, fold))
             tagger.load_state_dict(earlier.state_dict())

@@ -14,6 +14,7 @@ from freesound_tagging.warmup import Profile, WarmupPipeline, published_stages
 
 matplotlib.use("Agg")
 
+TINY = Profile(3, 2, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), batch_size=16)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -52,7 +53,7 @@ def make_pipeline(demo, demo_stores):
 
     def make(folder, **changes):
         settings = {"sets": sets, "vocabulary": demo.vocabulary, "architecture": "cnn-model-1",
-                    "profile": Profile(3, 2, 16, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3))),
+                    "profile": TINY,
                     "work": folder / "work", "weights": folder / "weights", "device": "cpu", "progress": False}
         return WarmupPipeline(**settings | changes)
     return make

@@ -10,7 +10,7 @@ from freesound_tagging import warmup
 from freesound_tagging.augment import mixup
 from freesound_tagging.inference import pixels_on, predict
 from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
-from freesound_tagging.warmup import PROFILES, Profile, published_stages, select_noisy
+from freesound_tagging.warmup import PROFILES, Profile, batch_size_for, published_stages, select_noisy
 from freesound_tagging.weights import load_tagger, weights_path
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
@@ -28,7 +28,18 @@ def test_the_stages_are_the_published_ones():
 
 def test_the_full_profile_has_the_published_size():
     full = PROFILES["full"]()
-    assert (full.n_folds, full.width, full.batch_size) == (10, 64, 128)
+    assert (full.n_folds, full.width) == (10, 64)
+    assert batch_size_for(4964 * 9 // 10) == 128
+
+
+def test_how_long_a_stage_trains_follows_from_its_clips():
+    """The figures of published_stages' docstring, by hand."""
+    first, second, *_ = published_stages()
+    assert first.schedule(17_834, 128) == (50, 140)
+    assert second.schedule(4_473, 128) == (100, 35)
+    assert first.schedule(80, 32) == (10, 25)  # 50 passes of 3 batches are fewer than 250 steps
+    assert second.schedule(1, 1) == (10, 25)
+    assert [batch_size_for(clips) for clips in (1, 2, 40, 63, 64, 128, 5000)] == [1, 2, 32, 32, 64, 128, 128]
 
 
 def test_a_held_out_clip_is_never_trained_on(finished_run):
@@ -133,7 +144,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same_to_the_bit(make_pipeline, 
     ({"seed": 1}, "seed was 0 and is 1"),
     ({"augmentation": (mixup,)}, "augmentation was"),
     ({"architecture": "vgg16"}, "architecture was 'cnn-model-1' and is 'vgg16'"),
-    ({"profile": Profile(2, 2, 16, published_stages((1,) * 4, (3e-3, 1e-3, 1e-3, 1e-3)))}, "n_folds was 3 and is 2"),
+    ({"profile": Profile(2, 2, published_stages((1,) * 4, (3e-3, 1e-3, 1e-3, 1e-3), 1), 16)}, "n_folds was 3 and is 2"),
 ])
 def test_a_run_of_other_settings_is_not_continued(make_pipeline, finished_run, change, message):
     with pytest.raises(ValueError, match=message):
@@ -167,9 +178,9 @@ def test_the_history_has_every_step_and_epoch(finished_run):
             assert len(record["lwlrap"]) == 1
 
 
-def test_no_epoch_has_fewer_steps_than_the_least(make_pipeline, tmp_path):
-    pipeline = make_pipeline(tmp_path, profile=Profile(3, 2, 16, published_stages((3, 1, 1, 1), (1e-3,) * 4, 7)))
-    assert pipeline.n_steps(1) == [21, 21, 21]
+def test_no_stage_has_fewer_steps_than_the_least(make_pipeline, tmp_path):
+    pipeline = make_pipeline(tmp_path, profile=Profile(3, 2, published_stages((3, 1, 1, 1), (1e-3,) * 4, 12), 16))
+    assert pipeline.n_steps(1) == [12, 12, 12]
     assert make_pipeline(tmp_path / "b").n_steps(1) == [3, 3, 3]  # 48 clips in batches of 16
 
 

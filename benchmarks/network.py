@@ -1,0 +1,201 @@
+"""Training and inference of the networks, on synthetic images."""
+
+import multiprocessing
+import statistics
+import time
+from functools import partial
+
+import numpy as np
+import published
+import torch
+from common import (
+    BATCH,
+    CLIP_FRAMES,
+    CUDA,
+    DEVICE,
+    IMAGES_A_FOLD,
+    REPEATS,
+    SPEC,
+    STEPS,
+    WIDTH,
+    excerpts,
+    matrix_rate,
+    network_flops,
+    seconds,
+    synthetic_pool,
+    tagger_of,
+    wait,
+)
+
+from freesound_tagging.augment import PUBLISHED, compose, lighting, mixup, specmix, zoom_crop
+from freesound_tagging.inference import predict, windows_of
+from freesound_tagging.models import (
+    NetworkSpec,
+    Tagger,
+    fold_batchnorm,
+    inference_precision,
+    training_precision,
+)
+from freesound_tagging.training import MiddleExcerpts, fit, make_learner
+
+
+def published_training(architecture, pool):
+    """Images a second of the published way, over one epoch of `STEPS` batches after a first one."""
+    images = [pool.pixels[start:start + CLIP_FRAMES].T.cpu().numpy() for start in pool.starts[:BATCH * (STEPS + 1)]]
+    targets = pool.targets.cpu().numpy()
+    tagger = Tagger(NetworkSpec(architecture, **SPEC)).to(DEVICE)
+    network = tagger.network.to(memory_format=torch.contiguous_format).train()
+    optimizer = torch.optim.AdamW(network.parameters(), foreach=False)
+    loss_of = torch.nn.BCEWithLogitsLoss()
+    mean, std = (torch.tensor([number] * 3, device=DEVICE).view(3, 1, 1) for number in (0.4, 0.2))
+    workers = multiprocessing.cpu_count()
+    batches = published.loader(images, targets, BATCH, workers)
+
+    def epoch():
+        for x, y in batches:
+            x, y = published.mixup((x.to(DEVICE) - mean) / std, y.to(DEVICE))
+            x, y = published.specmix(x, y)
+            loss_of(network(x), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return len(batches) * BATCH / seconds(epoch, 1, warm=1)
+
+
+def our_training(architecture, pool):
+    """Images a second through `training.fit`: the same augmentations, with fastai's Learner around it."""
+    tagger = tagger_of(architecture)
+    train, valid = excerpts(pool), MiddleExcerpts(pool, [])
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    return STEPS * BATCH / seconds(lambda: fit(tagger, train, valid, 1, 1e-3, compose(), generator))
+
+
+def training():
+    """1. Training throughput, beside the published way and the device's matrix rate."""
+    pool, result = synthetic_pool(max(1000, BATCH * (STEPS + 1))), {}
+    dtype = training_precision(DEVICE)
+    rate = matrix_rate(dtype)
+    for architecture in ("cnn-model-1", "vgg16"):
+        theirs, ours = published_training(architecture, pool), our_training(architecture, pool)
+        flops = 3 * network_flops(tagger_of(architecture))  # backward costs twice forward
+        result[architecture] = {
+            "ours, images/s": ours, "published way, images/s": theirs, "ratio": ours / theirs,
+            "GFLOP an image": flops / 1e9, "TFLOP/s": ours * flops / 1e12,
+            "share of the matrix rate": ours * flops / rate}
+    return {"matrix rate, TFLOP/s": rate / 1e12, "precision": str(dtype), "width": WIDTH, "batch": BATCH,
+            **result}
+
+
+def compilation():
+    """1b. Training through torch.compile against without, over the images of a whole fold, compile time included.
+
+    In float32 on a CPU, as compiled bfloat16 gives NaN there.
+    """
+    import torch._inductor.config
+
+    pool, result = synthetic_pool(max(1000, BATCH * (STEPS + 1))), {}
+    train, valid = excerpts(pool), MiddleExcerpts(pool, [])
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    for architecture in ("cnn-model-1", "vgg16"):
+        rate = {}
+        for name in ("eager", "compiled"):
+            tagger = tagger_of(architecture, name == "compiled")
+            tagger.precision = training_precision(DEVICE) if CUDA else torch.float32
+            epoch = partial(fit, tagger, train, valid, 1, 1e-3, compose(), generator)
+            torch._dynamo.reset()
+            with torch._inductor.config.patch(force_disable_caches=True):
+                first = seconds(epoch, 1, warm=0)
+            rate[name] = STEPS * BATCH / seconds(epoch)
+        compiling = first - STEPS * BATCH / rate["compiled"]
+        whole = {"eager": IMAGES_A_FOLD / rate["eager"], "compiled": compiling + IMAGES_A_FOLD / rate["compiled"]}
+        result[architecture] = {
+            "images/s": rate, "seconds to compile": compiling, "seconds a fold": whole,
+            "ratio over a fold": whole["eager"] / whole["compiled"],
+            "images from which on it pays": compiling / (1 / rate["eager"] - 1 / rate["compiled"])}
+    return {"images a fold": IMAGES_A_FOLD, "width": WIDTH, **result}
+
+
+def step():
+    """2. Where the time of a step goes."""
+    pool, tagger = synthetic_pool(1000), tagger_of("cnn-model-1").train()
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    optimizer = torch.optim.AdamW(tagger.parameters(), fused=True)
+    loss_of, batches = torch.nn.BCEWithLogitsLoss(), iter(excerpts(pool, 10_000))
+    spent = {name: [] for name in ("gather", "augmentation", "forward", "backward", "optimizer")}
+    for _ in range(REPEATS * 4):
+        marks = [time.perf_counter()]
+
+        def mark(marks=marks):
+            wait()
+            marks.append(time.perf_counter())
+        x, y = next(batches)
+        mark()
+        x, y = compose(PUBLISHED)(x, y, generator=generator)
+        mark()
+        loss = loss_of(tagger(x), y)
+        mark()
+        loss.backward()
+        mark()
+        optimizer.step()
+        optimizer.zero_grad()
+        mark()
+        for name, start, end in zip(spent, marks, marks[1:]):
+            spent[name].append(end - start)
+    medians = {name: statistics.median(times[REPEATS:]) for name, times in spent.items()}
+    total = sum(medians.values())
+    each = {}
+    x, y = next(batches)
+    for function in (zoom_crop, lighting, mixup, specmix):
+        each[function.__name__] = 1e3 * seconds(lambda f=function: f(x, y, generator=generator))
+    return {"ms": {name: 1e3 * value for name, value in medians.items()},
+            "share": {name: value / total for name, value in medians.items()}, "augmentations, ms": each,
+            "all but forward and backward": 1 - (medians["forward"] + medians["backward"]) / total}
+
+
+def loop():
+    """3. fastai's loop against a bare one over the same batches."""
+    pool = synthetic_pool(1000)
+    ours, bare = tagger_of("cnn-model-1"), tagger_of("cnn-model-1").train()
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    optimizer = torch.optim.AdamW(bare.parameters(), fused=True)
+    loss_of, train, valid = torch.nn.BCEWithLogitsLoss(), excerpts(pool), MiddleExcerpts(pool, [])
+    learner = make_learner(ours, train, valid, compose(), generator)
+
+    def by_hand():
+        for x, y in train:
+            x, y = compose()(x, y, generator=generator)
+            loss_of(bare(x), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    times = [(seconds(lambda: learner.fit_one_cycle(1, 1e-3), 1), seconds(by_hand, 1)) for _ in range(REPEATS)]
+    fastai, bare_time = (statistics.median(column) for column in zip(*times))
+    return {"fastai, ms a step": 1e3 * fastai / STEPS, "bare, ms a step": 1e3 * bare_time / STEPS,
+            "ratio": fastai / bare_time}
+
+
+def inference():
+    """5. Windows a second, against one pass a network over a DataLoader of windows."""
+    clips = 400 if CUDA else 20
+    pool = synthetic_pool(clips)
+    starts, lengths = pool.starts.cpu().numpy(), pool.lengths.cpu().numpy()
+    first, _ = windows_of(starts, lengths)
+    images = [pool.pixels[f:f + 128].T.cpu().numpy() for f in first]
+    result, rate = {}, matrix_rate(inference_precision(DEVICE))
+    for architecture in ("cnn-model-1", "vgg16"):
+        tagger = tagger_of(architecture).eval()
+        tagger.precision = torch.float32
+
+        def by_loader(tagger=tagger):
+            batches = published.loader(images, np.zeros((len(images), 1), np.float32), 64, multiprocessing.cpu_count())
+            with torch.no_grad():
+                for x, _ in batches:
+                    torch.sigmoid(tagger.network((x.to(DEVICE) - 0.4) / 0.2)).cpu()
+        theirs = len(first) // 64 * 64 / seconds(by_loader, 1)
+        fold_batchnorm(tagger)
+        tagger.precision = inference_precision(DEVICE)
+        ours = len(first) / seconds(lambda tagger=tagger: predict(tagger, pool.pixels, starts, lengths))
+        flops = network_flops(tagger)
+        result[architecture] = {"ours, windows/s": ours, "published way, windows/s": theirs, "ratio": ours / theirs,
+                                "GFLOP a window": flops / 1e9, "TFLOP/s": ours * flops / 1e12,
+                                "share of the matrix rate": ours * flops / rate}
+    return {"precision": str(inference_precision(DEVICE)), "width": WIDTH, **result}

@@ -1,0 +1,67 @@
+"""Whether all that makes training fast leaves its result alone."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import DEVICE, SPEC
+
+from freesound_tagging.augment import compose
+from freesound_tagging.dataset import FSDKaggle2019
+from freesound_tagging.inference import pixels_on, predict
+from freesound_tagging.lwlrap import lwlrap
+from freesound_tagging.models import NetworkSpec, Tagger, prepare_device, training_precision
+from freesound_tagging.spectrogram import SpectrogramStore
+from freesound_tagging.training import ClipPool, MiddleExcerpts, RandomExcerpts, fit
+
+
+def numerics(root, seeds=5, steps=300, width=8, batch=32):
+    """1c. Whether all that makes training fast leaves its result alone: test lwlrap over seeds, fast and exact.
+
+    Fast is `training.fit` in the device's precision, compiled on a GPU; exact is a bare loop in float32 with
+    torch's unfused optimizer and its own one-cycle schedule.
+    """
+    data = FSDKaggle2019(root)
+    with tempfile.TemporaryDirectory() as folder:
+        stores = [SpectrogramStore.build(getattr(data, name)["path"], Path(folder) / name, progress=False)
+                  for name in ("curated", "noisy", "test")]
+        *targets, truth = (data.targets(getattr(data, name)) for name in ("curated", "noisy", "test"))
+        pool, test = ClipPool.of(stores[:2], targets, DEVICE), pixels_on(DEVICE, stores[2])
+        spec = NetworkSpec("cnn-model-1", **SPEC | {"width": width, "vocabulary": tuple(data.vocabulary)})
+        scores = {"fast": [], "exact": []}
+        for seed, name in [(seed, name) for seed in range(seeds) for name in scores]:
+            torch.manual_seed(seed)
+            generator = torch.Generator(DEVICE).manual_seed(seed)
+            train = RandomExcerpts(pool, np.arange(len(pool.starts)), batch, steps, generator)
+            if name == "fast":
+                tagger = Tagger(spec, training_precision(DEVICE), compiled=DEVICE.type == "cuda").to(DEVICE)
+                fit(tagger, train, MiddleExcerpts(pool, []), 1, 1e-2, compose(), generator)
+            else:
+                tagger = Tagger(spec).to(DEVICE, memory_format=torch.contiguous_format).train()
+                exact_training(tagger.network, train, steps, 1e-2, generator, tagger.mean[:, :1], tagger.std[:, :1])
+            tagger.precision = torch.float32
+            scores[name].append(lwlrap(truth, predict(tagger, test, stores[2].starts, stores[2].lengths)))
+        fast, exact = (np.array(scores[name]) for name in ("fast", "exact"))
+    return {"data": Path(root).name, "steps": steps, "width": width, "batch": batch, "lwlrap": scores,
+            "difference of the means": fast.mean() - exact.mean(),
+            "its standard error by the spread of seeds": np.sqrt((fast.var(ddof=1) + exact.var(ddof=1)) / seeds)}
+
+
+def exact_training(network, train, steps, lr, generator, mean, std):
+    """The same training as `fit` does, by hand in float32: batch normalization and biases are not decayed."""
+    decayed = [p for layer in network.modules() if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear))
+               for name, p in layer.named_parameters() if name == "weight"]
+    spared = [p for p in network.parameters() if not any(p is other for other in decayed)]
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": spared, "weight_decay": 0.0}],
+                                  foreach=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, pct_start=0.25, final_div_factor=4000)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    for x, y in train:
+        x, y = compose()(x, y, generator=generator)
+        x = ((x - mean) / std).expand(-1, 3, -1, -1).contiguous()
+        torch.nn.functional.binary_cross_entropy_with_logits(network(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    prepare_device(DEVICE)

@@ -1,0 +1,265 @@
+"""Does the method work, and which part of it? ``python benchmarks/study.py INPUT``.
+
+Every arm trains as many networks (one a fold) for as many gradient steps, and is scored on the same test clips. INPUT
+is a data set with known test labels, or a folder with ``clips.csv``, ``audio/`` and ``make_input.py``, which arranges
+recordings in folds as the competition does: then the folds rotate through the roles of curated, noisy and test set.
+
+Each finished arm is one file in ``--work``; running again goes on, and ``--part 1/2`` and ``--part 2/2`` share the work
+between two processes. At the end all finished arms are summed up in ``benchmarks/results/study-<name>.json``, which
+also holds what earlier runs left: what is in there is not trained again.
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from common import CUDA, ROOT
+
+from freesound_tagging.augment import PUBLISHED, lighting, mixup, spec_augment, specmix, zoom_crop
+from freesound_tagging.dataset import FSDKaggle2019
+from freesound_tagging.files import whole_file
+from freesound_tagging.inference import ensemble_mean, predict_ensemble
+from freesound_tagging.lwlrap import lwlrap
+from freesound_tagging.models import default_device
+from freesound_tagging.spectrogram import SpectrogramStore
+from freesound_tagging.tables import read_table
+from freesound_tagging.warmup import LEAST_STEPS, Profile, StageConfig, WarmupPipeline, published_stages
+
+ALONE = (zoom_crop, lighting)  # what changes each image alone
+PIPELINE = "d: pipeline"
+
+
+def selecting(threshold, cap):
+    """The published stages with another selection for stage 3."""
+    return lambda stages: tuple(config if config.stage != 3 else
+                                dataclasses.replace(config, threshold=threshold, cap=cap) for config in stages)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """What is trained: the pipeline, or a single training on the curated clips or on all."""
+
+    augmentation: tuple = PUBLISHED
+    single: str | None = None  # "curated" or "all": one training in place of four stages
+    stages: object = None  # changes the published stages
+    architecture: str = "cnn-model-1"
+
+
+ARMS = {
+    PIPELINE: Arm(),
+    "a: curated, no augmentation": Arm((), "curated"),
+    "b: curated, augmented": Arm(single="curated"),
+    "c: curated and all noisy, augmented": Arm(single="all"),
+    "e: pipeline, mixup only": Arm((*ALONE, mixup)),
+    "e: pipeline, SpecMix only": Arm((*ALONE, specmix)),
+    "e: pipeline, SpecAugment only": Arm((*ALONE, spec_augment)),
+    "e: pipeline, neither": Arm(ALONE),
+    "f: threshold 0.25, cap 5": Arm(stages=selecting(0.25, 5)),
+    "f: threshold 0.75, cap 5": Arm(stages=selecting(0.75, 5)),
+    "f: threshold 0.5, cap 2": Arm(stages=selecting(0.5, 2)),
+    "f: threshold 0.5, no cap": Arm(stages=selecting(0.5, None)),
+    "g: VGG-16, pipeline": Arm(architecture="vgg16"),
+}
+CORE = tuple(ARMS)[:4]
+
+
+class Unit:
+    """One arrangement of the data and one seed: what all arms of a comparison share."""
+
+    def __init__(self, source, seed, rotation, options, done):
+        self.seed, self.rotation, self.options, self.done = seed, rotation, options, done
+        self.work = options.work / f"seed-{seed}_rotation-{rotation}"
+        root = arranged(source, seed, rotation, self.work / "input")
+        self.data = FSDKaggle2019(root)
+        if "labels" not in self.data.test:
+            raise ValueError(f"{root} has no labels of the test clips: the study cannot score anything")
+        self.stores = {name: SpectrogramStore.build(getattr(self.data, name)["path"], self.work / "stores" / name,
+                                                    n_jobs=1, progress=False) for name in ("curated", "noisy", "test")}
+        self.targets = {name: self.data.targets(getattr(self.data, name)) for name in self.stores}
+        truth = root / "truth/train_noisy.csv"
+        self.right = None if not truth.exists() else (
+            read_table(truth, ["fname", "labels"]).set_index("fname")["labels"].map(set).reindex(
+                self.data.noisy["fname"]).to_numpy() == self.data.noisy["labels"].map(set).to_numpy())
+
+    def train(self, name):
+        """Train an arm and score it.
+
+        Returns
+        -------
+        dict
+            The arm's record.
+        """
+        arm, options, folder = ARMS[name], self.options, self.folder(name)
+        started, single = time.perf_counter(), arm.single
+        stages = published_stages(least_steps=options.steps) if options.steps else published_stages()
+        if single:
+            pipelines = self.done.get((self.seed, self.rotation, PIPELINE)) or self.record(PIPELINE)
+            total = round(np.mean(pipelines["steps"]))
+            stages = (StageConfig(1, None, True, "all" if single == "all" else "none", 1, stages[0].lr, total),)
+        elif arm.stages:
+            stages = arm.stages(stages)
+        pipeline = partial(WarmupPipeline, {name: (self.stores[name], self.targets[name])
+                                            for name in ("curated", "noisy")}, self.data.vocabulary, arm.architecture,
+                           Profile(options.folds, options.width, stages), seed=self.seed, progress=False)
+        shared = self.folder(PIPELINE)
+        if arm.stages:  # stages 1 and 2 are the pipeline's own
+            self.record(PIPELINE)
+            for path in [*shared.glob("work/stage-[12]_*"), *shared.glob("weights/stage-[12]_*")]:
+                copy = folder / path.relative_to(shared)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
+        pipeline = pipeline(work=folder / "work", weights=folder / "weights", augmentation=arm.augmentation)
+        pipeline.run()
+        record = {"seed": self.seed, "rotation": self.rotation, "arm": name, "test": {},
+                  "steps": np.sum([pipeline.n_steps(stage) for stage in pipeline.stages], axis=0).tolist(),
+                  "cross-validated": pipeline.table().T.to_dict()}
+        paths = sorted((folder / "weights").glob("*.safetensors"))
+        probabilities = predict_ensemble(paths, self.stores["test"], default_device(), progress=False)
+        by_stage = {stage: ensemble_mean([p for p, path in zip(probabilities, paths) if f"stage-{stage}_" in path.name])
+                    for stage in pipeline.stages}
+        for stage, mean in by_stage.items():
+            record["test"][f"model {stage}"] = lwlrap(self.targets["test"], mean)
+        ensemble = by_stage[1] if single else ensemble_mean([by_stage[stage] for stage in (2, 3, 4)])
+        np.save(folder / "test.npy", ensemble)
+        record["test"]["ensemble"] = lwlrap(self.targets["test"], ensemble)
+        if arm.architecture == "vgg16":
+            self.record(PIPELINE)
+            other = np.load(shared / "test.npy")
+            record["test"]["both networks"] = lwlrap(self.targets["test"], ensemble_mean([ensemble, other]))
+        if not single:
+            selected = {stage: pipeline.selected(stage) for stage in (3, 4)}
+            record["selected"] = {stage: int(chosen.sum()) for stage, chosen in selected.items()}
+            if self.right is not None:
+                record["noisy labels right"] = {"all": self.right.mean()} | {
+                    stage: self.right[chosen].mean() if chosen.any() else None for stage, chosen in selected.items()}
+        record["seconds"] = time.perf_counter() - started
+        with whole_file(self.path(name)) as part:
+            part.write_text(json.dumps(record))
+        return record
+
+    def folder(self, name):
+        """Where an arm's run is kept."""
+        return self.work / name.replace(":", "").replace(",", "").replace(" ", "-")
+
+    def path(self, name):
+        """Where an arm's record is kept."""
+        return self.options.work / "records" / f"{self.seed}-{self.rotation}-{name.replace(' ', '-')}.json"
+
+    def record(self, name):
+        """An arm's record, trained if need be."""
+        path = self.path(name)
+        return json.loads(path.read_text()) if path.exists() else self.train(name)
+
+
+def arranged(source, seed, rotation, root):
+    """The data set itself, or one arranged anew for a seed and a rotation of its four folds."""
+    if not (source / "make_input.py").exists():
+        return source
+    if not (root / "sample_submission.csv").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        curated, *noisy, test = (str((rotation + role) % 4 + 1) for role in range(4))
+        subprocess.run([sys.executable, source / "make_input.py", root, "--seed", str(seed), "--curated-fold", curated,
+                        "--noisy-folds", *noisy, "--test-fold", test], check=True, stdout=subprocess.DEVNULL)
+    return root
+
+
+def interval(values, draws=10_000):
+    """Mean of one value a unit, with a 95 % bootstrap interval over the units."""
+    values = np.asarray(values, float)
+    means = np.random.default_rng(0).choice(values, (draws, len(values))).mean(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return {"mean": values.mean(), "low": low, "high": high, "n": len(values)}
+
+
+def sum_up(records):
+    """Tables of mean and interval: each arm on the test set, and each arm's lead of the pipeline, in pairs."""
+    table = pd.DataFrame([{"unit": (r["seed"], r["rotation"]), "arm": r["arm"], "lwlrap": r["test"]["ensemble"]}
+                          for r in records]).pivot(index="unit", columns="arm", values="lwlrap")
+    if any(r["arm"].startswith("g:") for r in records):
+        table["g: both networks"] = pd.Series({(r["seed"], r["rotation"]): r["test"]["both networks"] for r in records
+                                               if "both networks" in r["test"]})
+    pipelines = [r for r in records if r["arm"] == PIPELINE]
+    models = {f"model {stage}": {
+        "test": interval([r["test"][f"model {stage}"] for r in pipelines]),
+        **{f"{name}, cross-validated": interval([r["cross-validated"][f"model {stage}"][f"lwlrap {name}"]
+                                                 for r in pipelines]) for name in ("noisy", "curated")}}
+        for stage in (1, 2, 3, 4)}
+    fall = [r["cross-validated"]["model 2"]["lwlrap noisy"] - r["cross-validated"]["model 1"]["lwlrap noisy"]
+            for r in pipelines]
+    clean = {}
+    for which in ("all", "3", "4"):
+        values = [r["noisy labels right"][which] for r in pipelines if "noisy labels right" in r]
+        if values and None not in values:
+            clean[which] = interval(values)
+    return {
+        "arms": {arm: interval(table[arm].dropna()) for arm in table},
+        "the pipeline's lead": {arm: interval((table[PIPELINE] - table[arm]).dropna())
+                                for arm in table if arm != PIPELINE},
+        "pipeline, by model": models,
+        "pipeline, noisy lwlrap of model 2 less that of model 1": interval(fall),
+        "pipeline, the ensemble's lead of model 4": interval(
+            [r["test"]["ensemble"] - r["test"]["model 4"] for r in pipelines]),
+        "noisy labels right, of all and of those selected": clean,
+    }
+
+
+def main():
+    """Train what is missing, then sum up."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("input", type=Path, help="a data set, or a folder with make_input.py")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--rotations", type=int, nargs="+", default=[0, 1, 2], help="of a folder with make_input.py")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), metavar="ARM",
+                        help=f"first letters of: {'; '.join(ARMS)}")
+    parser.add_argument("--folds", type=int, default=10 if CUDA else 2)
+    parser.add_argument("--width", type=int, default=64 if CUDA else 8)
+    parser.add_argument("--steps", type=int, help="least gradient steps a stage (default: the package's)")
+    parser.add_argument("--work", type=Path, default=ROOT / "build/study")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--name", help="of the data in the results' file name (default: the folder's)")
+    parser.add_argument("--part", default="1/1", help="i/n: the i-th of n processes that share the units")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    source = options.input.resolve()
+    path = options.out / f"study-{options.name or source.name}.json"
+    settings = {"folds": options.folds, "width": options.width, "least steps a stage": options.steps or LEAST_STEPS}
+    earlier = json.loads(path.read_text()) if path.exists() else {"settings": settings, "records": []}
+    if earlier["settings"] != settings:
+        parser.error(f"{path} holds results of {earlier['settings']}, not of {settings}; give another --name")
+    earlier = earlier["records"]
+    options.work = options.work / f"{options.name or source.name}"
+    done = {(r["seed"], r["rotation"], r["arm"]): r for r in earlier}
+    arms = [arm for arm in ARMS if arm.startswith(tuple(options.arms))]
+    rotations = options.rotations if (source / "make_input.py").exists() else [0]
+    part, parts = map(int, options.part.split("/"))
+    units = [(seed, rotation) for seed in options.seeds for rotation in rotations][part - 1::parts]
+    for seed, rotation in units:
+        unit = None
+        for arm in arms:
+            if (seed, rotation, arm) not in done:
+                unit = unit or Unit(source, seed, rotation, options, done)
+                record = unit.record(arm)
+                scores = ", ".join(f"{which} {score:.3f}" for which, score in record["test"].items())
+                print(f"seed {seed}, rotation {rotation}, {arm}: {scores} ({record['seconds']:.0f} s)", flush=True)
+    found = dict(done)
+    for record in map(json.loads, (p.read_text() for p in sorted(options.work.glob("records/*.json")))):
+        found[record["seed"], record["rotation"], record["arm"]] = record
+    records = [found[key] for key in sorted(found)]
+    summary = sum_up(records)
+    with whole_file(path) as part:
+        part.write_text(json.dumps({"settings": settings, **summary, "records": records}, indent=1) + "\n")
+    print(json.dumps(summary["arms"], indent=1))
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

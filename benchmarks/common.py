@@ -64,7 +64,8 @@ def synthetic_pool(clips, frames=CLIP_FRAMES):
     pixels = torch.randint(0, 256, (clips * frames, 128), dtype=torch.uint8, device=DEVICE)
     starts = torch.arange(clips, device=DEVICE) * frames
     return ClipPool(pixels, starts, torch.full_like(starts, frames),
-                    torch.nn.functional.one_hot(torch.arange(clips, device=DEVICE) % LABELS, LABELS).float(), 128)
+                    torch.nn.functional.one_hot(torch.arange(clips, device=DEVICE) % LABELS, LABELS).float(), 128,
+                    [str(clip) for clip in range(clips)])
 
 
 def excerpts(pool, steps=STEPS, batch=BATCH):

@@ -278,9 +278,13 @@ def check(root):
     faulty = sorted(set(data.curated["fname"]) & FAULTY_CLIPS.keys())
     if faulty:
         print(f"curated, known to be faulty and left out by default: {few(faulty, 6)}")
-    stops = [names for (_, kind), names in every.items() if kind in ("missing", "unreadable")]
-    print(f"{sum(map(len, stops))} clips would stop training" if stops else "nothing here would stop training")
-    return not stops
+    count = {kind: sum(len(names) for (_, which), names in every.items() if which == kind)
+             for kind in ("missing", "unreadable")}
+    print(f"{count['missing']} missing clips would stop training" if count["missing"] else
+          "nothing here would stop training")
+    if count["unreadable"]:
+        print(f"{count['unreadable']} unreadable clips would be left out of training and count as silence")
+    return not any(count.values())
 
 
 def main(arguments=None):
@@ -293,7 +297,7 @@ def main(arguments=None):
     fetch.add_argument("dest", type=Path)
     fetch.add_argument("--only", nargs="+", choices=ARCHIVES, default=list(ARCHIVES), help="the sets to fetch")
     fetch.add_argument("--record", default=RECORD, help="address of the record (default: %(default)s)")
-    doctor = commands.add_parser("check", help="examine a data set; exit status 1 if something would stop training")
+    doctor = commands.add_parser("check", help="examine a data set; exit status 1 if clips are missing or unreadable")
     doctor.add_argument("root", type=Path)
     options = parser.parse_args(arguments)
     if options.command == "check":

@@ -3,11 +3,10 @@
 import sys
 
 import joblib
-import numpy as np
 import pandas as pd
-import soundfile as sf
 from tqdm import tqdm
 
+from .audio import read_audio
 from .tables import unlisted_files
 
 
@@ -25,8 +24,8 @@ def examine(paths, n_jobs=-1, progress=True):
     Returns
     -------
     pandas.DataFrame
-        A row a file: `fname`, `problem` (``""``, ``"missing"``, ``"unreadable: ..."`` or ``"silent"``), `seconds`,
-        `rate` (Hz) and `channels` (0 where it cannot be read).
+        A row a file: `fname`, `problem` (``""``, ``"missing"``, ``"unreadable: ..."``, ``"truncated: ..."`` or
+        ``"silent"``), `seconds`, `rate` (Hz) and `channels` (0 where it cannot be read).
     """
     paths = list(paths)
     results = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", batch_size=8)(
@@ -39,19 +38,14 @@ def _examine(path):
     if not path.is_file():
         return path.name, "missing", 0.0, 0, 0
     try:
-        with sf.SoundFile(path) as file:
-            promised, rate, channels = len(file), file.samplerate, file.channels
-            peak, read = 0.0, 0
-            for block in file.blocks(1 << 20, dtype="float32"):
-                read += len(block)
-                if not np.isfinite(block).all():
-                    return path.name, "unreadable: samples that are not numbers", 0.0, rate, channels
-                peak = max(peak, float(np.abs(block).max(initial=0)))
-    except Exception as error:  # whatever libsndfile makes of a broken file
-        return path.name, f"unreadable: {error or type(error).__name__}", 0.0, 0, 0
-    if read < promised:
-        return path.name, f"unreadable: truncated at {read} of {promised} samples", read / rate, rate, channels
-    return path.name, "" if peak > 0 else "silent", read / rate, rate, channels
+        audio = read_audio(path)
+    except OSError as error:
+        return path.name, f"unreadable: {error}", 0.0, 0, 0
+    read = len(audio.signal)
+    problem = "" if audio.signal.any() else "silent"
+    if read < audio.promised:
+        problem = f"truncated: {read} of {audio.promised} samples"
+    return path.name, problem, read / audio.rate, audio.rate, audio.channels
 
 
 def report(name, table, examined, folder):
@@ -72,11 +66,13 @@ def report(name, table, examined, folder):
     figures : dict of str to object
         A row of the table that `freesound_tagging.dataset check` prints.
     problems : dict of str to list of str
-        Names of clips by what is wrong: ``"missing"``, ``"unreadable"``, ``"silent"``, ``"not in the table"``.
+        Names of clips by what is wrong: ``"missing"``, ``"unreadable"``, ``"truncated"``, ``"silent"``,
+        ``"not in the table"``.
     """
     good = examined[examined["rate"] > 0]
     kinds = examined["problem"].str.split(":").str[0]
-    problems = {kind: examined["fname"][kinds == kind].tolist() for kind in ("missing", "unreadable", "silent")}
+    problems = {kind: examined["fname"][kinds == kind].tolist()
+                for kind in ("missing", "unreadable", "truncated", "silent")}
     problems["not in the table"] = unlisted_files(folder, table["fname"])
     seconds = good["seconds"]
     rates = " ".join(f"{rate}:{count}" for rate, count in good["rate"].value_counts().items())

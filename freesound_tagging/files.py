@@ -1,8 +1,14 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that one process at a time writes to."""
 
 import contextlib
+import errno
 import os
+import socket
 from pathlib import Path
+
+import filelock
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -17,15 +23,90 @@ def whole_file(path):
     Yields
     ------
     pathlib.Path
-        Where to write. It becomes `path` at the end of the block, and is removed if the block raises.
+        Where to write. It becomes `path` at the end of the block, and is removed if the block raises. What a killed
+        process left of the same file is removed too.
+
+    Raises
+    ------
+    OSError
+        If the disk is full. The message names the file, and an earlier `path` is as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    host = socket.gethostname()
+    for left in path.parent.glob(f".{path.name}.{host}.*.part"):
+        if not _is_running(int(left.suffixes[-2][1:])):
+            left.unlink(missing_ok=True)
+    beside = path.with_name(f".{path.name}.{host}.{os.getpid()}.part")
     try:
-        yield beside
-        with open(beside, "rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(beside, path)
+        with told_of_a_full_disk(path):
+            yield beside
+            with open(beside, "rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def told_of_a_full_disk(path):
+    """Say which file did not fit, if writing it fails for lack of room.
+
+    Parameters
+    ----------
+    path : path
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise OSError(error.errno, f"no room to write {path} ({os.strerror(error.errno)}); free some and run again: "
+                                   "what was finished before is whole and is not computed again") from error
+
+
+@contextlib.contextmanager
+def only_writer(folder, doing, wait=False):
+    """Keep other processes from writing to a folder. The system lets go of it when this process ends, however it does.
+
+    Parameters
+    ----------
+    folder : path
+        Made if need be.
+    doing : str
+        What is done in it, for the message: "... is <doing>".
+    wait : bool
+        Wait until the other is done.
+
+    Raises
+    ------
+    RuntimeError
+        If another process holds it and `wait` is False. The message has its pid and host.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    holder = folder / ".holder"
+    lock = filelock.FileLock(folder / ".lock", timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        who = holder.read_text() if holder.exists() else "another process"
+        raise RuntimeError(f"{folder}: {who} is {doing}; let it finish or stop it, or give another folder") from None
+    try:
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+        holder.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _is_running(pid):
+    if os.name != "posix":
+        return True  # it cannot be asked there without harm
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from .files import whole_file
 from .lwlrap import lwlrap, per_class_lwlrap
-from .models import fold_batchnorm, inference_precision, prepare_device, to_images
+from .models import enough_memory, fold_batchnorm, inference_precision, prepare_device, to_images
 from .tables import few, label_matrix, read_table
 from .weights import load_tagger, read_spec
 
@@ -175,6 +175,11 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     Returns
     -------
     numpy.ndarray, float32 (clips, labels)
+
+    Raises
+    ------
+    OutOfMemory
+        If a batch does not fit on the GPU.
     """
     frames, device = tagger.spec.mel.excerpt_frames, pixels.device
     first, clip = windows_of(starts, lengths, frames, hop)
@@ -182,10 +187,11 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     first, clip = torch.as_tensor(first, device=device), torch.as_tensor(clip, device=device)
     was_training = tagger.training
     tagger.eval()
-    for batch in range(0, len(first), batch_size):
-        now = slice(batch, batch + batch_size)
-        images = to_images(gather(pixels, first[now], frames))
-        total.index_add_(0, clip[now], torch.sigmoid(tagger(images)))
+    with enough_memory(batch_size):
+        for batch in range(0, len(first), batch_size):
+            now = slice(batch, batch + batch_size)
+            images = to_images(gather(pixels, first[now], frames))
+            total.index_add_(0, clip[now], torch.sigmoid(tagger(images)))
     tagger.train(was_training)
     return (total / torch.bincount(clip, minlength=len(starts))[:, None]).cpu().numpy()
 

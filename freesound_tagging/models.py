@@ -1,5 +1,6 @@
 """The two networks, in plain torch: prediction needs no fastai."""
 
+import contextlib
 import ctypes
 import dataclasses
 import functools
@@ -215,6 +216,27 @@ def prepare_device(device):
         M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
         ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+class OutOfMemory(RuntimeError):
+    """A batch does not fit on the GPU; the message has its size, the memory, and what to change."""
+
+
+@contextlib.contextmanager
+def enough_memory(batch_size):
+    """Turn torch's word of a full GPU into an `OutOfMemory` that says what to do.
+
+    Parameters
+    ----------
+    batch_size : int
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        free, total = torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
+        raise OutOfMemory(f"a batch of {batch_size} does not fit on the GPU: {free / 2**30:.1f} of {total / 2**30:.1f} "
+                          "GiB are free. Stop what else uses it (such as other notebooks), or give a smaller "
+                          "batch_size or width") from error
 
 
 def to_images(excerpts):

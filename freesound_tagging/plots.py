@@ -3,6 +3,7 @@
 import base64
 import io
 from functools import partial
+from html import escape
 
 import librosa
 import matplotlib.pyplot as plt
@@ -35,13 +36,17 @@ def player(path, config, label="", seconds=5):
     Returns
     -------
     IPython.display.HTML
+        What is wrong with the file, if it cannot be read.
     """
-    signal = load_clip(path, config)[:round(seconds * config.sample_rate)]
+    try:
+        signal = load_clip(path, config)[:round(seconds * config.sample_rate)]
+    except OSError as error:
+        return HTML(escape(f"{label}: {error}"))
     buffer = io.BytesIO()
     sf.write(buffer, signal, config.sample_rate, format="MP3")
     data = base64.b64encode(buffer.getvalue()).decode()
     return HTML(f'<audio controls preload="none" style="vertical-align: middle" src="data:audio/mpeg;base64,{data}">'
-                f"</audio> {label}")
+                f"</audio> {escape(label)}")
 
 
 def players(rows, config, seconds=4):

@@ -4,18 +4,26 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import sys
+import threading
+import time
+import warnings
+from contextlib import closing
 from pathlib import Path
 
 import joblib
 import librosa
 import numpy as np
-import soundfile as sf
 from tqdm import tqdm
 
-from .files import whole_file
+from .audio import read_audio
+from .files import only_writer, told_of_a_full_disk, whole_file
+from .tables import few
 
 CLIPS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s
+IDLE_SECONDS = 10  # that worker processes wait for more work
+CHECKPOINT_SECONDS = 2  # what an interrupted build of a store loses at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +78,8 @@ def load_clip(path, config=MelConfig()):
     Parameters
     ----------
     path : path
-        Any audio file that libsndfile reads; mixed down to mono and resampled where needed, as `librosa.load` does.
+        Any audio file that libsndfile reads, whatever its name ends in; mixed down to mono and resampled where
+        needed, as `librosa.load` does. Of a truncated file, what is there.
     config : MelConfig
 
     Returns
@@ -81,18 +90,12 @@ def load_clip(path, config=MelConfig()):
     Raises
     ------
     OSError
-        If the file is missing or is no audio. The message names it.
+        If the file cannot be used (`audio.read_audio` says when). The message names it.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path} does not exist; complete the data set or delete its row from the table")
-    try:
-        signal, rate = sf.read(path, dtype="float32")
-    except sf.LibsndfileError as error:
-        raise OSError(f"{path} cannot be read as audio ({error.error_string}); "
-                      "replace the file or delete its row from the table") from error
-    signal = librosa.to_mono(signal.T)
-    if rate != config.sample_rate and len(signal):
-        signal = librosa.resample(signal, orig_sr=rate, target_sr=config.sample_rate)
+    audio = read_audio(path)
+    signal = audio.signal
+    if audio.rate != config.sample_rate and len(signal):
+        signal = librosa.resample(signal, orig_sr=audio.rate, target_sr=config.sample_rate)
     return fit_signal(signal, config)
 
 
@@ -180,6 +183,9 @@ class SpectrogramStore:
     starts, lengths : numpy.ndarray, int64 (clips,)
         Each clip's first frame in `pixels` and its number of frames.
     config : MelConfig
+    problems : dict of int to str
+        What is wrong with the clips that could not be read, by their numbers. Their image is that of silence, as of
+        an empty file: training leaves them out, and a prediction for them is what a network makes of silence.
     """
 
     def __init__(self, folder):
@@ -188,6 +194,7 @@ class SpectrogramStore:
         self.config = MelConfig(**index["config"])
         self.files = index["files"]
         self.fnames = [file["fname"] for file in self.files]
+        self.problems = {clip: file["problem"] for clip, file in enumerate(self.files) if file.get("problem")}
         self.lengths = np.array([file["frames"] for file in self.files], np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
         # Copy on write: the file never changes, and torch takes the array without a warning.
@@ -222,7 +229,10 @@ class SpectrogramStore:
 
         Earlier images are taken only for the same settings and the same files in the same order: a file counts as
         the same if its size and modification time are, or else its content (BLAKE2). Each `config` has a folder of
-        its own in `folder`, so that going back to earlier settings costs nothing.
+        its own in `folder`, so that going back to earlier settings costs nothing. After an interruption the same call
+        goes on where it stopped; of two processes the second waits for the first.
+
+        A clip that cannot be read stops nothing: it is named in a warning at the end and in `problems`.
 
         Parameters
         ----------
@@ -242,34 +252,69 @@ class SpectrogramStore:
 
         Raises
         ------
+        FileNotFoundError
+            If a clip is missing, before anything is computed. The message names it.
         OSError
-            If a clip cannot be read. The message names it, and nothing is left of the unfinished store.
+            If the disk is full.
         ValueError
-            If there are no clips.
+            If there are no clips, or none that can be read.
         """
         paths = [Path(path) for path in paths]
         if not paths:
             raise ValueError(f"no clips to build a store in {folder} from; expected at least one path")
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(f"no such file: {few(missing)}; complete the data set or leave the clips out")
         folder = Path(folder) / config.key
-        if cls._is_current(folder, paths):
-            return cls(folder)
-        # The pixels' name says which files they come from; the index, written last, is what makes them a store.
-        name = _key([[path.name, _stat(path)] for path in paths]) + ".u8"
+        if not cls._is_current(folder, paths):
+            with only_writer(folder, "building the store", wait=True):
+                if not cls._is_current(folder, paths):
+                    cls._build(paths, folder, config, n_jobs, progress)
+        store = cls(folder)
+        for kind in ("*.u8", "*.u8.part", "*.jsonl"):  # of other files, or of a build that was killed
+            for stale in folder.glob(kind):
+                if stale.name != Path(store.pixels.filename).name:
+                    stale.unlink()
+        if len(store.problems) == len(store):
+            raise ValueError(f"none of {len(store)} clips can be read; the first: {store.problems[0]}")
+        if store.problems:
+            warnings.warn(f"{len(store.problems)} of {len(store)} clips cannot be read and count as silence: "
+                          f"{few(store.problems.values())}", stacklevel=2)
+        return store
+
+    @classmethod
+    def _build(cls, paths, folder, config, n_jobs, progress):
+        # The pixels' name says which files they come from. Until all are there they are kept beside, with a journal of
+        # the clips that are safely on the disk; the index, written last, is what makes them a store.
+        name = _key([[path.name, _stat(path)] for path in paths])
+        pixels, journal = folder / f"{name}.u8", folder / f"{name}.jsonl"
+        growing = pixels if pixels.exists() else folder / f"{name}.u8.part"
+        files = _journaled(journal) if growing.exists() else []
+        rest = paths[len(files):]
         # Clips go to workers a few at a time and come back in order, so that only a few images are in memory.
-        n_jobs = min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER))
-        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
-        images = parallel(joblib.delayed(_image_of)(path, config) for path in paths)
-        bar = tqdm(images, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress)
-        files = []
-        with whole_file(folder / name) as part, open(part, "wb") as pixels:
-            for (image, stat, digest), path in zip(bar, paths):
-                pixels.write(np.ascontiguousarray(image.T).data)
-                files.append({"fname": path.name, "frames": image.shape[1], "stat": stat, "digest": digest})
-        cls._write_index(folder, config, name, files)
-        for stale in folder.glob("*.u8"):
-            if stale.name != name:
-                stale.unlink()
-        return cls(folder)
+        n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(rest) // CLIPS_WORTH_A_WORKER)))
+        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs",
+                                   idle_worker_timeout=IDLE_SECONDS)
+        with (told_of_a_full_disk(growing), open(growing, "ab") as out, open(journal, "a" if files else "w") as log,
+              tqdm(None, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress,
+                   initial=len(files)) as bar,
+              closing(parallel(joblib.delayed(_image_of)(path, config, os.getpid()) for path in rest)) as images):
+            out.truncate(sum(file["frames"] for file in files) * config.n_mels)
+            unsaved, saved_at = [], time.monotonic()
+            for (image, *about), path in zip(images, rest):
+                out.write(np.ascontiguousarray(image.T).data)
+                keys = ("frames", "stat", "digest", "problem")
+                files.append({"fname": path.name, **dict(zip(keys, (image.shape[1], *about)))})
+                unsaved.append(json.dumps(files[-1]) + "\n")
+                if len(files) == len(paths) or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                    _flush(out)  # first the pixels, then the word that they are there
+                    log.writelines(unsaved)
+                    _flush(log)
+                    unsaved, saved_at = [], time.monotonic()
+                bar.update()
+        if growing != pixels:
+            os.replace(growing, pixels)
+        cls._write_index(folder, config, pixels.name, files)
 
     @classmethod
     def _is_current(cls, folder, paths):
@@ -305,8 +350,44 @@ def _stat(path):
 
 
 def _digest(path):
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
-def _image_of(path, config):
-    return to_image(log_mel(load_clip(path, config), config)), _stat(path), _digest(path)
+def _flush(file):
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _journaled(journal):
+    """The clips that an interrupted build has finished. A last line that is torn is cut off."""
+    if not journal.exists():
+        return []
+    whole, _, torn = journal.read_bytes().rpartition(b"\n")
+    if torn:
+        os.truncate(journal, journal.stat().st_size - len(torn))
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+@functools.cache
+def _end_with(parent):
+    """Let this process end soon after its parent, which may have been killed and takes no results any more."""
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _image_of(path, config, builder):
+    """A clip's image, what its file is, and what is wrong with it; `builder` is the process that asks for it."""
+    if os.getpid() != builder:
+        _end_with(builder)
+    try:
+        signal, problem = load_clip(path, config), ""
+    except OSError as error:
+        signal, problem = np.zeros(config.min_samples, np.float32), str(error)
+    return to_image(log_mel(signal, config)), _stat(path), _digest(path), problem

@@ -1,5 +1,7 @@
 """The CSV files of the data set: read in one place, checked, and named in every error."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
@@ -25,9 +27,14 @@ def read_table(path, columns):
         If the file is empty, lacks a column, or lists a clip twice or without a label. The message names the file.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # fields that the header has no name for
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; expected a CSV with the columns {', '.join(columns)}") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no CSV in UTF-8 ({error}); expected the columns {', '.join(columns)}, with "
+                         'several labels in quotes: "Bark,Meow"') from error
     lacking = [column for column in columns if column not in table]
     if lacking:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}")

@@ -10,7 +10,7 @@ import torch
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fastai uses what newer torch and pandas call deprecated
     import fastai.callback.schedule  # noqa: F401  (gives Learner its fit_one_cycle)
-    from fastai.callback.core import Callback, TrainEvalCallback
+    from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
     from fastai.callback.fp16 import MixedPrecision
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner
@@ -19,7 +19,8 @@ with warnings.catch_warnings():
 
 from .inference import HostPixels, gather, pixels_on
 from .lwlrap import lwlrap
-from .models import prepare_device, to_images
+from .models import enough_memory, prepare_device, to_images
+from .tables import few
 
 
 @dataclasses.dataclass
@@ -31,6 +32,7 @@ class ClipPool:
     lengths: torch.Tensor  # int64 (clips,): frames of each clip
     targets: torch.Tensor  # float32 (clips, labels)
     frames: int  # of an excerpt
+    fnames: list  # of str (clips,)
 
     @classmethod
     def of(cls, stores, targets, device, stream=None):
@@ -60,8 +62,8 @@ class ClipPool:
             on(np.concatenate([store.lengths for store in stores])),
             on(np.concatenate(targets).astype(np.float32)),
             stores[0].config.excerpt_frames,
+            [fname for store in stores for fname in store.fnames],
         )
-
 
     def images(self, batches):
         """Images of many batches of excerpts, one batch at a time.
@@ -119,12 +121,19 @@ class RandomExcerpts:
         while len(self.queue) < needed:
             order = torch.randperm(len(self.clips), generator=self.generator, device=self.device)
             self.queue = torch.cat([self.queue, self.clips[order]])
-        clips, self.queue = self.queue[:needed], self.queue[needed:]
+        self.drawn = clips = self.queue[:needed]
+        self.queue = self.queue[needed:]
         free = self.pool.lengths[clips] - self.pool.frames + 1
         place = torch.rand(needed, generator=self.generator, device=self.device, dtype=torch.float64)
         first = self.pool.starts[clips] + (place * free).long()
         for images, now in zip(self.pool.images(first.split(self.batch_size)), clips.split(self.batch_size)):
             yield images, self.pool.targets[now]
+
+
+    def fnames(self, step):
+        """The clips of a step of the epoch that was begun last."""
+        drawn = self.drawn[step * self.batch_size:(step + 1) * self.batch_size]
+        return [self.pool.fnames[clip] for clip in drawn.tolist()]
 
 
 class MiddleExcerpts:
@@ -189,13 +198,15 @@ class History(Callback):
     losses : list of float
     lwlraps : list of float
         NaN where the validation has no clips.
+    broken : int or None
+        The step of the last epoch whose loss, or else its validation, was not finite; training ends with that epoch.
     """
 
     def __init__(self, on_step=None, on_epoch=None):
         self.on_step, self.on_epoch = on_step, on_epoch
 
     def before_fit(self):
-        self.losses, self.lwlraps = [], []
+        self.losses, self.lwlraps, self.broken = [], [], None
 
     def before_epoch(self):
         self.pending, self.outputs = [], []
@@ -212,6 +223,10 @@ class History(Callback):
         losses = torch.stack(self.pending).float().cpu().tolist()
         self.losses += losses
         truth, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*self.outputs)) if self.outputs else ([], [])
+        finite = np.append(np.isfinite(losses), np.isfinite(scores).all())
+        if not finite.all():
+            self.broken = min(int(finite.argmin()), len(losses) - 1)
+            raise CancelFitException
         self.lwlraps.append(lwlrap(truth, scores) if len(truth) else float("nan"))
         if self.on_epoch:
             self.on_epoch(float(np.mean(losses)), self.lwlraps[-1])
@@ -273,10 +288,23 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
     Returns
     -------
     History
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite. The message names the clips of its batch.
+    OutOfMemory
+        If a batch does not fit on the GPU.
     """
     prepare_device(train.device)
     history = History(on_step, on_epoch)
     learner = make_learner(tagger, train, valid, augmentation, generator, cbs=[history])
-    learner.fit_one_cycle(epochs, lr)
+    with enough_memory(train.batch_size):
+        learner.fit_one_cycle(epochs, lr)
+    if history.broken is not None:
+        epoch = len(history.losses) // len(train)
+        raise FloatingPointError(
+            f"the loss is not finite in step {history.broken + 1} of epoch {epoch} of {epochs}. Its batch: "
+            f"{few(train.fnames(history.broken), 16)}. Listen to these clips, or lower the learning rate of {lr:g}")
     tagger.eval()
     return history

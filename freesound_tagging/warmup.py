@@ -15,12 +15,11 @@ from tqdm import tqdm
 
 from .augment import PUBLISHED, compose, name_of
 from .dataset import stratified_folds
-from .files import whole_file
 from .inference import predict
 from .lwlrap import clip_lwlrap, lwlrap
-from .models import NetworkSpec, Tagger, default_device, training_precision
+from .models import NetworkSpec, OutOfMemory, Tagger, default_device, training_precision
+from .runfolder import RunFolder
 from .training import ClipPool, MiddleExcerpts, RandomExcerpts, fit
-from .weights import load_tagger, save_tagger, weights_path
 
 LEAST_STEPS = 250  # gradient steps of a stage, however few its clips: fewer leave a network half trained
 PASSES = (50, 100, 60, 60)  # of the four stages over their clips, where that is more
@@ -73,7 +72,7 @@ class Profile:
 
 
 def batch_size_for(n_clips):
-    """128, or for fewer clips the largest power of two that they fill: no batch shows a clip twice.
+    """128, or for fewer clips the largest power of two that they fill, but at least the 2 of a batch normalization.
 
     Parameters
     ----------
@@ -84,7 +83,7 @@ def batch_size_for(n_clips):
     -------
     int
     """
-    return min(BATCH_SIZE, 1 << (max(n_clips, 1).bit_length() - 1))
+    return min(BATCH_SIZE, 1 << (max(n_clips, 2).bit_length() - 1))
 
 
 def published_stages(passes=PASSES, lrs=LEARNING_RATES, least_steps=LEAST_STEPS):
@@ -204,7 +203,8 @@ class WarmupPipeline:
     Raises
     ------
     ValueError
-        If `work` holds a run of other data or settings. The message says what differs.
+        If `work` holds a run of other data or settings, or `weights` networks of a run that is not in `work`.
+        The message says what differs.
     """
 
     def __init__(self, sets, vocabulary, architecture, profile, work, weights, seed=0, device=None,
@@ -220,13 +220,19 @@ class WarmupPipeline:
             profile = dataclasses.replace(profile, batch_size=batch_size_for(n_trained))
         self.vocabulary, self.architecture, self.profile = tuple(vocabulary), architecture, profile
         self.work, self.weights, self.seed = Path(work), Path(weights), seed
+        self.known = {name: np.array([clip not in store.problems for clip in range(len(store))])
+                      for name, store in self.stores.items()}  # bool (clips,): could be read
         self.device, self.compiled = torch.device(device or default_device()), compiled
         if compiled and self.device.type == "cpu":
             raise ValueError("compiled=True: expected False on a CPU, where it is no faster and its bfloat16 gives NaN")
         self.augmentation, self.progress = compose(augmentation), progress
         self.stages = {config.stage: config for config in profile.stages}
         self.folds = {name: stratified_folds(targets, profile.n_folds, seed) for name, targets in self.targets.items()}
-        self._check_run(augmentation)
+        self._folder = RunFolder(self.work, self.weights, {
+            "architecture": architecture, "seed": seed, "vocabulary": self.vocabulary,
+            "clips and labels": self._fingerprint(), "augmentation": [name_of(step) for step in augmentation],
+            **{f"MelConfig.{k}": v for k, v in dataclasses.asdict(self.stores["curated"].config).items()},
+            **dataclasses.asdict(profile)})
 
     def run(self):
         """Train all stages in order.
@@ -252,16 +258,27 @@ class WarmupPipeline:
         -------
         list of dict of str to numpy.ndarray
             `history`.
+
+        Raises
+        ------
+        RuntimeError
+            If a stage that it builds on is not finished, or another process trains in `work`.
+        FloatingPointError, OutOfMemory
+            If a loss is not finite or the GPU has too little memory. Finished folds are kept.
         """
         plan = self._plan(stage)
         steps = [self._steps(stage, clips) for clips in plan]
-        with tqdm(total=sum(steps), desc=f"stage {stage}", unit="step", file=sys.stdout, mininterval=1,
-                  disable=not self.progress) as bar:
+        with (self._folder.only_trainer(), tqdm(total=sum(steps), desc=f"stage {stage}", unit="step", file=sys.stdout,
+                                                mininterval=1, disable=not self.progress) as bar):
             for fold in range(self.profile.n_folds):
-                if self._is_finished(stage, fold):
+                if self._folder.is_finished(stage, fold):
                     bar.update(steps[fold])
-                else:
+                    continue
+                try:
                     self._train_fold(stage, fold, plan[fold], bar)
+                except (FloatingPointError, OutOfMemory) as error:
+                    raise type(error)(f"stage {stage}, fold {fold}: {error}. What was finished before is kept; running "
+                                      "again takes this fold up from its start") from error
         return self.history(stage)
 
     def training_clips(self, stage, fold):
@@ -293,7 +310,8 @@ class WarmupPipeline:
         config = self.stages[stage]
         scores = [clip_lwlrap(self.targets["noisy"], self.out_of_fold(earlier)["noisy"])
                   for earlier in config.scored_by]
-        return select_noisy(np.stack(scores), self.targets["noisy"], self.folds["noisy"], config.threshold, config.cap)
+        return select_noisy(np.stack(scores) * self.known["noisy"], self.targets["noisy"], self.folds["noisy"],
+                            config.threshold, config.cap) & self.known["noisy"]
 
     def out_of_fold(self, stage):
         """Predictions of each clip by the network of the fold that holds it out.
@@ -314,7 +332,7 @@ class WarmupPipeline:
         """
         predictions = {name: np.empty(targets.shape, np.float32) for name, targets in self.targets.items()}
         for fold in range(self.profile.n_folds):
-            record = self._record(stage, fold)
+            record = self._folder.record(stage, fold)
             for name in predictions:
                 predictions[name][self.folds[name] == fold] = record[name]
         return predictions
@@ -332,7 +350,7 @@ class WarmupPipeline:
             A fold each: `loss` of every step; `lwlrap` of every epoch, on the middle excerpts of the clips held out
             of the set that the stage is about (noisy for stage 1, else curated).
         """
-        return [{name: self._record(stage, fold)[name] for name in ("loss", "lwlrap")}
+        return [{name: self._folder.record(stage, fold)[name] for name in ("loss", "lwlrap")}
                 for fold in range(self.profile.n_folds)]
 
     def table(self):
@@ -345,10 +363,11 @@ class WarmupPipeline:
         """
         rows = {}
         for stage in self.stages:
-            if all(self._is_finished(stage, fold) for fold in range(self.profile.n_folds)):
+            if all(self._folder.is_finished(stage, fold) for fold in range(self.profile.n_folds)):
                 predictions = self.out_of_fold(stage)
-                rows[f"model {stage}"] = {f"lwlrap {name}": lwlrap(self.targets[name], predictions[name])
-                                          for name in ("noisy", "curated")}
+                rows[f"model {stage}"] = {
+                    f"lwlrap {name}": lwlrap(self.targets[name][known], predictions[name][known])
+                    for name, known in self.known.items()}
         return pd.DataFrame.from_dict(rows, "index", columns=["lwlrap noisy", "lwlrap curated"])
 
     def n_steps(self, stage):
@@ -367,11 +386,10 @@ class WarmupPipeline:
     def _plan(self, stage):
         """`training_clips` of every fold, the selection made once."""
         config = self.stages[stage]
-        wanted = {
-            "curated": np.full(len(self.folds["curated"]), config.curated),
-            "noisy": self.selected(stage) if config.noisy == "selected"
-            else np.full(len(self.folds["noisy"]), config.noisy == "all"),
-        }
+        wanted = {"curated": self.known["curated"] & config.curated,
+                  "noisy": self.known["noisy"] & (config.noisy == "all")}
+        if config.noisy == "selected":
+            wanted["noisy"] = self.selected(stage)
         return [{name: np.flatnonzero(wanted[name] & (self.folds[name] != fold)) for name in wanted}
                 for fold in range(self.profile.n_folds)]
 
@@ -395,7 +413,8 @@ class WarmupPipeline:
                 tagger,
                 RandomExcerpts(pool, np.concatenate([clips[name] + offset[name] for name in offset]),
                                self.profile.batch_size, steps, generator),
-                MiddleExcerpts(pool, np.flatnonzero(self.folds[validated] == fold) + offset[validated]),
+                MiddleExcerpts(pool, np.flatnonzero((self.folds[validated] == fold) & self.known[validated])
+                               + offset[validated]),
                 epochs, config.lr, self.augmentation, generator, bar.update,
                 lambda loss, score: bar.set_postfix_str(f"fold {fold}: loss {loss:.3f}, lwlrap {score:.3f}"),
             )
@@ -404,18 +423,24 @@ class WarmupPipeline:
             of_fold = torch.as_tensor(np.flatnonzero(self.folds[name] == fold) + offset[name], device=self.device)
             held_out[name] = predict(tagger, pool.pixels, pool.starts[of_fold].cpu().numpy(),
                                      pool.lengths[of_fold].cpu().numpy())
-        save_tagger(tagger, weights_path(self.weights, stage, fold))
-        with whole_file(self._record_path(stage, fold)) as part, open(part, "wb") as file:
-            np.savez(file, loss=history.losses, lwlrap=history.lwlraps, **held_out)
+        self._folder.save(tagger, loss=history.losses, lwlrap=history.lwlraps, **held_out)
 
     def _starting_point(self, config, fold):
         spec = NetworkSpec(self.architecture, self.profile.width, self.vocabulary, self.stores["curated"].config,
                            *self._normalization, config.stage, fold)
         tagger = Tagger(spec, training_precision(self.device), self.compiled)
         if config.starts_from is not None:
-            earlier = load_tagger(weights_path(self.weights, config.starts_from, fold))
+            earlier = self._folder.tagger(dataclasses.replace(spec, stage=config.starts_from))
             tagger.load_state_dict(earlier.state_dict())
         return tagger.to(self.device)
+
+    def _fingerprint(self):
+        """Of the clips' files and labels."""
+        data = hashlib.sha256()
+        for name, store in self.stores.items():
+            data.update(json.dumps([store.fnames, [file["digest"] for file in store.files]]).encode())
+            data.update(np.ascontiguousarray(self.targets[name], np.float32).data)
+        return data.hexdigest()[:16]
 
     @functools.cached_property
     def _normalization(self):
@@ -430,39 +455,3 @@ class WarmupPipeline:
     def _pool(self):
         """All clips on the training device, the curated ones first."""
         return ClipPool.of(list(self.stores.values()), list(self.targets.values()), self.device)
-
-    def _record_path(self, stage, fold):
-        return self.work / f"stage-{stage}_fold-{fold}.npz"
-
-    def _is_finished(self, stage, fold):
-        return self._record_path(stage, fold).exists() and weights_path(self.weights, stage, fold).exists()
-
-    def _record(self, stage, fold):
-        if not self._is_finished(stage, fold):
-            raise RuntimeError(f"fold {fold} of stage {stage} is not finished: run_stage({stage}) first")
-        with np.load(self._record_path(stage, fold)) as record:
-            return dict(record)
-
-    def _check_run(self, augmentation):
-        """Write what this run is beside its results, or compare with what is there."""
-        data = hashlib.sha256()
-        for name, store in self.stores.items():
-            data.update(json.dumps([store.fnames, [file["digest"] for file in store.files]]).encode())
-            data.update(np.ascontiguousarray(self.targets[name], np.float32).data)
-        run = json.loads(json.dumps({
-            "architecture": self.architecture, "seed": self.seed, "vocabulary": self.vocabulary,
-            "clips and labels": data.hexdigest()[:16], "augmentation": [name_of(step) for step in augmentation],
-            **{f"MelConfig.{k}": v for k, v in dataclasses.asdict(self.stores["curated"].config).items()},
-            **dataclasses.asdict(self.profile),
-        }))
-        path = self.work / "run.json"
-        if path.exists():
-            earlier = json.loads(path.read_text())
-            differ = [f"{key} was {earlier.get(key)!r} and is {run.get(key)!r}"
-                      for key in sorted(earlier.keys() | run.keys()) if earlier.get(key) != run.get(key)]
-            if differ:
-                raise ValueError(f"{self.work} holds a run that this one cannot continue: {'; '.join(differ)}. "
-                                 "Give another folder, or delete this one and its weights to start anew")
-        else:
-            with whole_file(path) as part:
-                part.write_text(json.dumps(run, indent=1))

@@ -39,7 +39,7 @@ def save_tagger(tagger, path):
     metadata = {FORMAT: json.dumps({"version": __version__, **dataclasses.asdict(tagger.spec)})}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tagger.network.state_dict().items()}
     with whole_file(path) as part:
-        safetensors.torch.save_file(tensors, part, metadata)
+        part.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
 def read_spec(path):
@@ -66,16 +66,25 @@ def read_spec(path):
             metadata = file.metadata() or {}
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or train it again") from error
+    others = [key for key in metadata if key.startswith("freesound-tagging-") and key != FORMAT]
+    if others:
+        raise ValueError(f"{path} is of the format {others[0]}, and version {__version__} of this package reads "
+                         f"{FORMAT}; install the version that wrote it")
     if FORMAT not in metadata:
         raise ValueError(f"{path} is a safetensors file without {FORMAT!r} in its metadata; expected one that "
                          "save_tagger wrote")
-    spec = json.loads(metadata[FORMAT])
-    del spec["version"]
-    spec["mel"] = MelConfig(**spec["mel"])
-    return NetworkSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()})
+    version = "unknown"
+    try:
+        spec = json.loads(metadata[FORMAT])
+        version = spec.pop("version")
+        spec["mel"] = MelConfig(**spec["mel"])
+        return NetworkSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()})
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} was written by another version of this package, {version}, and {__version__} does "
+                         f"not understand its description ({error}); install that version") from error
 
 
-def load_tagger(path, device="cpu"):
+def load_tagger(path, device="cpu", expected=None):
     """Read a network.
 
     Parameters
@@ -83,6 +92,8 @@ def load_tagger(path, device="cpu"):
     path : path
         What `save_tagger` wrote, or a ``.pkl`` for `import_fastai_v1`.
     device : str or torch.device
+    expected : NetworkSpec, optional
+        What the network has to be.
 
     Returns
     -------
@@ -92,11 +103,17 @@ def load_tagger(path, device="cpu"):
     Raises
     ------
     ValueError
-        If the file is not a network of this package, or its weights do not fit its description.
+        If the file is not a network of this package, its weights do not fit its description, or it is another network
+        than expected. The message says what differs.
     """
     if Path(path).suffix == ".pkl":
         return import_fastai_v1(path).to(device)
     tagger = Tagger(read_spec(path))
+    differ = [f"{name} is {value!r}, expected {getattr(expected, name)!r}" for name, value in vars(tagger.spec).items()
+              if expected is not None and value != getattr(expected, name)]
+    if differ:
+        raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
+                         "train it again")
     try:
         tagger.network.load_state_dict(safetensors.torch.load_file(path))
     except RuntimeError as error:

@@ -1,9 +1,13 @@
+import csv
 import shutil
+import tempfile
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from freesound_tagging.dataset import FAULTY_CLIPS, FSDKaggle2019, main, stratified_folds
 from freesound_tagging.tables import label_matrix, read_table
@@ -115,18 +119,68 @@ def test_a_kernel_without_training_audio_has_empty_training_sets(tmp_path):
     ("fname,labels\na.wav,Meow\nb.wav,\n", r"b\.wav without a label"),
     ("fname,labels\n../a.wav,Meow\n", r"'\.\./a\.wav' is not the name of a file"),
     ("fname,labels\n/etc/passwd,Meow\n", "'/etc/passwd' is not the name of a file"),
+    ("fname,labels\n..,Meow\n", r"'\.\.' is not the name of a file"),
+    ("fname,labels\nC:\\a.wav,Meow\n", "is not the name of a file"),
+    ("fname,labels\na.wav,Bark,Meow\n", 'several labels in quotes: "Bark,Meow"'),
+    ("fname,labels\na.wav,Bark\nb.wav,Bark,Meow\n", 'several labels in quotes: "Bark,Meow"'),
+    ("fname,labels\na.wav,\" , \"\n", r"a\.wav without a label"),
+    ("fname,labels\na.wav,Woof\n", r"a\.wav carries the label 'Woof'"),
+    ("fname,labels\na.wav,bark\n", r"a\.wav carries the label 'bark'"),
+    (b"fname,labels\na.wav,B\xe4r\n", "no CSV in UTF-8"),
+    (b"\x00\x01\x02", "has no column"),
+    ("fname;labels\na.wav;Bark\n", "has no column fname"),
     ("fname,labels\na.wav,Woof\n", "a.wav carries the label 'Woof'"),
 ])
 def test_bad_tables_are_refused_by_name(tmp_path, text, message):
     root = write_set(tmp_path)
-    (root / "train_curated.csv").write_text(text)
-    with pytest.raises(ValueError, match=message):
+    (root / "train_curated.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=message) as caught:
         FSDKaggle2019(root)
+    assert "train_curated.csv" in str(caught.value) or "curated:" in str(caught.value)
 
 
 def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     (tmp_path / "t.csv").write_bytes('\ufefffname,labels\r\na.wav,"Bark,Meow"\r\n'.encode())
     assert read_table(tmp_path / "t.csv", ["fname", "labels"])["labels"].tolist() == [("Bark", "Meow")]
+
+
+NAMES = st.text(st.characters(exclude_categories=["C"], exclude_characters="/\\"), min_size=1, max_size=12)
+LABELS = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=","), min_size=1, max_size=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(NAMES, st.lists(LABELS, min_size=1, max_size=4), max_size=8), st.booleans(),
+       st.sampled_from(["\n", "\r\n"]), st.integers(csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+def test_any_table_comes_back_as_it_was_written(clips, mark, ends, quoting):
+    """Names and labels in any alphabet, with quotes and commas; written by Python's csv module."""
+    with tempfile.NamedTemporaryFile("w", newline="", encoding="utf-8-sig" if mark else "utf-8") as file:
+        writer = csv.writer(file, lineterminator=ends, quoting=quoting)
+        writer.writerows([("fname", "labels"), *((fname, ",".join(labels)) for fname, labels in clips.items())])
+        file.flush()
+        table = read_table(file.name, ["fname", "labels"])
+    assert dict(zip(table["fname"], table["labels"])) == {fname: tuple(labels) for fname, labels in clips.items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 6), st.integers(1, 5), st.integers(0, 2**31), st.data())
+def test_folds_partition_any_clips_and_spread_each_label(n_folds, n_labels, seed, data):
+    n_clips = data.draw(st.integers(n_folds, 40))
+    rng = np.random.default_rng(seed)
+    targets = rng.random((n_clips, n_labels)) < rng.random()
+    folds = stratified_folds(targets, n_folds, seed)
+    assert set(folds) <= set(range(n_folds))
+    assert len(folds) == n_clips
+    np.testing.assert_array_equal(folds, stratified_folds(targets, n_folds, seed))
+    assert np.bincount(folds, minlength=n_folds).max() < n_clips, "every fold leaves clips to train on"
+
+
+def test_a_label_of_fewer_clips_than_folds_is_in_as_many_folds_as_clips():
+    targets = np.zeros((30, 2), int)
+    targets[:, 0] = 1
+    targets[:3, 1] = 1
+    folds = stratified_folds(targets, 10)
+    assert len(set(folds[:3])) == 3
+    assert np.bincount(folds, minlength=10).min() >= 1
 
 
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
@@ -203,7 +257,8 @@ def test_the_doctor_names_what_is_wrong(tmp_path, capsys):
     assert main(["check", str(root)]) == 1
     said = capsys.readouterr().out
     for line in ("curated, missing: gone.wav", "curated, unreadable: text.wav", "curated, silent: silent.wav",
-                 "curated, not in the table: extra.wav", "2 clips would stop training", "not mono"):
+                 "curated, not in the table: extra.wav", "1 missing clips would stop training",
+                 "1 unreadable clips would be left out", "not mono"):
         assert line in said, line
     assert "Kaggle's layout, 6 curated" in said
 

@@ -1,10 +1,14 @@
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
 import soundfile as sf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from freesound_tagging.spectrogram import MelConfig, SpectrogramStore, fit_signal, load_clip, log_mel, to_image
 
@@ -167,13 +171,47 @@ def test_a_changed_setting_or_file_never_gets_old_pixels(clips, tmp_path):
     assert len(pixels) == 1, "pixels that no index names are removed"
 
 
-def test_a_bad_clip_stops_the_store_by_name_and_leaves_nothing_unfinished(clips, tmp_path):
-    clips[2].write_bytes(b"RIFF")
-    with pytest.raises(OSError, match=r"2\.wav cannot be read"):
-        SpectrogramStore.build(clips, tmp_path / "store", progress=False)
-    assert not list((tmp_path / "store").glob("*/*"))
+def test_a_store_of_nothing_is_refused_before_anything_is_computed(clips, tmp_path):
     with pytest.raises(ValueError, match="no clips"):
         SpectrogramStore.build([], tmp_path / "store")
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*9\.wav"):
+        SpectrogramStore.build([*clips, tmp_path / "9.wav"], tmp_path / "store")
+    clips[0].write_bytes(b"")
+    with pytest.raises(ValueError, match=r"none of 1 clips can be read; the first: .*0\.wav"):
+        SpectrogramStore.build(clips[:1], tmp_path / "store")
+
+
+def test_a_torn_journal_and_torn_pixels_are_cut_to_what_is_whole(clips, tmp_path):
+    whole = SpectrogramStore.build(clips, tmp_path / "whole", progress=False)
+    folder = tmp_path / "torn" / MelConfig().key
+    folder.mkdir(parents=True)
+    name = Path(whole.pixels.filename).stem
+    lines = [json.dumps(file) + "\n" for file in whole.files]
+    (folder / f"{name}.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
+    (folder / f"{name}.u8.part").write_bytes(whole.pixels[:whole.starts[3] - 5].tobytes() + b"torn")
+    again = SpectrogramStore.build(clips, tmp_path / "torn", progress=False)
+    np.testing.assert_array_equal(again.pixels, whole.pixels)
+    assert again.files == whole.files
+    assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == [f"{name}.u8", "index.json"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=6), st.data())
+def test_the_index_finds_each_clip_whatever_their_lengths_and_order(seconds, data):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        rng = np.random.default_rng(len(seconds))
+        paths = [folder / f"{i}.wav" for i in range(len(seconds))]
+        for path, length in zip(paths, seconds):
+            sf.write(path, 0.1 * rng.standard_normal(length * 8000), 8000)
+        order = data.draw(st.permutations(paths))
+        config = MelConfig(sample_rate=8000, f_max=4000.0, min_seconds=0.5, hop_length=31)
+        store = SpectrogramStore.build(order, folder / "store", config, 1, False)
+        for clip, path in enumerate(order):
+            np.testing.assert_array_equal(store[clip], to_image(log_mel(load_clip(path, config), config)))
+        assert store.starts[0] == 0
+        assert (np.diff(store.starts) == store.lengths[:-1]).all()
+        assert store.starts[-1] + store.lengths[-1] == len(store.pixels)
 
 
 def test_the_index_is_readable_text(clips, tmp_path):

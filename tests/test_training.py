@@ -10,7 +10,7 @@ from fastai.learner import Learner
 
 from freesound_tagging.augment import compose, specmix
 from freesound_tagging.inference import HostPixels, predict
-from freesound_tagging.models import NetworkSpec, Tagger
+from freesound_tagging.models import NetworkSpec, OutOfMemory, Tagger
 from freesound_tagging.spectrogram import MelConfig
 from freesound_tagging.training import (
     AugmentBatch,
@@ -57,7 +57,7 @@ def test_excerpts_are_cut_whole_out_of_their_own_clip_with_its_target(pool):
     # Pixels that name their clip, in place of sound.
     number = torch.repeat_interleave(torch.arange(len(pool.lengths)), pool.lengths)
     named = ClipPool(number.to(torch.uint8)[:, None].expand(-1, 128).contiguous(), pool.starts, pool.lengths,
-                     torch.eye(len(pool.lengths)), 128)
+                     torch.eye(len(pool.lengths)), 128, pool.fnames)
     clips = np.arange(3, 90)
     for batches in (RandomExcerpts(named, clips, 16, 30, generator()), MiddleExcerpts(named, clips, 16)):
         seen = []
@@ -99,7 +99,7 @@ def test_every_start_of_an_excerpt_is_as_likely(pool):
     free = int(pool.lengths[clip]) - 128
     place = torch.arange(int(pool.lengths[clip]))
     ramp = ClipPool((place // 4).to(torch.uint8)[:, None].expand(-1, 128), torch.tensor([0]),
-                    torch.tensor([len(place)]), torch.ones(1, 1), 128)
+                    torch.tensor([len(place)]), torch.ones(1, 1), 128, ["ramp.wav"])
     images, _ = next(iter(RandomExcerpts(ramp, [0], 20_000, 1, generator())))
     first = (images[:, 0, 0, 0] * 255).round()
     assert first.min() == 0
@@ -109,7 +109,7 @@ def test_every_start_of_an_excerpt_is_as_likely(pool):
 
 def test_no_clip_comes_again_before_all_others_and_epochs_go_on_where_the_last_ended(pool):
     n = len(pool.lengths)
-    named = ClipPool(pool.pixels, pool.starts, pool.lengths, torch.arange(n)[:, None].float(), 128)
+    named = ClipPool(pool.pixels, pool.starts, pool.lengths, torch.arange(n)[:, None].float(), 128, pool.fnames)
     batches = RandomExcerpts(named, np.arange(10), 4, 5, generator())
     drawn = torch.cat([targets for _ in range(3) for _, targets in batches])[:, 0].long()
     assert len(batches) == 5
@@ -206,3 +206,45 @@ def test_augmentation_is_a_callback_any_learner_takes():
     assert callback.run_valid is False
 
 
+
+
+def test_a_loss_that_is_not_finite_names_the_clips_of_its_batch(pool, demo):
+    spoilt = ClipPool(pool.pixels, pool.starts, pool.lengths, pool.targets.clone(), 128, pool.fnames)
+    spoilt.targets[7] = float("nan")
+    seen = []
+    train = RandomExcerpts(spoilt, np.arange(40), 8, 5, generator())
+    with pytest.raises(FloatingPointError, match=r"not finite in step \d of epoch 1 of 3") as caught:
+        fit(tagger_for(demo), train, MiddleExcerpts(pool, [0, 1]), 3, 1e-3, on_epoch=lambda *_: seen.append(1))
+    assert pool.fnames[7] in str(caught.value)
+    assert not seen, "training ends with the epoch"
+    named = [fname for fname in pool.fnames[:40] if fname in str(caught.value)]
+    assert len(named) == 8, "its batch, and no other clips"
+
+
+def test_weights_that_are_not_finite_after_the_last_step_are_noticed(pool, demo):
+    """The losses are finite, but the last step spoils the network: the validation shows it."""
+    with pytest.raises(FloatingPointError, match="step 1 of epoch 1 of 1"):
+        fit(tagger_for(demo), RandomExcerpts(pool, np.arange(40), 8, 1, generator()), MiddleExcerpts(pool, [0, 1]), 1,
+            1e39)
+
+
+def test_a_full_gpu_is_explained(pool, demo):
+    """Torch's own error, raised by hand: there is no GPU to fill in a test."""
+    def full(images, targets, generator=None):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(OutOfMemory, match=r"batch of 8 does not fit.*smaller batch_size or width"):
+        fit(tagger_for(demo), RandomExcerpts(pool, np.arange(40), 8, 1, generator()), MiddleExcerpts(pool, []), 1,
+            1e-3, full)
+
+
+def test_a_compiled_network_trains_as_an_uncompiled_one(pool, demo):
+    """In float32, as compiled bfloat16 is refused on CPUs; and without dropout, whose draws differ."""
+    losses = []
+    for compiled in (False, True):
+        tagger = tagger_for(demo, compiled=compiled)
+        for layer in tagger.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
+        train = RandomExcerpts(pool, np.arange(40), 8, 4, generator())
+        losses.append(fit(tagger, train, MiddleExcerpts(pool, []), 1, 1e-3).losses)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)

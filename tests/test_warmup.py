@@ -1,4 +1,7 @@
+import copy
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -6,12 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import freesound_tagging
 from freesound_tagging import warmup
-from freesound_tagging.augment import mixup
+from freesound_tagging.augment import PUBLISHED, mixup
 from freesound_tagging.inference import pixels_on, predict
 from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
+from freesound_tagging.models import Tagger
+from freesound_tagging.spectrogram import MelConfig, SpectrogramStore
 from freesound_tagging.warmup import PROFILES, Profile, batch_size_for, published_stages, select_noisy
-from freesound_tagging.weights import load_tagger, weights_path
+from freesound_tagging.weights import load_tagger, save_tagger, weights_path
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
 
@@ -39,7 +45,7 @@ def test_how_long_a_stage_trains_follows_from_its_clips():
     assert second.schedule(4_473, 128) == (100, 35)
     assert first.schedule(80, 32) == (10, 25)  # 50 passes of 3 batches are fewer than 250 steps
     assert second.schedule(1, 1) == (10, 25)
-    assert [batch_size_for(clips) for clips in (1, 2, 40, 63, 64, 128, 5000)] == [1, 2, 32, 32, 64, 128, 128]
+    assert [batch_size_for(clips) for clips in (1, 2, 40, 63, 64, 128, 5000)] == [2, 2, 32, 32, 64, 128, 128]
 
 
 def test_a_held_out_clip_is_never_trained_on(finished_run):
@@ -156,6 +162,109 @@ def test_changed_labels_are_not_continued(make_pipeline, finished_run):
     sets["noisy"][1][0] = 1 - sets["noisy"][1][0]
     with pytest.raises(ValueError, match="clips and labels was"):
         make_pipeline(finished_run.work.parent, sets=sets)
+
+
+def test_a_run_of_another_version_is_not_continued(make_pipeline, tmp_path):
+    pipeline = make_pipeline(tmp_path)
+    run = json.loads((pipeline.work / "run.json").read_text())
+    assert run["version"] == freesound_tagging.__version__
+    (pipeline.work / "run.json").write_text(json.dumps(run | {"version": "0.0.9"}))
+    with pytest.raises(ValueError, match=r"version was '0\.0\.9' and is .*delete this one .* to start anew"):
+        make_pipeline(tmp_path)
+
+
+def test_other_images_are_not_continued(make_pipeline, finished_run, demo, tmp_path):
+    stores = {name: SpectrogramStore.build(getattr(demo, name)["path"], tmp_path / name, MelConfig(hop_length=600), 1,
+                                           False) for name in ("curated", "noisy")}
+    sets = {name: (store, finished_run.targets[name]) for name, store in stores.items()}
+    with pytest.raises(ValueError, match=r"MelConfig\.hop_length was 694 and is 600"):
+        make_pipeline(finished_run.work.parent, sets=sets)
+
+
+def test_weights_of_a_run_elsewhere_are_not_overwritten(make_pipeline, finished_run, tmp_path):
+    with pytest.raises(ValueError, match=r"holds networks of another run \(stage-1_fold-0\.safetensors\)"):
+        make_pipeline(tmp_path, weights=finished_run.weights)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"width": 4}, "width is 4, expected 2"),
+    ({"architecture": "vgg16"}, "architecture is 'vgg16', expected 'cnn-model-1'"),
+    ({"fold": 2}, "fold is 2, expected 0"),
+    ({"vocabulary": ("Woof", "Miaow")}, "vocabulary is"),
+    ({"mel": MelConfig(hop_length=347)}, "mel is"),
+])
+def test_a_stage_does_not_start_from_another_network(make_pipeline, finished_run, tmp_path, change, message):
+    shutil.copytree(finished_run.work.parent, tmp_path / "run")
+    pipeline = make_pipeline(tmp_path / "run")
+    path = weights_path(pipeline.weights, 1, 0)
+    save_tagger(Tagger(dataclasses.replace(load_tagger(path).spec, **change)), path)
+    weights_path(pipeline.weights, 2, 0).unlink()
+    with pytest.raises(ValueError, match=message) as caught:
+        pipeline.run_stage(2)
+    assert str(path) in str(caught.value)
+
+
+def test_a_broken_fold_keeps_the_finished_ones_and_is_taken_up_again(make_pipeline, finished_run, tmp_path):
+    calls = []
+
+    def spoil(images, targets, generator=None):
+        calls.append(1)
+        return images, targets * (float("nan") if len(calls) == 5 else 1)
+    augmentation = (*PUBLISHED, spoil)
+    with pytest.raises(FloatingPointError, match=r"stage 1, fold 1: the loss is not finite.*kept; running again"):
+        make_pipeline(tmp_path, augmentation=augmentation).run()
+    kept = weights_path(tmp_path / "weights", 1, 0).read_bytes()
+    again = make_pipeline(tmp_path, augmentation=augmentation)
+    again.run()
+    assert weights_path(again.weights, 1, 0).read_bytes() == kept
+    for fold in FOLDS:
+        name = weights_path("", 4, fold).name
+        assert (again.weights / name).read_bytes() == (finished_run.weights / name).read_bytes()
+
+
+def test_compiling_is_refused_on_a_cpu(make_pipeline, tmp_path):
+    with pytest.raises(ValueError, match="expected False on a CPU"):
+        make_pipeline(tmp_path, compiled=True)
+
+
+def edge_case(make_pipeline, finished_run, folder, n_curated, n_noisy, n_folds, **stages):
+    """A run on the first clips of the demo set."""
+    sets = {}
+    for name, count in (("curated", n_curated), ("noisy", n_noisy)):
+        store = finished_run.stores[name]
+        few = copy.copy(store)
+        few.fnames, few.files, few.lengths, few.starts = (store.fnames[:count], store.files[:count],
+                                                         store.lengths[:count], store.starts[:count])
+        few.pixels = store.pixels[:int(few.lengths.sum())]
+        sets[name] = (few, finished_run.targets[name][:count])
+    config = [dataclasses.replace(config, **stages.get(f"stage_{config.stage}", {}))
+              for config in published_stages((1,) * 4, (1e-3,) * 4, 1)]
+    pipeline = make_pipeline(folder, sets=sets, profile=Profile(n_folds, 2, tuple(config)))
+    pipeline.run()
+    return pipeline
+
+
+def test_a_fold_of_one_clip(make_pipeline, finished_run, tmp_path):
+    pipeline = edge_case(make_pipeline, finished_run, tmp_path, 3, 3, 3)
+    assert [np.bincount(folds).tolist() for folds in pipeline.folds.values()] == [[1, 1, 1]] * 2
+    assert pipeline.table().notna().all().all()
+    assert all(np.isfinite(record["lwlrap"]).all() for record in pipeline.history(4))
+
+
+def test_a_stage_for_which_no_noisy_clip_qualifies_trains_on_the_curated_ones(make_pipeline, finished_run, tmp_path):
+    pipeline = edge_case(make_pipeline, finished_run, tmp_path, 12, 12, 2, stage_3={"threshold": 1.1},
+                         stage_4={"threshold": 1.1})
+    for stage, fold in ((3, 0), (4, 1)):
+        clips = pipeline.training_clips(stage, fold)
+        assert len(clips["noisy"]) == 0
+        np.testing.assert_array_equal(clips["curated"], pipeline.training_clips(2, fold)["curated"])
+
+
+def test_labels_without_a_clip_in_a_fold_do_no_harm(make_pipeline, finished_run, tmp_path):
+    """Of 18 labels most have no clip at all here, and none has one in every fold."""
+    pipeline = edge_case(make_pipeline, finished_run, tmp_path, 5, 5, 5)
+    assert (pipeline.targets["curated"].sum(0) == 0).any()
+    assert pipeline.table().notna().all().all()
 
 
 def test_a_stage_needs_the_ones_before(make_pipeline, tmp_path):

@@ -58,3 +58,27 @@ def test_weights_of_the_wanted_stages_are_found_in_order(tmp_path):
         "vgg16/stage-2_fold-0.safetensors"]
     with pytest.raises(FileNotFoundError, match="of the stages 3"):
         find_weights(tmp_path, (3,))
+
+
+@pytest.mark.parametrize(("metadata", "message"), [
+    ({"freesound-tagging-2": "{}"}, "is of the format freesound-tagging-2, and version .* reads freesound-tagging-1"),
+    ({"freesound-tagging-1": json.dumps(dataclasses.asdict(SPEC) | {"version": "9.1", "depth": 3})},
+     r"written by another version of this package, 9\.1,.*depth.*install that version"),
+    ({"freesound-tagging-1": "{"}, "does not understand its description"),
+    ({"freesound-tagging-1": json.dumps(dataclasses.asdict(SPEC) | {"version": "0", "architecture": "resnet"})},
+     "architecture 'resnet': expected one of"),
+])
+def test_networks_of_another_version_are_refused_by_name(tmp_path, metadata, message):
+    safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors", metadata)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_tagger(tmp_path / "a.safetensors")
+    assert "a.safetensors" in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+def test_truncated_weights_are_refused_by_name(tmp_path, share):
+    save_tagger(Tagger(SPEC), tmp_path / "a.safetensors")
+    whole = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(whole[:int(len(whole) * share)])
+    with pytest.raises(ValueError, match=r"a\.safetensors is not a whole safetensors file"):
+        load_tagger(tmp_path / "a.safetensors")

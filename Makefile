@@ -6,7 +6,8 @@
 # make score SUBMISSION=... TRUTH=...  score a submission by the table of the test clips' labels
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
-# make bench                 measure speed on this machine, on its GPU if it has one
+# make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=... for the numerics part]
+# make study INPUT=...       train the method and parts of it over seeds, and compare: [ARGS="--seeds 0 1"]
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -19,7 +20,7 @@ PROFILE ?= full
 SEED ?= 0
 DEMO := build/demo
 
-.PHONY: demo test lab train submission score download check bench notebooks clean
+.PHONY: demo test lab train submission score download check bench study notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -72,7 +73,10 @@ check: $(VENV)/installed
 	$(BIN)/python -m freesound_tagging.dataset check $(INPUT)
 
 bench: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/run.py $(ARGS)
+	$(BIN)/python -W ignore benchmarks/run.py $(if $(filter command line,$(origin INPUT)),--input $(INPUT)) $(ARGS)
+
+study: $(VENV)/installed
+	$(BIN)/python -W ignore benchmarks/study.py $(INPUT) $(ARGS)
 
 # The notebooks as they are kept here, executed on the demo data.
 notebooks: $(VENV)/installed

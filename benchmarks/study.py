@@ -100,7 +100,7 @@ class Unit:
         """
         arm, options, folder = ARMS[name], self.options, self.folder(name)
         started, single = time.perf_counter(), arm.single
-        stages = published_stages(least_steps=options.steps) if options.steps else published_stages()
+        stages = published_stages((1,) * 4, least_steps=options.steps) if options.steps else published_stages()
         if single:
             pipelines = self.done.get((self.seed, self.rotation, PIPELINE)) or self.record(PIPELINE)
             total = round(np.mean(pipelines["steps"]))
@@ -111,13 +111,13 @@ class Unit:
                                             for name in ("curated", "noisy")}, self.data.vocabulary, arm.architecture,
                            Profile(options.folds, options.width, stages), seed=self.seed, progress=False)
         shared = self.folder(PIPELINE)
+        pipeline = pipeline(work=folder / "work", weights=folder / "weights", augmentation=arm.augmentation)
         if arm.stages:  # stages 1 and 2 are the pipeline's own
             self.record(PIPELINE)
             for path in [*shared.glob("work/stage-[12]_*"), *shared.glob("weights/stage-[12]_*")]:
                 copy = folder / path.relative_to(shared)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, copy)
-        pipeline = pipeline(work=folder / "work", weights=folder / "weights", augmentation=arm.augmentation)
         pipeline.run()
         record = {"seed": self.seed, "rotation": self.rotation, "arm": name, "test": {},
                   "steps": np.sum([pipeline.n_steps(stage) for stage in pipeline.stages], axis=0).tolist(),
@@ -222,7 +222,7 @@ def main():
                         help=f"first letters of: {'; '.join(ARMS)}")
     parser.add_argument("--folds", type=int, default=10 if CUDA else 2)
     parser.add_argument("--width", type=int, default=64 if CUDA else 8)
-    parser.add_argument("--steps", type=int, help="least gradient steps a stage (default: the package's)")
+    parser.add_argument("--steps", type=int, help="gradient steps a stage (default: the package's rule)")
     parser.add_argument("--work", type=Path, default=ROOT / "build/study")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
     parser.add_argument("--name", help="of the data in the results' file name (default: the folder's)")
@@ -231,7 +231,8 @@ def main():
     warnings.simplefilter("ignore")
     source = options.input.resolve()
     path = options.out / f"study-{options.name or source.name}.json"
-    settings = {"folds": options.folds, "width": options.width, "least steps a stage": options.steps or LEAST_STEPS}
+    settings = {"folds": options.folds, "width": options.width,
+                "steps a stage": options.steps or f"the package's rule, at least {LEAST_STEPS}"}
     earlier = json.loads(path.read_text()) if path.exists() else {"settings": settings, "records": []}
     if earlier["settings"] != settings:
         parser.error(f"{path} holds results of {earlier['settings']}, not of {settings}; give another --name")

@@ -155,10 +155,14 @@ def _read_fastai_v1(path, mel):
     """The description of an exported network, and the arrays of each of its layers with weights."""
     layers, classes, mean, std = read_export(path)
     stage, fold = stage_and_fold(path) or (None, None)
-    width = layers[0]["weight"].shape[0] if layers else 0
-    for architecture in ARCHITECTURES:
-        spec = NetworkSpec(architecture, width, tuple(classes), mel, tuple(mean.tolist()), tuple(std.tolist()),
-                           stage, fold)
+    first = layers[0].get("weight") if layers else None
+    width = len(first) if first is not None and first.ndim == 4 else 0
+    for architecture in ARCHITECTURES if width else ():
+        try:
+            spec = NetworkSpec(architecture, width, tuple(classes), mel, tuple(mean.tolist()), tuple(std.tolist()),
+                               stage, fold)
+        except ValueError as error:
+            raise ValueError(f"{path} does not describe a network that can be: {error}") from error
         with torch.device("meta"):  # only its shapes at first: the file decides how large it is
             shapes = [_shapes(layer.state_dict()) for layer in _layers_with_weights(Tagger(spec))]
         if shapes == [_shapes(layer) for layer in layers]:

@@ -3,6 +3,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from freesound_tagging.augment import (
@@ -78,10 +80,22 @@ def test_specmix_widths_and_positions_are_uniform():
     width = line.sum(1).numpy()
     assert stats.chisquare(np.bincount(width, minlength=33)).pvalue > 1e-3, "widths 0 to 32, a quarter of 128"
     start = line.int().argmax(1).numpy()
-    for given in (1, 16, 32):  # positions 0 to 128 - width - 1
-        observed = np.bincount(start[width == given], minlength=128 - given)
-        assert len(observed) == 128 - given
+    for width_given in (1, 16, 32):  # positions 0 to 128 - width - 1
+        observed = np.bincount(start[width == width_given], minlength=128 - width_given)
+        assert len(observed) == 128 - width_given
         assert stats.chisquare(observed).pvalue > 1e-3
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.floats(0, 1),
+       st.tuples(st.integers(0, 3), st.integers(0, 3)), st.integers(0, 2**31))
+def test_specmix_weights_are_the_counted_pixels_for_any_shape_and_setting(n, bands, frames, a, b, stripes, seed):
+    """Images whose pixels name their clip: what share of them is of which clip is counted, pixel by pixel."""
+    images, targets = clip_ids(n, (bands, frames))
+    mixed, weights = specmix(images, targets, max(a, b), min(a, b), stripes, generator(seed))
+    counted = torch.stack([(mixed[:, 0] == clip).float().mean((1, 2)) for clip in range(n)], 1)
+    torch.testing.assert_close(weights, counted)
+    assert ((weights > 0).sum(1) <= 2).all(), "itself and one partner"
 
 
 def test_specmix_least_width_is_kept():

@@ -28,6 +28,24 @@ def test_what_makes_training_fast_leaves_its_result_alone(esc10, tmp_path):
     assert abs(numerics["difference of the means"]) < 4 * numerics["its standard error by the spread of seeds"]
 
 
+def test_the_study_compares_arms_of_equal_steps_and_goes_on_where_it_stopped(shared, tmp_path):
+    command = [sys.executable, "-W", "ignore", ROOT / "benchmarks/study.py", shared / "esc10", "--seeds", "0",
+               "--rotations", "1", "--steps", "3", "--width", "2", "--work", tmp_path / "work", "--out", tmp_path,
+               "--arms"]
+    subprocess.run([*command, "d", "a"], check=True)
+    again = subprocess.run([*command, "a", "f: threshold 0.5, cap 2"], check=True, capture_output=True, text=True)
+    assert "cap 2: model 1" in again.stdout
+    assert "a: curated" not in again.stdout.partition("{")[0], "what is there is not trained again"
+    study = json.loads((tmp_path / "study-esc10.json").read_text())
+    assert set(study["arms"]) == {"d: pipeline", "a: curated, no augmentation", "f: threshold 0.5, cap 2"}
+    assert study["the pipeline's lead"]["a: curated, no augmentation"]["n"] == 1
+    by_arm = {record["arm"]: record for record in study["records"]}
+    steps = [sum(by_arm[arm]["steps"]) for arm in ("d: pipeline", "a: curated, no augmentation")]
+    assert steps[0] == pytest.approx(steps[1], abs=2)
+    for stage in ("model 1", "model 2"):  # shared with the pipeline
+        assert by_arm["f: threshold 0.5, cap 2"]["test"][stage] == by_arm["d: pipeline"]["test"][stage]
+
+
 def test_the_readmes_table_is_that_of_the_committed_results():
     results = json.loads((ROOT / "benchmarks/results/2-cpu-cores.json").read_text())
     readme = (ROOT / "README.md").read_text()

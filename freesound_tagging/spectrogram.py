@@ -22,7 +22,6 @@ from .files import only_writer, told_of_a_full_disk, whole_file
 from .tables import few
 
 CLIPS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s
-IDLE_SECONDS = 10  # that worker processes wait for more work
 CHECKPOINT_SECONDS = 2  # what an interrupted build of a store loses at most
 
 
@@ -266,15 +265,13 @@ class SpectrogramStore:
         if missing:
             raise FileNotFoundError(f"no such file: {few(missing)}; complete the data set or leave the clips out")
         folder = Path(folder) / config.key
-        if not cls._is_current(folder, paths):
+        if not cls._is_current(folder, paths) or cls._stale(folder):
             with only_writer(folder, "building the store", wait=True):
                 if not cls._is_current(folder, paths):
                     cls._build(paths, folder, config, n_jobs, progress)
+                for path in cls._stale(folder):
+                    path.unlink()
         store = cls(folder)
-        for kind in ("*.u8", "*.u8.part", "*.jsonl"):  # of other files, or of a build that was killed
-            for stale in folder.glob(kind):
-                if stale.name != Path(store.pixels.filename).name:
-                    stale.unlink()
         if len(store.problems) == len(store):
             raise ValueError(f"none of {len(store)} clips can be read; the first: {store.problems[0]}")
         if store.problems:
@@ -293,8 +290,7 @@ class SpectrogramStore:
         rest = paths[len(files):]
         # Clips go to workers a few at a time and come back in order, so that only a few images are in memory.
         n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(rest) // CLIPS_WORTH_A_WORKER)))
-        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs",
-                                   idle_worker_timeout=IDLE_SECONDS)
+        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
         with (told_of_a_full_disk(growing), open(growing, "ab") as out, open(journal, "a" if files else "w") as log,
               tqdm(None, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress,
                    initial=len(files)) as bar,
@@ -333,6 +329,12 @@ class SpectrogramStore:
         if touched:
             cls._write_index(folder, MelConfig(**index["config"]), index["pixels"], files)
         return True
+
+    @staticmethod
+    def _stale(folder):
+        """What builds of other files, or one that was killed, have left beside a store."""
+        used = json.loads((folder / "index.json").read_text())["pixels"]
+        return [path for kind in ("*.u8", "*.u8.part", "*.jsonl") for path in folder.glob(kind) if path.name != used]
 
     @staticmethod
     def _write_index(folder, config, pixels, files):

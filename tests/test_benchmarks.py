@@ -54,3 +54,7 @@ def test_the_readmes_table_is_that_of_the_committed_results():
             assert f"{results[part][architecture]['ratio']:.2f} |" in readme
     assert f"{results['preprocessing']['ratio']:.2f} |" in readme
     assert f"{results['loop']['ratio']:.2f} |" in readme
+    hour = results["Kaggle's hour"]
+    assert f"{hour['windows']:,} windows" in readme
+    assert f"it is {hour['minutes of both, float32']:.0f} minutes in float32" in readme
+    assert f"and {hour['minutes of both, half precision']:.0f} in half" in readme

@@ -24,7 +24,9 @@ def mutated(content, rng, head):
     """One to a few changes, most of them where headers are: in the first `head` bytes."""
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
-        at = rng.randrange(max(1, min(len(data), head if rng.random() < 0.8 else len(data))))
+        if not data:
+            break
+        at = rng.randrange(min(len(data), head if rng.random() < 0.8 else len(data)))
         kind = rng.randrange(6)
         if kind == 0:
             data[at:at + 1] = bytes([rng.randrange(256)])

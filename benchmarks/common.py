@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 from freesound_tagging.models import NetworkSpec, Tagger, default_device, training_precision  # noqa: E402
 from freesound_tagging.spectrogram import MelConfig  # noqa: E402
 from freesound_tagging.training import ClipPool, RandomExcerpts  # noqa: E402
-from freesound_tagging.warmup import full_profile  # noqa: E402
+from freesound_tagging.warmup import LEAST_STEPS, full_profile  # noqa: E402
 
 CUDA = torch.cuda.is_available()
 DEVICE = default_device()
@@ -27,7 +27,7 @@ SPEC = {"width": WIDTH, "vocabulary": tuple(map(str, range(LABELS))), "mel": Mel
 CLIPS_A_STAGE = (17_834, 4_473, 4_473 + 9 * 5 * LABELS, 4_473 + 18 * 5 * LABELS)
 # What a training takes in all, for the question whether to compile it: the demo's on a CPU, else the full profile's.
 IMAGES_A_FOLD = sum(config.passes * clips for config, clips in zip(full_profile().stages, CLIPS_A_STAGE)
-                    ) if CUDA else 650 * 32
+                    ) if CUDA else 4 * LEAST_STEPS * BATCH
 # Kaggle's hour: 3,361 private test clips of 12.9 h * 3361 / 4481 in all, in frames of 694 samples, so many windows.
 KAGGLE_CLIPS, KAGGLE_NETWORKS, P100_RATE = 3361, 60, 9.5e12
 KAGGLE_WINDOWS = round(KAGGLE_CLIPS * ((12.9 / 4481 * 3600 * 44_100 / 694 - 128) / 48 + 1.5))

@@ -297,10 +297,10 @@ class SpectrogramStore:
               closing(parallel(joblib.delayed(_image_of)(path, config, os.getpid()) for path in rest)) as images):
             out.truncate(sum(file["frames"] for file in files) * config.n_mels)
             unsaved, saved_at = [], time.monotonic()
-            for (image, *about), path in zip(images, rest):
+            for (image, stat, digest, problem), path in zip(images, rest):
                 out.write(np.ascontiguousarray(image.T).data)
-                keys = ("frames", "stat", "digest", "problem")
-                files.append({"fname": path.name, **dict(zip(keys, (image.shape[1], *about)))})
+                files.append({"fname": path.name, "frames": image.shape[1], "stat": stat, "digest": digest,
+                              "problem": problem})
                 unsaved.append(json.dumps(files[-1]) + "\n")
                 if len(files) == len(paths) or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                     _flush(out)  # first the pixels, then the word that they are there

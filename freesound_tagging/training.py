@@ -129,7 +129,6 @@ class RandomExcerpts:
         for images, now in zip(self.pool.images(first.split(self.batch_size)), clips.split(self.batch_size)):
             yield images, self.pool.targets[now]
 
-
     def fnames(self, step):
         """The clips of a step of the epoch that was begun last."""
         drawn = self.drawn[step * self.batch_size:(step + 1) * self.batch_size]

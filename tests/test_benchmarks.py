@@ -54,6 +54,9 @@ def test_the_readmes_table_is_that_of_the_committed_results():
             assert f"{results[part][architecture]['ratio']:.2f} |" in readme
     assert f"{results['preprocessing']['ratio']:.2f} |" in readme
     assert f"{results['loop']['ratio']:.2f} |" in readme
+    text = " ".join(readme.split())
+    for architecture, words in (("cnn-model-1", "% over a whole fold of CNN-model-1"), ("vgg16", "% of VGG-16")):
+        assert f"{100 * (results['compilation'][architecture]['ratio over a fold'] - 1):.0f} {words}" in text
     hour = results["Kaggle's hour"]
     assert f"{hour['windows']:,} windows" in readme
     assert f"it is {hour['minutes of both, float32']:.0f} minutes in float32" in readme

@@ -1,11 +1,14 @@
 # make demo         set up, and run the three notebooks on synthesized data
 # make test         set up, and run the tests
+# make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
+# make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
 # make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model1|vgg16] [FOLDS=10] [PROFILE=full] [SEED=0]
 # make submission INPUT=...  tag the test clips with all trained networks: [WEIGHTS=folder]
 # make score SUBMISSION=... TRUTH=...  score a submission by the table of the test clips' labels
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
+# make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
 # make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=... for the numerics part]
 # make study INPUT=...       train the method and parts of it over seeds, and compare: [ARGS="--seeds 0 1"]
 
@@ -20,7 +23,7 @@ PROFILE ?= full
 SEED ?= 0
 DEMO := build/demo
 
-.PHONY: demo test lab train submission score download check bench study notebooks clean
+.PHONY: demo test test-browser test-kaggle lab train submission score download check kaggle bench study notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -45,6 +48,20 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)
+
+test-browser: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet 'playwright>=1.40'
+	BROWSER_TEST=1 $(BIN)/python -m pytest tests/test_browser.py $(ARGS)
+
+OLDER := build/older-image
+
+$(OLDER)/installed: tests/kaggle-requirements.txt
+	$(PYTHON) -m venv --clear $(OLDER)
+	$(OLDER)/bin/python -m pip install --quiet -r tests/kaggle-requirements.txt
+	touch $@
+
+test-kaggle: $(VENV)/installed $(OLDER)/installed
+	KERNEL_PYTHON=$(abspath $(OLDER)/bin/python) $(BIN)/python -m pytest -rs tests/test_kaggle.py $(ARGS)
 
 lab: $(VENV)/installed
 	$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -72,6 +89,10 @@ download: $(VENV)/installed
 check: $(VENV)/installed
 	$(BIN)/python -m freesound_tagging.dataset check $(INPUT)
 
+kaggle: $(VENV)/installed
+	$(BIN)/python notebooks/for_kaggle.py build/kaggle --weights $(WEIGHTS) \
+		$(if $(filter command line,$(origin USER)),--user $(USER))
+
 bench: $(VENV)/installed
 	$(BIN)/python -W ignore benchmarks/run.py $(if $(filter command line,$(origin INPUT)),--input $(INPUT)) $(ARGS)
 
@@ -81,13 +102,8 @@ study: $(VENV)/installed
 # The notebooks as they are kept here, executed on the demo data.
 notebooks: $(VENV)/installed
 	rm -rf $(DEMO)
-	for notebook in training-cnn-model1 training-vgg16 inference-kernel; do \
-		$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-			--NotebookExporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor \
-			--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags \
-			--ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
-			notebooks/$$notebook.ipynb || exit 1; done
-	cp $(DEMO)/work/augmentation.png docs/augmentation.png
+	$(BIN)/python notebooks/execute.py $(foreach name,training-cnn-model1 training-vgg16 inference-kernel,notebooks/$(name).ipynb)
+	cp $(DEMO)/work/augmentation.png $(DEMO)/work/pipeline.png docs
 
 clean:
 	rm -rf build $(VENV)

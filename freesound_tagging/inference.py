@@ -1,7 +1,9 @@
 """From trained networks and a store to probabilities, `submission.csv` and its score."""
 
 import argparse
+import dataclasses
 import sys
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -155,6 +157,35 @@ def gather(pixels, first, frames):
     return pixels[first[:, None] + torch.arange(frames, device=first.device)]
 
 
+@dataclasses.dataclass
+class Budget:
+    """The time that a run may take as a whole, counted from where this is made: Kaggle's hour.
+
+    Parameters
+    ----------
+    minutes : float
+    """
+
+    minutes: float = 60
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+    def estimate(self, left=0.0):
+        """How the whole run stands.
+
+        Parameters
+        ----------
+        left : float
+            Seconds that the rest will take.
+
+        Returns
+        -------
+        str
+            ``"41.3 of 60 min"``, ending in ``": too long"`` where it is.
+        """
+        minutes = (time.monotonic() - self.started + left) / 60
+        return f"{minutes:.1f} of {self.minutes:.0f} min" + (": too long" if minutes > self.minutes else "")
+
+
 @torch.inference_mode()
 def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     """Probability of each label in each clip: the mean of the sigmoid outputs over the clip's windows.
@@ -196,7 +227,8 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     return (total / torch.bincount(clip, minlength=len(starts))[:, None]).cpu().numpy()
 
 
-def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=None, progress=True):
+def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=None, progress=True, each_window=False,
+                     budget=None):
     """Probabilities of each network over all clips of a store, one network after the other.
 
     The store is put on the device once. Each network's batch normalization is folded into its convolutions.
@@ -213,10 +245,14 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
         changes by less than `TOLERANCE` in the mean, tried on the first windows, and float32 for the others.
     progress : bool
         Show a progress bar.
+    each_window : bool
+        Give the probabilities of each window (`windows_of`) in place of their means over the clips.
+    budget : Budget, optional
+        The progress bar shows its estimate.
 
     Returns
     -------
-    numpy.ndarray, float32 (networks, clips, labels)
+    numpy.ndarray, float32 (networks, clips or windows, labels)
         The ensemble is its mean over the first axis, `ensemble_mean`.
 
     Raises
@@ -239,10 +275,19 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
     device = torch.device(device)
     prepare_device(device)
     pixels, probabilities = pixels_on(device, store), []
-    for path in tqdm(weights, "networks", file=sys.stdout, disable=not progress):
-        tagger = fold_batchnorm(load_tagger(path, device))
-        tagger.precision = precision or _tolerable_precision(tagger, pixels, store)
-        probabilities.append(predict(tagger, pixels, store.starts, store.lengths, batch_size))
+    starts, lengths, frames = store.starts, store.lengths, store.config.excerpt_frames
+    if each_window:  # each is a clip of its own
+        starts, _ = windows_of(starts, lengths, frames)
+        lengths = np.full(len(starts), frames)
+    before = time.monotonic()
+    with tqdm(weights, "networks", file=sys.stdout, disable=not progress) as bar:
+        for path in bar:
+            tagger = fold_batchnorm(load_tagger(path, device))
+            tagger.precision = precision or _tolerable_precision(tagger, pixels, store)
+            probabilities.append(predict(tagger, pixels, starts, lengths, batch_size))
+            if budget:
+                left = (time.monotonic() - before) * (len(weights) / len(probabilities) - 1)
+                bar.set_postfix_str(budget.estimate(left))
     return np.stack(probabilities)
 
 

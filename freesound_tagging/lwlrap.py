@@ -1,6 +1,7 @@
 """Label-weighted label-ranking average precision, the competition's metric."""
 
 import numpy as np
+import pandas as pd
 
 
 def _precisions(truth, scores):
@@ -91,3 +92,34 @@ def clip_lwlrap(truth, scores):
     truth, precisions = _precisions(truth, scores)
     count = truth.sum(1)
     return np.where(count > 0, precisions.sum(1) / np.maximum(count, 1), np.nan)
+
+
+def confused_pairs(truth, scores, vocabulary):
+    """How often another label is ranked above the true one, for each pair of labels.
+
+    Parameters
+    ----------
+    truth : array (clips, labels)
+        Label matrix of 0 and 1.
+    scores : array (clips, labels)
+    vocabulary : sequence of str
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each pair that occurs, the most frequent first: `true`; `above`, a label that is ranked above it
+        without being true; `clips`, in how many; `of`, how many clips carry the true label.
+    """
+    truth = np.asarray(truth, bool)
+    scores = np.asarray(scores)
+    above = np.zeros((len(vocabulary),) * 2, int)
+    for label in range(len(vocabulary)):
+        carry = truth[:, label]
+        above[label] = ((scores[carry] > scores[carry, label, None]) & ~truth[carry]).sum(0)
+    pairs = pd.DataFrame({"true": np.repeat(list(vocabulary), len(vocabulary)),
+                          "above": np.tile(list(vocabulary), len(vocabulary)), "clips": above.ravel(),
+                          "of": np.repeat(truth.sum(0), len(vocabulary))})
+    pairs = pairs[pairs["clips"] > 0]
+    share = pairs["clips"] / pairs["of"]
+    return pairs.assign(share=share).sort_values(["clips", "share"], ascending=False, kind="stable").drop(
+        columns="share").reset_index(drop=True)

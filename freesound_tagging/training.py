@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
     from fastai.callback.fp16 import MixedPrecision
     from fastai.data.core import DataLoaders
-    from fastai.learner import Learner
+    from fastai.learner import Learner, Recorder
     from fastai.optimizer import OptimWrapper
     from fastai.torch_core import norm_bias_params
 
@@ -269,7 +269,8 @@ def make_learner(tagger, train, valid, augmentation=None, generator=None, weight
                    default_cbs=False)
 
 
-def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_step=None, on_epoch=None):
+def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_step=None, on_epoch=None,
+        tensorboard=None):
     """Train a network by the one-cycle policy.
 
     Parameters
@@ -283,6 +284,9 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
         The greatest learning rate of the cycle.
     on_step, on_epoch : callable, optional
         As for `History`.
+    tensorboard : path, optional
+        A folder for the logs of fastai's TensorBoard callback: losses, lwlrap and the learning rate. The loss is
+        then fetched from the device at each step.
 
     Returns
     -------
@@ -298,7 +302,9 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
     prepare_device(train.device)
     history = History(on_step, on_epoch)
     learner = make_learner(tagger, train, valid, augmentation, generator, cbs=[history])
-    with enough_memory(train.batch_size):
+    if tensorboard is not None:
+        _log_to_tensorboard(learner, tensorboard)
+    with enough_memory(train.batch_size), learner.no_logging():
         learner.fit_one_cycle(epochs, lr)
     if history.broken is not None:
         epoch = len(history.losses) // len(train)
@@ -307,3 +313,21 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
             f"{few(train.fnames(history.broken), 16)}. Listen to these clips, or lower the learning rate of {lr:g}")
     tagger.eval()
     return history
+
+
+def _log_to_tensorboard(learner, folder):
+    try:
+        from fastai.callback.tensorboard import TensorBoardCallback
+    except ImportError as error:
+        raise ImportError(f"logs for TensorBoard need it ({error}): pip install tensorboard") from error
+    from fastai.metrics import AccumMetric
+
+    class Logs(TensorBoardCallback):
+        def after_batch(self):  # fastai's logs all of torch's options for the optimizer, and fails where one is None
+            if self.training:
+                self.writer.add_scalar("train_loss", self.smooth_loss, self.train_iter)
+                self.writer.add_scalar("lr", self.opt.hypers[0]["lr"], self.train_iter)
+
+    learner.metrics = AccumMetric(lwlrap, to_np=True, invert_arg=True, flatten=False)
+    learner.add_cbs([Recorder(valid_metrics=len(learner.dls.valid) > 0),
+                     Logs(folder, trace_model=False, log_preds=False)])

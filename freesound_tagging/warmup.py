@@ -199,6 +199,8 @@ class WarmupPipeline:
     compiled : bool
         Train through `torch.compile`, on a GPU. Off until a GPU's figures show that it pays (``make bench``); on CPUs
         it gains a few percent in float32, but compiled bfloat16, which is faster, gives NaN (torch 2.15).
+    tensorboard : path, optional
+        A folder for logs that TensorBoard shows, a run a stage and fold. Off if not given: it slows training down.
 
     Raises
     ------
@@ -208,7 +210,7 @@ class WarmupPipeline:
     """
 
     def __init__(self, sets, vocabulary, architecture, profile, work, weights, seed=0, device=None,
-                 augmentation=PUBLISHED, progress=True, compiled=False):
+                 augmentation=PUBLISHED, progress=True, compiled=False, tensorboard=None):
         self.stores = {name: sets[name][0] for name in ("curated", "noisy")}
         self.targets = {name: np.asarray(sets[name][1]) for name in ("curated", "noisy")}
         for name, store in self.stores.items():
@@ -225,7 +227,7 @@ class WarmupPipeline:
         self.device, self.compiled = torch.device(device or default_device()), compiled
         if compiled and self.device.type == "cpu":
             raise ValueError("compiled=True: expected False on a CPU, where its bfloat16 gives NaN (torch 2.15)")
-        self.augmentation, self.progress = compose(augmentation), progress
+        self.augmentation, self.progress, self.tensorboard = compose(augmentation), progress, tensorboard
         self.stages = {config.stage: config for config in profile.stages}
         self.folds = {name: stratified_folds(targets, profile.n_folds, seed) for name, targets in self.targets.items()}
         self._folder = RunFolder(self.work, self.weights, {
@@ -417,6 +419,7 @@ class WarmupPipeline:
                                + offset[validated]),
                 epochs, config.lr, self.augmentation, generator, bar.update,
                 lambda loss, score: bar.set_postfix_str(f"fold {fold}: loss {loss:.3f}, lwlrap {score:.3f}"),
+                self.tensorboard and Path(self.tensorboard) / f"stage-{stage}_fold-{fold}",
             )
         held_out = {}
         for name in offset:

@@ -23,3 +23,15 @@ def test_every_module_is_in_the_readmes_table():
     table = (ROOT / "README.md").read_text().partition("## The package")[2]
     for path in (ROOT / "freesound_tagging").glob("[!_]*.py"):
         assert f"`{path.stem}`" in table, path.stem
+
+
+def test_the_errors_that_the_readme_explains_are_those_that_people_see():
+    source = "".join(path.read_text() for path in sorted((ROOT / "freesound_tagging").glob("*.py")))
+    source = re.sub(r'"\s+f?"', "", source)  # literals that are continued on the next line
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "README.md").read_text().split("## When something goes wrong")[1],
+                      re.MULTILINE)
+    ours = [row for row in rows if row != "operator torchvision::nms does not exist"]
+    assert len(ours) >= 7
+    for row in ours:
+        for part in filter(None, (part.strip() for part in row.replace("process 123 on host is", "...").split("..."))):
+            assert part in source, part

@@ -58,13 +58,16 @@ def test_training_leaves_the_weights_of_every_stage_and_fold(executed):
 
 def test_the_notebooks_show_their_figures_players_and_tables(executed):
     _, notebooks = executed
-    for name, figures, players in (("training-cnn-model1", 9, 7), ("training-vgg16", 9, 7), ("inference-kernel", 2, 5)):
+    for name, figures, players in (("training-cnn-model1", 13, 13), ("training-vgg16", 11, 7),
+                                   ("inference-kernel", 6, 7)):
         images = outputs(notebooks[name], "image/jpeg")
         assert len(images) == figures, name
         assert min(len(image["data"]["image/jpeg"]) for image in images) > 10_000, "no empty figure"
         html = "".join(output["data"]["text/html"] for output in outputs(notebooks[name], "text/html"))
         assert html.count("<audio") == players
         assert html.count("<table") >= 2
+    explorer, = outputs(notebooks["training-cnn-model1"], "application/vnd.jupyter.widget-view+json")
+    assert len(explorer["data"]["image/png"]) > 50_000, "what is seen of it where widgets cannot run"
 
 
 def test_no_cell_warns_or_writes_errors(executed):
@@ -89,7 +92,7 @@ def test_the_submission_is_complete_and_in_order(executed, demo):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_notebooks_are_kept_executed_small_and_without_functions(name):
     path = NOTEBOOKS / f"{name}.ipynb"
-    assert path.stat().st_size < 1_500_000
+    assert path.stat().st_size < 2_500_000  # most of it sound
     notebook = nbformat.read(path, 4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -100,6 +103,7 @@ def test_the_notebooks_are_kept_executed_small_and_without_functions(name):
     source = "\n".join(cell.source for cell in code)
     assert "def " not in source
     assert "lambda" not in source
+    assert not outputs(notebook, "application/vnd.jupyter.widget-view+json"), "its picture is kept in its place"
     text = path.read_text()
     for private in (str(ROOT), "/home/", "/root/", "/tmp/"):
         assert private not in text, f"a path of a machine: {private}"

@@ -1,3 +1,4 @@
+import sys
 import threading
 from functools import partial
 
@@ -248,3 +249,26 @@ def test_a_compiled_network_trains_as_an_uncompiled_one(pool, demo):
         train = RandomExcerpts(pool, np.arange(40), 8, 4, generator())
         losses.append(fit(tagger, train, MiddleExcerpts(pool, []), 1, 1e-3).losses)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+
+
+def test_tensorboard_has_the_same_figures_and_changes_nothing(make_pipeline, finished_run, tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    pipeline = make_pipeline(tmp_path, tensorboard=tmp_path / "logs")
+    pipeline.run_stage(1)
+    for fold, record in enumerate(pipeline.history(1)):
+        name = f"stage-1_fold-{fold}"
+        logs = event_accumulator.EventAccumulator(str(tmp_path / "logs" / name))
+        logs.Reload()
+        np.testing.assert_allclose([event.value for event in logs.Scalars("lwlrap")], record["lwlrap"], rtol=1e-6)
+        assert len(logs.Scalars("train_loss")) == len(logs.Scalars("lr")) == len(record["loss"])
+        np.testing.assert_allclose(logs.Scalars("train_loss")[0].value, record["loss"][0], rtol=1e-5)
+        assert len(logs.Scalars("valid_loss")) == len(record["lwlrap"])
+        ours, theirs = (run.weights / f"{name}.safetensors" for run in (pipeline, finished_run))
+        assert ours.read_bytes() == theirs.read_bytes(), "the same weights as without"
+    assert not list(finished_run.work.glob("**/events*"))
+
+
+def test_without_tensorboard_it_says_what_to_install(make_pipeline, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastai.callback.tensorboard", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        make_pipeline(tmp_path, tensorboard=tmp_path / "logs").run_stage(1)

@@ -1,0 +1,33 @@
+"""Execute a notebook in place, as notebooks are kept here: ``python notebooks/execute.py NOTEBOOK...``.
+
+What only a running kernel can show is left out, so that everybody sees a widget's picture, and so are times and
+widths of progress that is over.
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def main(paths):
+    """Execute each notebook in its folder."""
+    for path in map(Path, paths):
+        notebook = nbformat.read(path, 4)
+        NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": path.parent}},
+                       store_widget_state=False).execute()
+        notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
+        notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"]}
+        for cell in notebook.cells:
+            cell.metadata = {key: cell.metadata[key] for key in ("tags",) if key in cell.metadata}
+            for output in cell.get("outputs", []):
+                output.get("data", {}).pop(WIDGET, None)
+        nbformat.write(notebook, path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -37,6 +37,7 @@ def main(arguments=None):
     shutil.rmtree(options.folder, ignore_errors=True)
     dataset, kernel = options.folder / "dataset", options.folder / "kernel"
     kernel.mkdir(parents=True)
+    shutil.rmtree(ROOT / "build/lib", ignore_errors=True)  # of an earlier wheel, whose modules would come along
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", dataset, ROOT],
                    check=True)
     for path in networks:

@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from nbconvert.preprocessors import ClearOutputPreprocessor
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +49,7 @@ def lab(demo, tmp_path_factory):
     server = subprocess.Popen(
         [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1",
          "--IdentityProvider.token=", f"--notebook-dir={notebooks}", "--LabApp.check_for_updates_class="
-         "jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None", f"--LabApp.workspaces_dir={folder / 'workspaces'}",
+         "jupyterlab.NeverCheckForUpdate", f"--LabApp.workspaces_dir={folder / 'workspaces'}",
          f"--LabApp.user_settings_dir={folder / 'settings'}"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"HOME": str(folder)})
     address = f"http://127.0.0.1:{port}"
@@ -83,13 +84,15 @@ def page(lab):
 def run_all(page, lab, name, seconds=400):
     """Open a notebook, run all its cells, and wait until the last one has run."""
     notebooks, address = lab
+    path, until = notebooks / f"{name}.ipynb", time.monotonic() + seconds
+    notebook, _ = ClearOutputPreprocessor().preprocess(nbformat.read(path, 4), {})  # what is there then is new
+    nbformat.write(notebook, path)
     page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.wait_for_selector("text=Python 3 (ipykernel) | Idle")
     page.click("text=Run >> nth=0")
     page.click("text=Restart Kernel and Run All Cells")
     page.click(".jp-Dialog button:has-text('Restart')")
-    path, until = notebooks / f"{name}.ipynb", time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(2)
         page.keyboard.press("Control+s")
@@ -102,6 +105,8 @@ def run_all(page, lab, name, seconds=400):
 
 def look(page, name):
     """Scroll through the notebook and keep what is seen; the outputs of all cells as the browser shows them."""
+    for toast in page.locator(".Toastify__toast button:has-text('No')").all():  # Jupyter's news
+        toast.click()
     seen = {}
     cells = page.locator(".jp-Notebook .jp-CodeCell")
     scroller = page.locator(".jp-WindowedPanel-outer").first
@@ -133,6 +138,8 @@ def test_every_cell_runs_and_every_figure_is_seen(page, lab, name):
 
 def test_the_explorer_moves(page, lab):
     """Another augmentation, another draw, another setting: each time another picture, and the sliders that fit."""
+    from playwright.sync_api import expect
+
     run_all(page, lab, "training-cnn-model1")
     picture = page.locator(".jp-Notebook img.widget-image")
     scroller = page.locator(".jp-WindowedPanel-outer").first
@@ -157,12 +164,12 @@ def test_the_explorer_moves(page, lab):
 
     changed()
     dropdowns, sliders = explorer.locator("select"), explorer.locator(".noUi-handle")
-    assert sliders.count() == 1 + 8, "the draw, and all settings of the full chain"
+    expect(sliders).to_have_count(1 + 8)  # the draw, and all settings of the full chain
     for name, count in (("SpecMix", 4), ("mixup", 1), ("SpecAugment", 4), ("zoom and crop", 2), ("lighting", 2)):
         dropdowns.nth(2).select_option(label=name)
         changed()
         explorer.screenshot(path=SCREENSHOTS / f"explorer-{name.replace(' ', '-')}.png")
-        assert sliders.count() == 1 + count
+        expect(sliders).to_have_count(1 + count)
     dropdowns.nth(2).select_option(label="SpecMix")
     changed()
     for move in range(3):
@@ -173,7 +180,7 @@ def test_the_explorer_moves(page, lab):
     changed()
     dropdowns.nth(1).select_option(index=7)
     changed()
-    assert explorer.locator("audio").count() == 2
+    expect(explorer.locator("audio")).to_have_count(2)
 
 
 def shown(page, picture):

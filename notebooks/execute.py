@@ -1,7 +1,7 @@
 """Execute a notebook in place, as notebooks are kept here: ``python notebooks/execute.py NOTEBOOK...``.
 
-What only a running kernel can show is left out, so that everybody sees a widget's picture, and so are times and
-widths of progress that is over.
+What only a running kernel can show is left out, so that everybody sees a widget's picture, and so are the times at
+which cells ran and the steps of progress bars that are over.
 """
 
 import sys

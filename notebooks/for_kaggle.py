@@ -44,10 +44,7 @@ def main(arguments=None):
         tagger = load_tagger(path)
         copy = weights_path(dataset / "weights" / tagger.spec.architecture, tagger.spec.stage, tagger.spec.fold)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".safetensors":
-            shutil.copy(path, copy)
-        else:
-            save_tagger(tagger, copy)
+        save_tagger(tagger, copy)
     _write(dataset / "dataset-metadata.json", title=NAME, id=f"{user}/{NAME}", licenses=[{"name": "other"}])
     notebook, _ = ClearOutputPreprocessor().preprocess(nbformat.read(ROOT / "notebooks/inference-kernel.ipynb", 4), {})
     nbformat.write(notebook, kernel / "inference-kernel.ipynb")

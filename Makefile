@@ -4,6 +4,8 @@
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
 # make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model1|vgg16] [FOLDS=10] [PROFILE=full] [SEED=0]
+#                            [EXECUTOR=ray: over all GPUs, or over the cluster of RAY_ADDRESS]
+# make train-both INPUT=...  both networks, without the notebooks; with EXECUTOR=ray side by side
 # make submission INPUT=...  tag the test clips with all trained networks: [WEIGHTS=folder]
 # make score SUBMISSION=... TRUTH=...  score a submission by the table of the test clips' labels
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
@@ -21,9 +23,10 @@ WEIGHTS ?= $(OUTPUT)/weights
 MODEL ?= cnn-model1
 PROFILE ?= full
 SEED ?= 0
+EXECUTOR ?= in-process
 DEMO := build/demo
 
-.PHONY: demo test test-browser test-kaggle lab train submission score download check kaggle bench study notebooks clean
+.PHONY: demo test test-browser test-kaggle lab train train-both submission score download check kaggle bench study notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -72,7 +75,11 @@ FOLDERS = -p input_folder $(abspath $(INPUT)) -p weights_folder $(abspath $(WEIG
 
 train: $(VENV)/installed
 	mkdir -p $(OUTPUT)/build/notebooks
-	$(call execute,training-$(MODEL),$(OUTPUT)/build/notebooks,$(FOLDERS) -p profile $(PROFILE) -p seed $(SEED) $(if $(FOLDS),-p n_folds $(FOLDS)))
+	$(call execute,training-$(MODEL),$(OUTPUT)/build/notebooks,$(FOLDERS) -p profile $(PROFILE) -p seed $(SEED) -p executor $(EXECUTOR) $(if $(FOLDS),-p n_folds $(FOLDS)))
+
+train-both: $(VENV)/installed
+	$(BIN)/python -W ignore -m freesound_tagging.train $(INPUT) --output $(OUTPUT) --weights $(WEIGHTS) --profile $(PROFILE) \
+		--seed $(SEED) --executor $(EXECUTOR) $(if $(FOLDS),--folds $(FOLDS))
 
 submission: $(VENV)/installed
 	mkdir -p $(OUTPUT)/build/notebooks

@@ -1,6 +1,7 @@
 """Audio files from strangers: the one place where a clip is read and judged."""
 
 import dataclasses
+import io
 from pathlib import Path
 
 import librosa
@@ -9,6 +10,7 @@ import soundfile as sf
 
 MAX_SECONDS = 900  # a longer clip would take gigabytes for its spectrogram
 MAX_SAMPLE = 1e6  # of floating-point files; above it powers overflow
+MAX_BYTES = 1 << 30  # no clip's file is that large
 BLOCK = 1 << 20  # samples read at a time, as a header can promise any number of them
 
 
@@ -22,12 +24,14 @@ class Audio:
     promised: int  # samples by its header; more than there are in a truncated file
 
 
-def read_audio(path):
+def read_audio(path, content=None):
     """Read an audio file that libsndfile understands, whatever its name ends in, as mono.
 
     Parameters
     ----------
     path : path
+    content : bytes, optional
+        Of the file, where another machine has read it; `MAX_BYTES` and one of a larger one.
 
     Returns
     -------
@@ -37,14 +41,17 @@ def read_audio(path):
     Raises
     ------
     OSError
-        If the file is missing, is no audio, lasts more than `MAX_SECONDS`, or holds samples that are not numbers or
-        greater than `MAX_SAMPLE`. The message names it. No more memory is taken than `MAX_SECONDS` need.
+        If the file is missing, is no audio, lasts more than `MAX_SECONDS`, has more than `MAX_BYTES`, or holds samples
+        that are not numbers or greater than `MAX_SAMPLE`. The message names it. No more memory is taken than
+        `MAX_SECONDS` need.
     """
-    if not Path(path).exists():
+    if content is None and not Path(path).exists():
         raise FileNotFoundError(f"{path} does not exist; complete the data set or delete its row from the table")
-    blocks, length, wrong = [np.zeros(0, np.float32)], 0, ""
+    size = Path(path).stat().st_size if content is None else len(content)
+    wrong = f"has more than {MAX_BYTES >> 20} MiB; cut it into clips" if size > MAX_BYTES else ""
+    blocks, length = [np.zeros(0, np.float32)], 0
     try:
-        with sf.SoundFile(path) as file:
+        with sf.SoundFile(path if content is None else _Named(content, path)) as file:
             rate, channels, promised = file.samplerate, file.channels, file.frames
             while not wrong and len(block := file.read(max(1, BLOCK // channels), dtype="float32", always_2d=True)):
                 length += len(block)
@@ -59,3 +66,11 @@ def read_audio(path):
     if wrong:
         raise OSError(f"{path} {wrong}; replace the file or delete its row from the table")
     return Audio(np.concatenate(blocks), rate, channels, promised)
+
+
+class _Named(io.BytesIO):
+    """A file's content under its name, of which soundfile makes something."""
+
+    def __init__(self, content, path):
+        super().__init__(content)
+        self.name = str(path)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 import os
 import sys
@@ -17,7 +18,8 @@ import librosa
 import numpy as np
 from tqdm import tqdm
 
-from .audio import read_audio
+from .audio import MAX_BYTES, read_audio
+from .executors import executor_of
 from .files import only_writer, told_of_a_full_disk, whole_file
 from .tables import few
 
@@ -71,7 +73,7 @@ class MelConfig:
         return _key(dataclasses.asdict(self))
 
 
-def load_clip(path, config=MelConfig()):
+def load_clip(path, config=MelConfig(), content=None):
     """Read a clip as the network is to hear it: mono, trimmed of silence, padded to the least length.
 
     Parameters
@@ -80,6 +82,8 @@ def load_clip(path, config=MelConfig()):
         Any audio file that libsndfile reads, whatever its name ends in; mixed down to mono and resampled where
         needed, as `librosa.load` does. Of a truncated file, what is there.
     config : MelConfig
+    content : bytes, optional
+        As for `audio.read_audio`.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def load_clip(path, config=MelConfig()):
     OSError
         If the file cannot be used (`audio.read_audio` says when). The message names it.
     """
-    audio = read_audio(path)
+    audio = read_audio(path, content)
     signal = audio.signal
     if audio.rate != config.sample_rate and len(signal):
         signal = librosa.resample(signal, orig_sr=audio.rate, target_sr=config.sample_rate)
@@ -182,6 +186,8 @@ class SpectrogramStore:
     starts, lengths : numpy.ndarray, int64 (clips,)
         Each clip's first frame in `pixels` and its number of frames.
     config : MelConfig
+    folder : pathlib.Path
+        Where the files are.
     problems : dict of int to str
         What is wrong with the clips that could not be read, by their numbers. Their image is that of silence, as of
         an empty file: training leaves them out, and a prediction for them is what a network makes of silence.
@@ -190,6 +196,7 @@ class SpectrogramStore:
     def __init__(self, folder):
         folder = Path(folder)
         index = json.loads((folder / "index.json").read_text())
+        self.folder = folder
         self.config = MelConfig(**index["config"])
         self.files = index["files"]
         self.fnames = [file["fname"] for file in self.files]
@@ -223,7 +230,7 @@ class SpectrogramStore:
                    for row in range(0, len(self.pixels), rows))
 
     @classmethod
-    def build(cls, paths, folder, config=MelConfig(), n_jobs=-1, progress=True):
+    def build(cls, paths, folder, config=MelConfig(), n_jobs=-1, progress=True, executor="in-process"):
         """Compute the images of clips over all cores, or take those that an earlier call left.
 
         Earlier images are taken only for the same settings and the same files in the same order: a file counts as
@@ -244,6 +251,9 @@ class SpectrogramStore:
             Worker processes; -1 for one a core.
         progress : bool
             Show a progress bar.
+        executor : {"in-process", "ray"} or RayExecutor
+            Where images are computed: by `n_jobs` processes here, or by all cores of a Ray cluster, to which the
+            files' contents are sent.
 
         Returns
         -------
@@ -268,7 +278,7 @@ class SpectrogramStore:
         if not cls._is_current(folder, paths) or cls._stale(folder):
             with only_writer(folder, "building the store", wait=True):
                 if not cls._is_current(folder, paths):
-                    cls._build(paths, folder, config, n_jobs, progress)
+                    cls._build(paths, folder, config, n_jobs, progress, executor_of(executor))
                 for path in cls._stale(folder):
                     path.unlink()
         store = cls(folder)
@@ -280,7 +290,7 @@ class SpectrogramStore:
         return store
 
     @classmethod
-    def _build(cls, paths, folder, config, n_jobs, progress):
+    def _build(cls, paths, folder, config, n_jobs, progress, executor):
         # The pixels' name says which files they come from. Until all are there they are kept beside, with a journal of
         # the clips that are safely on the disk; the index, written last, is what makes them a store.
         name = _key([[path.name, _stat(path)] for path in paths])
@@ -288,13 +298,10 @@ class SpectrogramStore:
         growing = pixels if pixels.exists() else folder / f"{name}.u8.part"
         files = _journaled(journal) if growing.exists() else []
         rest = paths[len(files):]
-        # Clips go to workers a few at a time and come back in order, so that only a few images are in memory.
-        n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(rest) // CLIPS_WORTH_A_WORKER)))
-        parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
         with (told_of_a_full_disk(growing), open(growing, "ab") as out, open(journal, "a" if files else "w") as log,
               tqdm(None, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress,
                    initial=len(files)) as bar,
-              closing(parallel(joblib.delayed(_image_of)(path, config, os.getpid()) for path in rest)) as images):
+              closing(_images(rest, config, n_jobs, executor)) as images):
             out.truncate(sum(file["frames"] for file in files) * config.n_mels)
             unsaved, saved_at = [], time.monotonic()
             for (image, stat, digest, problem), path in zip(images, rest):
@@ -351,9 +358,9 @@ def _stat(path):
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _digest(path):
+def _digest(path, content=None):
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
+    with open(path, "rb") if content is None else io.BytesIO(content) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -384,12 +391,30 @@ def _end_with(parent):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _image_of(path, config, builder):
-    """A clip's image, what its file is, and what is wrong with it; `builder` is the process that asks for it."""
-    if os.getpid() != builder:
+def _images(paths, config, n_jobs, executor):
+    """`_image_of` clips. They go to workers a few at a time and come back in order: only a few are in memory."""
+    if executor.remote:
+        return executor.map(_image_of, ((path, config, None, _stat(path), _first_bytes(path)) for path in paths))
+    n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER)))
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
+    return parallel(joblib.delayed(_image_of)(path, config, os.getpid()) for path in paths)
+
+
+def _first_bytes(path):
+    """A file's content, or of one that is too large enough to tell."""
+    with open(path, "rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _image_of(path, config, builder, stat=None, content=None):
+    """A clip's image, what its file is, and what is wrong with it.
+
+    `builder` is the process of this machine that asks for it; one of another machine sends the file.
+    """
+    if builder is not None and os.getpid() != builder:
         _end_with(builder)
     try:
-        signal, problem = load_clip(path, config), ""
+        signal, problem = load_clip(path, config, content), ""
     except OSError as error:
         signal, problem = np.zeros(config.min_samples, np.float32), str(error)
-    return to_image(log_mel(signal, config)), _stat(path), _digest(path), problem
+    return to_image(log_mel(signal, config)), stat or _stat(path), _digest(path, content), problem

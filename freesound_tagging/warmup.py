@@ -1,11 +1,11 @@
 """The warm-up pipeline: four stages of training, each on the folds' clips and on what the stage before has learned."""
 
+import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
 import math
 import sys
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from .augment import PUBLISHED, compose, name_of
 from .dataset import stratified_folds
-from .inference import predict
+from .executors import executor_of
+from .folds import FoldTraining, SharedClips, train_fold, train_fold_away
 from .lwlrap import clip_lwlrap, lwlrap
-from .models import NetworkSpec, OutOfMemory, Tagger, default_device, training_precision
+from .models import NetworkSpec, default_device
 from .runfolder import RunFolder
-from .training import ClipPool, MiddleExcerpts, RandomExcerpts, fit
 
 LEAST_STEPS = 250  # gradient steps of a stage, however few its clips: fewer leave a network half trained
 PASSES = (50, 100, 60, 60)  # of the four stages over their clips, where that is more
@@ -191,7 +191,7 @@ class WarmupPipeline:
     seed : int
         Decides folds, first weights, excerpts and augmentation. On one CPU the same seed gives the same weights.
     device : str or torch.device, optional
-        A CUDA GPU if there is one, else the CPU.
+        A CUDA GPU if there is one, else the CPU; with Ray what the executor's folds get.
     augmentation : sequence of callable
         Functions of `augment`, in order.
     progress : bool
@@ -201,6 +201,9 @@ class WarmupPipeline:
         it gains a few percent in float32, but compiled bfloat16, which is faster, gives NaN (torch 2.15).
     tensorboard : path, optional
         A folder for logs that TensorBoard shows, a run a stage and fold. Off if not given: it slows training down.
+    executor : {"in-process", "ray"} or RayExecutor
+        Where folds are trained: here one after the other, or side by side over the GPUs and machines of a Ray cluster
+        (see `executors.RayExecutor`). What comes of it is the same, and is kept here.
 
     Raises
     ------
@@ -210,7 +213,8 @@ class WarmupPipeline:
     """
 
     def __init__(self, sets, vocabulary, architecture, profile, work, weights, seed=0, device=None,
-                 augmentation=PUBLISHED, progress=True, compiled=False, tensorboard=None):
+                 augmentation=PUBLISHED, progress=True, compiled=False, tensorboard=None,
+                 executor="in-process"):
         self.stores = {name: sets[name][0] for name in ("curated", "noisy")}
         self.targets = {name: np.asarray(sets[name][1]) for name in ("curated", "noisy")}
         for name, store in self.stores.items():
@@ -224,17 +228,28 @@ class WarmupPipeline:
         self.work, self.weights, self.seed = Path(work), Path(weights), seed
         self.known = {name: np.array([clip not in store.problems for clip in range(len(store))])
                       for name, store in self.stores.items()}  # bool (clips,): could be read
-        self.device, self.compiled = torch.device(device or default_device()), compiled
+        self.executor = executor_of(executor)
+        theirs = self.executor.device()
+        self.device, self.compiled = torch.device(device or theirs or default_device()), compiled
+        if theirs is not None and theirs != self.device.type:
+            raise ValueError(f"device={str(device)!r}, and the executor's folds get {theirs!r}: leave device out, or "
+                             "give RayExecutor(num_gpus=0) for a CPU and num_gpus=1 for a GPU")
         if compiled and self.device.type == "cpu":
             raise ValueError("compiled=True: expected False on a CPU, where its bfloat16 gives NaN (torch 2.15)")
         self.augmentation, self.progress, self.tensorboard = compose(augmentation), progress, tensorboard
         self.stages = {config.stage: config for config in profile.stages}
         self.folds = {name: stratified_folds(targets, profile.n_folds, seed) for name, targets in self.targets.items()}
+        self._clips = SharedClips(self.stores.values(), self.targets.values())
         self._folder = RunFolder(self.work, self.weights, {
             "architecture": architecture, "seed": seed, "vocabulary": self.vocabulary,
-            "clips and labels": self._fingerprint(), "augmentation": [name_of(step) for step in augmentation],
+            "clips and labels": self._clips.identity, "augmentation": [name_of(step) for step in augmentation],
             **{f"MelConfig.{k}": v for k, v in dataclasses.asdict(self.stores["curated"].config).items()},
             **dataclasses.asdict(profile)})
+
+    def __repr__(self):
+        profile, where = self.profile, ", over Ray" if self.executor.remote else ""
+        return (f"{self.architecture}: {profile.n_folds} folds, width {profile.width}, batches of "
+                f"{profile.batch_size}, on {self.device.type}{where}")
 
     def run(self):
         """Train all stages in order.
@@ -244,8 +259,7 @@ class WarmupPipeline:
         pandas.DataFrame
             `table`.
         """
-        for stage in self.stages:
-            self.run_stage(stage)
+        run_together(self)
         return self.table()
 
     def run_stage(self, stage):
@@ -268,19 +282,7 @@ class WarmupPipeline:
         FloatingPointError, OutOfMemory
             If a loss is not finite or the GPU has too little memory. Finished folds are kept.
         """
-        plan = self._plan(stage)
-        steps = [self._steps(stage, clips) for clips in plan]
-        with (self._folder.only_trainer(), tqdm(total=sum(steps), desc=f"stage {stage}", unit="step", file=sys.stdout,
-                                                mininterval=1, disable=not self.progress) as bar):
-            for fold in range(self.profile.n_folds):
-                if self._folder.is_finished(stage, fold):
-                    bar.update(steps[fold])
-                    continue
-                try:
-                    self._train_fold(stage, fold, plan[fold], bar)
-                except (FloatingPointError, OutOfMemory) as error:
-                    raise type(error)(f"stage {stage}, fold {fold}: {error}. What was finished before is kept; running "
-                                      "again takes this fold up from its start") from error
+        _run({self: [stage]})
         return self.history(stage)
 
     def training_clips(self, stage, fold):
@@ -401,49 +403,27 @@ class WarmupPipeline:
     def _steps(self, stage, clips):
         return math.prod(self._schedule(stage, clips))
 
-    def _train_fold(self, stage, fold, clips, bar):
-        config, pool = self.stages[stage], self._pool
-        offset = {"curated": 0, "noisy": len(self.stores["curated"])}
+    def _training(self, stage, fold, clips):
+        """What `folds` is to train."""
+        config = self.stages[stage]
+        offset = {"curated": 0, "noisy": len(self.stores["curated"])}  # of a set's first clip in `self._clips`
         validated = "curated" if config.curated else "noisy"
         epochs, steps = self._schedule(stage, clips)
-        seed = int(np.random.SeedSequence((self.seed, stage, fold)).generate_state(1)[0])
-        generator = torch.Generator(self.device).manual_seed(seed)
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(seed)  # for first weights and dropout, which take no generator
-            tagger = self._starting_point(config, fold)
-            history = fit(
-                tagger,
-                RandomExcerpts(pool, np.concatenate([clips[name] + offset[name] for name in offset]),
-                               self.profile.batch_size, steps, generator),
-                MiddleExcerpts(pool, np.flatnonzero((self.folds[validated] == fold) & self.known[validated])
-                               + offset[validated]),
-                epochs, config.lr, self.augmentation, generator, bar.update,
-                lambda loss, score: bar.set_postfix_str(f"fold {fold}: loss {loss:.3f}, lwlrap {score:.3f}"),
-                self.tensorboard and Path(self.tensorboard) / f"stage-{stage}_fold-{fold}",
-            )
-        held_out = {}
-        for name in offset:
-            of_fold = torch.as_tensor(np.flatnonzero(self.folds[name] == fold) + offset[name], device=self.device)
-            held_out[name] = predict(tagger, pool.pixels, pool.starts[of_fold].cpu().numpy(),
-                                     pool.lengths[of_fold].cpu().numpy())
-        self._folder.save(tagger, loss=history.losses, lwlrap=history.lwlraps, **held_out)
-
-    def _starting_point(self, config, fold):
         spec = NetworkSpec(self.architecture, self.profile.width, self.vocabulary, self.stores["curated"].config,
-                           *self._normalization, config.stage, fold)
-        tagger = Tagger(spec, training_precision(self.device), self.compiled)
+                           *self._normalization, stage, fold)
+        start = None
         if config.starts_from is not None:
-            earlier = self._folder.tagger(dataclasses.replace(spec, stage=config.starts_from))
-            tagger.load_state_dict(earlier.state_dict())
-        return tagger.to(self.device)
-
-    def _fingerprint(self):
-        """Of the clips' files and labels."""
-        data = hashlib.sha256()
-        for name, store in self.stores.items():
-            data.update(json.dumps([store.fnames, [file["digest"] for file in store.files]]).encode())
-            data.update(np.ascontiguousarray(self.targets[name], np.float32).data)
-        return data.hexdigest()[:16]
+            start = self._folder.tagger(dataclasses.replace(spec, stage=config.starts_from)).state_dict()
+        return FoldTraining(
+            spec, start,
+            trained=np.concatenate([clips[name] + offset[name] for name in offset]),
+            validated=np.flatnonzero((self.folds[validated] == fold) & self.known[validated]) + offset[validated],
+            held_out={name: np.flatnonzero(self.folds[name] == fold) + offset[name] for name in offset},
+            batch_size=self.profile.batch_size, epochs=epochs, steps=steps, lr=config.lr,
+            augmentation=self.augmentation,
+            seed=int(np.random.SeedSequence((self.seed, stage, fold)).generate_state(1)[0]),
+            device=self.device, compiled=self.compiled,
+            tensorboard=self.tensorboard and Path(self.tensorboard) / f"stage-{stage}_fold-{fold}")
 
     @functools.cached_property
     def _normalization(self):
@@ -454,7 +434,113 @@ class WarmupPipeline:
         std = np.sqrt(np.average((values - mean) ** 2, weights=counts))
         return (float(mean),) * 3, (float(std),) * 3
 
-    @functools.cached_property
-    def _pool(self):
-        """All clips on the training device, the curated ones first."""
-        return ClipPool.of(list(self.stores.values()), list(self.targets.values()), self.device)
+
+def run_together(*pipelines):
+    """Train several networks: side by side on a Ray cluster, each going on as soon as its own stage is done.
+
+    Parameters
+    ----------
+    *pipelines : WarmupPipeline
+        In folders of their own. The first one's executor trains all.
+
+    Returns
+    -------
+    list of pandas.DataFrame
+        `WarmupPipeline.table` of each.
+
+    Raises
+    ------
+    Exception
+        As `WarmupPipeline.run_stage`.
+    """
+    _run({pipeline: list(pipeline.stages) for pipeline in pipelines})
+    return [pipeline.table() for pipeline in pipelines]
+
+
+def _run(stages):
+    """Train stages of pipelines (dict of WarmupPipeline to list of int), every fold that is not finished yet."""
+    executor = next(iter(stages)).executor
+    shared = {pipeline._clips.identity: pipeline._clips for pipeline in stages}  # one copy on the device for all
+    begun, left = {}, {pipeline: deque(numbers) for pipeline, numbers in stages.items()}
+
+    def go_on(pipeline):
+        """Submit the folds of a pipeline's next stage that has any to train."""
+        while left[pipeline] and not any(pipeline is other for other, _ in begun.values()):
+            stage = left[pipeline].popleft()
+            for fold, clips in enumerate(pipeline._plan(stage)):
+                key = _Key(pipeline.work, stage, fold)
+                finished = pipeline._folder.is_finished(stage, fold)
+                display.begin(key, pipeline._steps(stage, clips), finished)
+                if not finished:
+                    training = pipeline._training(stage, fold, clips)
+                    begun[key] = pipeline, training
+                    executor.submit(key, train_fold_away if executor.remote else train_fold, training,
+                                    shared[pipeline._clips.identity])
+
+    with contextlib.ExitStack() as stack:
+        for pipeline in stages:
+            stack.enter_context(pipeline._folder.only_trainer())
+        display = stack.enter_context(_Display(any(pipeline.progress for pipeline in stages)))
+        for pipeline in stages:
+            go_on(pipeline)
+        for key, (tagger, record, *logs) in stack.enter_context(contextlib.closing(executor.completed(display.show))):
+            pipeline, training = begun[key]
+            for name, log in logs[0].items() if logs else ():
+                training.tensorboard.mkdir(parents=True, exist_ok=True)
+                (training.tensorboard / name).write_bytes(log)
+            pipeline._folder.save(tagger, **record)
+            del begun[key]
+            display.end(key, training.epochs * training.steps)
+            go_on(pipeline)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Key:
+    """Names a training."""
+
+    run: Path
+    stage: int
+    fold: int
+
+    def __str__(self):
+        return f"{self.run.name}, stage {self.stage}, fold {self.fold}"
+
+
+class _Display:
+    """One progress bar over the steps of all folds that have been begun, and the news of those that are at work."""
+
+    def __init__(self, shown):
+        self.bar = tqdm(total=0, unit="step", file=sys.stdout, mininterval=1, disable=not shown)
+        self.done, self.news = {}, {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bar.close()
+
+    def begin(self, key, steps, finished):
+        """Take in a fold, which may be finished."""
+        self.bar.total += steps
+        if finished:
+            self.bar.update(steps)
+            return
+        self.done[key] = 0
+        stages = dict.fromkeys((key.run, key.stage) for key in self.done)
+        several = len({run for run, _ in stages}) > 1
+        names = [f"{f'{run.name} ' * several}stage {stage}" for run, stage in stages]
+        self.bar.set_description_str(", ".join(names), refresh=False)
+
+    def show(self, key, step, loss=None, score=None):
+        """A fold has come to a step, and its last epoch to a loss and lwlrap. One that is tried again goes back."""
+        self.bar.update(step - self.done[key])
+        self.done[key] = step
+        if loss is not None and self.news.get(key) != (loss, score):
+            self.news[key] = loss, score
+            self.bar.set_postfix_str("; ".join(
+                f"fold {key.fold}: loss {loss:.3f}, lwlrap {score:.3f}" for key, (loss, score) in self.news.items()))
+
+    def end(self, key, steps):
+        """A fold is finished."""
+        self.bar.update(steps - self.done.pop(key))
+        self.news.pop(key, None)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from freesound_tagging import spectrogram, warmup
+from freesound_tagging import folds, spectrogram, warmup
 from freesound_tagging.dataset import FSDKaggle2019
 from freesound_tagging.demo import write_demo
 from freesound_tagging.inference import ensemble_mean, predict_ensemble, write_submission
@@ -37,13 +37,14 @@ def whole_run(root, folder):
     sets = {name: (stores[name], data.targets(getattr(data, name))) for name in ("curated", "noisy")}
     pipeline = WarmupPipeline(sets, data.vocabulary, "cnn-model-1", PROFILE, folder / "work", folder / "weights",
                               device="cpu", progress=False)
-    train_fold = pipeline._train_fold
+    run = pipeline._folder  # and not the pipeline, which holds files open
 
-    def logged(stage, fold, *rest):
+    def logged(training, *rest):
+        stage, fold = training.spec.stage, training.spec.fold
         with open(folder / "begun.txt", "a") as begun:
-            begun.write(f"{stage} {fold} {pipeline._folder.is_finished(stage, fold)}\n")
-        return train_fold(stage, fold, *rest)
-    pipeline._train_fold = logged
+            begun.write(f"{stage} {fold} {run.is_finished(stage, fold)}\n")
+        return folds.train_fold(training, *rest)
+    warmup.train_fold = logged
     pipeline.run()
     probabilities = predict_ensemble(find_weights(folder / "weights"), stores["test"], progress=False)
     write_submission(folder / "submission.csv", stores["test"].fnames, data.vocabulary, ensemble_mean(probabilities))
@@ -248,8 +249,8 @@ def two_at_once(root, folder, reference):
     folder.mkdir(parents=True)
 
     def slow(root, folder):
-        real = warmup.fit
-        warmup.fit = lambda *arguments: ((folder / "training").touch(), time.sleep(600), real(*arguments))
+        real = folds.fit
+        folds.fit = lambda *arguments: ((folder / "training").touch(), time.sleep(600), real(*arguments))
         whole_run(root, folder)
     first = fork(slow, root, folder)
     while not (folder / "training").exists():

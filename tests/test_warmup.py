@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import freesound_tagging
-from freesound_tagging import warmup
+from freesound_tagging import folds as fold_training
 from freesound_tagging.augment import PUBLISHED, mixup
 from freesound_tagging.inference import pixels_on, predict
 from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
-from freesound_tagging.models import Tagger
+from freesound_tagging.models import Tagger, training_precision
 from freesound_tagging.spectrogram import MelConfig, SpectrogramStore
 from freesound_tagging.warmup import PROFILES, Profile, batch_size_for, published_stages, select_noisy
 from freesound_tagging.weights import load_tagger, save_tagger, weights_path
@@ -60,8 +60,8 @@ def test_a_held_out_clip_is_never_trained_on(finished_run):
 def test_batches_hold_only_the_clips_of_training_clips(make_pipeline, tmp_path, monkeypatch):
     """What reaches the network, seen at the batches themselves, in every stage and fold."""
     drawn = []
-    real = warmup.RandomExcerpts
-    monkeypatch.setattr(warmup, "RandomExcerpts", lambda pool, clips, *rest: drawn.append(set(clips)) or
+    real = fold_training.RandomExcerpts
+    monkeypatch.setattr(fold_training, "RandomExcerpts", lambda pool, clips, *rest: drawn.append(set(clips)) or
                         real(pool, clips, *rest))
     pipeline = make_pipeline(tmp_path)
     pipeline.run()
@@ -89,7 +89,7 @@ def test_selection_is_by_the_models_that_hold_the_clip_out(finished_run):
 def test_out_of_fold_predictions_are_those_of_the_folds_own_network(finished_run):
     for stage, fold, name in ((1, 0, "noisy"), (2, 1, "curated"), (4, 2, "noisy")):
         tagger = load_tagger(weights_path(finished_run.weights, stage, fold))
-        tagger.precision = warmup.training_precision(torch.device("cpu"))
+        tagger.precision = training_precision(torch.device("cpu"))
         store = finished_run.stores[name]
         mine = finished_run.folds[name] == fold
         expected = predict(tagger, pixels_on("cpu", store), store.starts[mine], store.lengths[mine])
@@ -118,7 +118,7 @@ def test_stage_1_starts_anew_in_each_fold(finished_run):
 
 
 def test_a_second_run_trains_nothing(make_pipeline, finished_run, monkeypatch):
-    monkeypatch.setattr(warmup, "fit", None)  # training would fail
+    monkeypatch.setattr(fold_training, "fit", None)  # training would fail
     again = make_pipeline(finished_run.work.parent)
     assert again.run().equals(finished_run.table())
 
@@ -131,8 +131,8 @@ def test_an_interrupted_run_goes_on_and_ends_the_same_to_the_bit(make_pipeline, 
         if len(fitted) == 6:
             raise KeyboardInterrupt
         return fit(*arguments)
-    fit = warmup.fit
-    monkeypatch.setattr(warmup, "fit", interrupt)
+    fit = fold_training.fit
+    monkeypatch.setattr(fold_training, "fit", interrupt)
     with pytest.raises(KeyboardInterrupt):
         make_pipeline(tmp_path).run()
     pipeline = make_pipeline(tmp_path)

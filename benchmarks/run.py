@@ -5,6 +5,7 @@ the table for the README. The part ``numerics`` trains on a data set, ``--input 
 """
 
 import argparse
+import importlib.util
 import json
 import multiprocessing
 import platform
@@ -18,11 +19,12 @@ from common import CUDA, DEVICE, ROOT
 from network import compilation, inference, loop, step, training
 from numerics import numerics
 from projection import kaggle_hour, projection
+from scaling import cluster_plan, ray_preprocessing, scaling
 
 from freesound_tagging.models import prepare_device
 
 PARTS = {part.__name__: part for part in (training, compilation, numerics, step, loop, preprocessing, inference,
-                                          growth)}
+                                          growth, scaling, ray_preprocessing)}
 
 
 def rows(results):
@@ -41,6 +43,13 @@ def rows(results):
     if "loop" in results:
         r = results["loop"]
         yield "fastai's loop against a bare one, ms a step", r["fastai, ms a step"], r["bare, ms a step"], r["ratio"]
+    if "scaling" in results:
+        r = results["scaling"]
+        own, one = r["in-process, s"], r["one Ray worker, s"]
+        yield "a stage by one Ray worker, s, against in-process", one, own, one / own
+        if "two Ray workers, s" in r:
+            two = r["two Ray workers, s"]
+            yield "a stage by two Ray workers, s, against one", two, one, r["scaling from one worker to two"]
 
 
 def main():
@@ -62,6 +71,9 @@ def main():
     else:
         del parts["numerics"]
         print("numerics is left out: it trains on a data set, --input FOLDER")
+    if importlib.util.find_spec("ray") is None and not options.parts:
+        del parts["scaling"], parts["ray_preprocessing"]
+        print("scaling and ray_preprocessing are left out: they need Ray")
     results = {"device": name, "torch": torch.__version__, "python": platform.python_version()}
     print(f"{name}, torch {torch.__version__}", flush=True)
     for part in options.parts or parts:
@@ -77,7 +89,11 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{name.lower().replace(' ', '-')}.json"
     earlier = json.loads(path.read_text()) if options.parts and path.exists() else {}
-    path.write_text(json.dumps(earlier | results, indent=1) + "\n")
+    results = earlier | results
+    if "training" in results and "scaling" in results:
+        results["cluster"] = cluster_plan(results["training"], results["scaling"])
+        print("cluster:", json.dumps(results["cluster"], indent=1))
+    path.write_text(json.dumps(results, indent=1) + "\n")
     print(f"\n| {name} | ours | alternative | ratio |\n| --- | --- | --- | --- |")
     for what, ours, theirs, ratio in rows(results):
         print(f"| {what} | {ours:.4g} | {theirs:.4g} | {ratio:.2f} |")

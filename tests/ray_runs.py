@@ -79,8 +79,9 @@ def drive(here, outside):
     sets = {name: (stores[name], data.targets(getattr(data, name))) for name in stores}
 
     def pipeline(name, architecture="cnn-model-1", where=executor, **more):
-        return WarmupPipeline(sets, data.vocabulary, architecture, profile, here / name / "work",
-                              here / name / "weights", device="cpu", **{"progress": False, "executor": where} | more)
+        settings = {"sets": sets, "profile": profile, "device": "cpu", "progress": False, "executor": where}
+        return WarmupPipeline(vocabulary=data.vocabulary, architecture=architecture, work=here / name / "work",
+                              weights=here / name / "weights", **settings | more)
 
     def result(name):
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for suffix in ("safetensors", "npz")
@@ -113,6 +114,16 @@ def drive(here, outside):
         "threads": sorted({threads for *_, threads in where}), "objects sent": len(executor._sent),
         "logs": len(list(here.glob("logs-*/*/events*")))}
     noted("both networks")
+
+    # Stores that the workers see by their paths are opened there; other labels, so that nothing is at hand already.
+    on_workers(folds.train_fold_away)
+    seen = {name: (SpectrogramStore.build(getattr(data, name)["path"], outside / "stores" / name, n_jobs=1,
+                                          progress=False), sets[name][1][::-1]) for name in sets}
+    by_path, first = RayExecutor(num_cpus=1), Profile(3, 2, profile.stages[:1], 16)
+    for name, where in (("seen-alone", "in-process"), ("seen-away", by_path)):
+        pipeline(name, where=where, sets=seen, profile=first).run()
+    found["by path"] = {"objects sent": len(by_path._sent), "same": result("seen-away") == result("seen-alone")}
+    noted("by path")
 
     # A worker killed in the middle of a fold.
     def dies(training, clips, report, threads):

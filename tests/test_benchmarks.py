@@ -1,3 +1,4 @@
+import importlib
 import json
 import subprocess
 import sys
@@ -44,6 +45,17 @@ def test_the_study_compares_arms_of_equal_steps_and_goes_on_where_it_stopped(sha
     assert steps[0] == pytest.approx(steps[1], abs=2)
     for stage in ("model 1", "model 2"):  # shared with the pipeline
         assert by_arm["f: threshold 0.5, cap 2"]["test"][stage] == by_arm["d: pipeline"]["test"][stage]
+
+
+def test_the_plan_of_a_cluster_adds_up(monkeypatch):
+    """By hand: two networks of two stages and ten folds."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    makespan = importlib.import_module("scaling").makespan
+    both = [[1, 2], [3, 4]]
+    assert makespan(1, both, 10, 1, 1) == 10 * (1 + 2 + 3 + 4)
+    assert makespan(20, both, 10, 1, 1) == 3 + 4, "a worker a fold: the slower network's two stages"
+    assert makespan(8, [[1, 1]], 10, 1, 1) == 4, "two rounds a stage"
+    assert makespan(10, [[1, 2]], 10, 2, 1.5) == pytest.approx(2 * 1.5 * 3), "each stage waits for its slowest fold"
 
 
 def test_the_readmes_table_is_that_of_the_committed_results():

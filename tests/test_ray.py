@@ -38,6 +38,10 @@ def test_the_driver_shares_no_disk_and_sends_its_clips_once(found):
     assert found["both networks"]["objects sent"] == 1
 
 
+def test_a_store_that_the_workers_see_is_not_sent(found):
+    assert found["by path"] == {"objects sent": 0, "same": True}
+
+
 def test_images_computed_on_the_cluster_are_the_same(found):
     assert found["stores are the same"]
     (problem,) = found["the broken clip"]

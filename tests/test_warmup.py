@@ -43,8 +43,8 @@ def test_how_long_a_stage_trains_follows_from_its_clips():
     first, second, *_ = published_stages()
     assert first.schedule(17_834, 128) == (50, 140)
     assert second.schedule(4_473, 128) == (100, 35)
-    assert first.schedule(80, 32) == (10, 25)  # 50 passes of 3 batches are fewer than 250 steps
-    assert second.schedule(1, 1) == (10, 25)
+    assert first.schedule(80, 32) == (20, 25)  # 50 passes of 3 batches are fewer than 500 steps
+    assert second.schedule(1, 1) == (20, 25)
     assert [batch_size_for(clips) for clips in (1, 2, 40, 63, 64, 128, 5000)] == [2, 2, 32, 32, 64, 128, 128]
 
 

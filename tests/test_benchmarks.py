@@ -36,7 +36,10 @@ def test_the_study_compares_arms_of_equal_steps_and_goes_on_where_it_stopped(sha
     subprocess.run([*command, "d", "a"], check=True)
     again = subprocess.run([*command, "a", "f: threshold 0.5, cap 2"], check=True, capture_output=True, text=True)
     assert "cap 2: model 1" in again.stdout
-    assert "a: curated" not in again.stdout.partition("{")[0], "what is there is not trained again"
+    trained, _, table = again.stdout.partition("| trained")
+    assert "a: curated" not in trained, "what is there is not trained again"
+    assert "| a: curated, no augmentation | 0." in table
+    assert (tmp_path / "study-esc10.png").stat().st_size > 5000
     study = json.loads((tmp_path / "study-esc10.json").read_text())
     assert set(study["arms"]) == {"d: pipeline", "a: curated, no augmentation", "f: threshold 0.5, cap 2"}
     assert study["the pipeline's lead"]["a: curated, no augmentation"]["n"] == 1

@@ -1,25 +1,22 @@
 """The warm-up pipeline: four stages of training, each on the folds' clips and on what the stage before has learned."""
 
-import contextlib
 import dataclasses
 import functools
 import math
-import sys
-from collections import deque
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from .augment import PUBLISHED, compose, name_of
 from .dataset import stratified_folds
 from .executors import executor_of
-from .folds import FoldTraining, SharedClips, train_fold, train_fold_away
+from .folds import FoldTraining, SharedClips
 from .lwlrap import clip_lwlrap, lwlrap
 from .models import NetworkSpec, default_device
 from .runfolder import RunFolder
+from .together import train_stages
 
 LEAST_STEPS = 500  # gradient steps of a stage, however few its clips: fewer leave a network half trained
 PASSES = (50, 100, 60, 60)  # of the four stages over their clips, where that is more
@@ -240,10 +237,10 @@ class WarmupPipeline:
         self.augmentation, self.progress, self.tensorboard = compose(augmentation), progress, tensorboard
         self.stages = {config.stage: config for config in profile.stages}
         self.folds = {name: stratified_folds(targets, profile.n_folds, seed) for name, targets in self.targets.items()}
-        self._clips = SharedClips(self.stores.values(), self.targets.values())
+        self.clips = SharedClips(self.stores.values(), self.targets.values())
         self._folder = RunFolder(self.work, self.weights, {
             "architecture": architecture, "seed": seed, "vocabulary": self.vocabulary,
-            "clips and labels": self._clips.identity, "augmentation": [name_of(step) for step in augmentation],
+            "clips and labels": self.clips.identity, "augmentation": [name_of(step) for step in augmentation],
             **{f"MelConfig.{k}": v for k, v in dataclasses.asdict(self.stores["curated"].config).items()},
             **dataclasses.asdict(profile)})
 
@@ -283,7 +280,7 @@ class WarmupPipeline:
         FloatingPointError, OutOfMemory
             If a loss is not finite or the GPU has too little memory. Finished folds are kept.
         """
-        _run({self: [stage]})
+        train_stages({self: [stage]})
         return self.history(stage)
 
     def training_clips(self, stage, fold):
@@ -404,10 +401,43 @@ class WarmupPipeline:
     def _steps(self, stage, clips):
         return math.prod(self._schedule(stage, clips))
 
+    def trainings(self, stage):
+        """What a stage has to train.
+
+        Parameters
+        ----------
+        stage : int
+
+        Returns
+        -------
+        list of (int, FoldTraining or None)
+            Of each fold: its gradient steps, and how it is trained; None if it is finished.
+        """
+        return [(self._steps(stage, clips),
+                 None if self._folder.is_finished(stage, fold) else self._training(stage, fold, clips))
+                for fold, clips in enumerate(self._plan(stage))]
+
+    def keep(self, training, tagger, record, logs=()):
+        """Write what came of a training: the fold is then finished.
+
+        Parameters
+        ----------
+        training : FoldTraining
+        tagger, record, logs
+            What `folds.train_fold` or `folds.train_fold_away` returned.
+        """
+        for name in logs:
+            training.tensorboard.mkdir(parents=True, exist_ok=True)
+            (training.tensorboard / name).write_bytes(logs[name])
+        self._folder.save(tagger, **record)
+
+    def only_trainer(self):
+        """A context in which no other process trains in this run's folder."""
+        return self._folder.only_trainer()
+
     def _training(self, stage, fold, clips):
-        """What `folds` is to train."""
         config = self.stages[stage]
-        offset = {"curated": 0, "noisy": len(self.stores["curated"])}  # of a set's first clip in `self._clips`
+        offset = {"curated": 0, "noisy": len(self.stores["curated"])}  # of a set's first clip in `self.clips`
         validated = "curated" if config.curated else "noisy"
         epochs, steps = self._schedule(stage, clips)
         spec = NetworkSpec(self.architecture, self.profile.width, self.vocabulary, self.stores["curated"].config,
@@ -454,94 +484,5 @@ def run_together(*pipelines):
     Exception
         As `WarmupPipeline.run_stage`.
     """
-    _run({pipeline: list(pipeline.stages) for pipeline in pipelines})
+    train_stages({pipeline: list(pipeline.stages) for pipeline in pipelines})
     return [pipeline.table() for pipeline in pipelines]
-
-
-def _run(stages):
-    """Train stages of pipelines (dict of WarmupPipeline to list of int), every fold that is not finished yet."""
-    executor = next(iter(stages)).executor
-    shared = {pipeline._clips.identity: pipeline._clips for pipeline in stages}  # one copy on the device for all
-    begun, left = {}, {pipeline: deque(numbers) for pipeline, numbers in stages.items()}
-
-    def go_on(pipeline):
-        """Submit the folds of a pipeline's next stage that has any to train."""
-        while left[pipeline] and not any(pipeline is other for other, _ in begun.values()):
-            stage = left[pipeline].popleft()
-            for fold, clips in enumerate(pipeline._plan(stage)):
-                key = _Key(pipeline.work, stage, fold)
-                finished = pipeline._folder.is_finished(stage, fold)
-                display.begin(key, pipeline._steps(stage, clips), finished)
-                if not finished:
-                    training = pipeline._training(stage, fold, clips)
-                    begun[key] = pipeline, training
-                    executor.submit(key, train_fold_away if executor.remote else train_fold, training,
-                                    shared[pipeline._clips.identity])
-
-    with contextlib.ExitStack() as stack:
-        for pipeline in stages:
-            stack.enter_context(pipeline._folder.only_trainer())
-        display = stack.enter_context(_Display(any(pipeline.progress for pipeline in stages)))
-        for pipeline in stages:
-            go_on(pipeline)
-        for key, (tagger, record, *logs) in stack.enter_context(contextlib.closing(executor.completed(display.show))):
-            pipeline, training = begun[key]
-            for name, log in logs[0].items() if logs else ():
-                training.tensorboard.mkdir(parents=True, exist_ok=True)
-                (training.tensorboard / name).write_bytes(log)
-            pipeline._folder.save(tagger, **record)
-            del begun[key]
-            display.end(key, training.epochs * training.steps)
-            go_on(pipeline)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Key:
-    """Names a training."""
-
-    run: Path
-    stage: int
-    fold: int
-
-    def __str__(self):
-        return f"{self.run.name}, stage {self.stage}, fold {self.fold}"
-
-
-class _Display:
-    """One progress bar over the steps of all folds that have been begun, and the news of those that are at work."""
-
-    def __init__(self, shown):
-        self.bar = tqdm(total=0, unit="step", file=sys.stdout, mininterval=1, disable=not shown)
-        self.done, self.news = {}, {}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.bar.close()
-
-    def begin(self, key, steps, finished):
-        """Take in a fold, which may be finished."""
-        self.bar.total += steps
-        if finished:
-            self.bar.update(steps)
-            return
-        self.done[key] = 0
-        stages = dict.fromkeys((key.run, key.stage) for key in self.done)
-        several = len({run for run, _ in stages}) > 1
-        names = [f"{f'{run.name} ' * several}stage {stage}" for run, stage in stages]
-        self.bar.set_description_str(", ".join(names), refresh=False)
-
-    def show(self, key, step, loss=None, score=None):
-        """A fold has come to a step, and its last epoch to a loss and lwlrap. One that is tried again goes back."""
-        self.bar.update(step - self.done[key])
-        self.done[key] = step
-        if loss is not None and self.news.get(key) != (loss, score):
-            self.news[key] = loss, score
-            self.bar.set_postfix_str("; ".join(
-                f"fold {key.fold}: loss {loss:.3f}, lwlrap {score:.3f}" for key, (loss, score) in self.news.items()))
-
-    def end(self, key, steps):
-        """A fold is finished."""
-        self.bar.update(steps - self.done.pop(key))
-        self.news.pop(key, None)

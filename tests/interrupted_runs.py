@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from freesound_tagging import folds, spectrogram, warmup
+from freesound_tagging import folds, spectrogram, together
 from freesound_tagging.dataset import FSDKaggle2019
 from freesound_tagging.demo import write_demo
 from freesound_tagging.inference import ensemble_mean, predict_ensemble, write_submission
@@ -44,7 +44,7 @@ def whole_run(root, folder):
         with open(folder / "begun.txt", "a") as begun:
             begun.write(f"{stage} {fold} {run.is_finished(stage, fold)}\n")
         return folds.train_fold(training, *rest)
-    warmup.train_fold = logged
+    together.train_fold = logged
     pipeline.run()
     probabilities = predict_ensemble(find_weights(folder / "weights"), stores["test"], progress=False)
     write_submission(folder / "submission.csv", stores["test"].fnames, data.vocabulary, ensemble_mean(probabilities))

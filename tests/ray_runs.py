@@ -46,7 +46,7 @@ def drive(here, outside):
     import ray
     import torch
 
-    from freesound_tagging import folds, warmup
+    from freesound_tagging import folds, together
     from freesound_tagging.dataset import FSDKaggle2019
     from freesound_tagging.demo import write_demo
     from freesound_tagging.executors import RayExecutor
@@ -94,7 +94,7 @@ def drive(here, outside):
 
     def on_workers(function):
         """Have the workers call this in place of `train_fold_away`."""
-        warmup.train_fold_away = function
+        together.train_fold_away = function
 
     # Both networks at once, with logs; where each fold was trained, and whether the driver's disk was seen there.
     def tells(training, clips, report, threads):

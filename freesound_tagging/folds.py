@@ -1,5 +1,6 @@
 """The training of one fold of a stage: all that it needs in one description, so that any process can do it."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -58,7 +59,10 @@ class SharedClips:
 
     def whole(self):
         """The same with the images in it, to be sent to where the stores are not."""
-        return _WholeClips(self.stores, self.targets)
+        stores = [copy.copy(store) for store in self.stores]
+        for store in stores:
+            store.pixels = np.asarray(store.pixels)  # unlike a memory map, pickled without a copy
+        return _WholeClips(stores, self.targets)
 
     def on(self, device):
         """The clips on a device, put there when first asked for.

@@ -114,7 +114,7 @@ class RayExecutor:
         return "cuda" if self.num_gpus else "cpu"
 
     def submit(self, key, function, task, shared):
-        """As `InProcess.submit`, all of it to be pickled; `function` also gets ``threads=``.
+        """As `InProcess.submit`, all of it sent by pickle; `function` also gets ``threads=``.
 
         Parameters
         ----------

@@ -58,12 +58,20 @@ def test_training_leaves_the_weights_of_every_stage_and_fold(executed):
 
 def test_the_notebooks_show_their_figures_players_and_tables(executed):
     _, notebooks = executed
-    for name, figures, players in (("training-cnn-model1", 13, 13), ("training-vgg16", 11, 7),
-                                   ("inference-kernel", 6, 7)):
+    for name, figures, shown in (("training-cnn-model1", 13, (4, 2)), ("training-vgg16", 11, (3,)),
+                                 ("inference-kernel", 6, ())):
         images = outputs(notebooks[name], "image/jpeg")
         assert len(images) == figures, name
         assert min(len(image["data"]["image/jpeg"]) for image in images) > 10_000, "no empty figure"
         html = "".join(output["data"]["text/html"] for output in outputs(notebooks[name], "text/html"))
+        printed = "".join(output.get("text", "") for cell in notebooks[name].cells
+                          for output in cell.get("outputs", []))
+        selections = re.findall(r"stage \d trains on (\d+) of (\d+) noisy clips", printed)
+        assert len(selections) == (0 if name == "inference-kernel" else 2)
+        # A table of a selection plays the best selected clips and the worst of the others, as far as there are any.
+        players = {"inference-kernel": 7}.get(name, 1) + sum(
+            min(most, int(chosen)) + min(most, int(clips) - int(chosen))
+            for most, (chosen, clips) in zip(shown, selections))
         assert html.count("<audio") == players
         assert html.count("<table") >= 2
     explorer, = outputs(notebooks["training-cnn-model1"], "application/vnd.jupyter.widget-view+json")

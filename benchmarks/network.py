@@ -28,7 +28,8 @@ from common import (
 )
 
 from freesound_tagging.augment import PUBLISHED, compose, lighting, mixup, specmix, zoom_crop
-from freesound_tagging.inference import predict, windows_of
+from freesound_tagging.excerpts import windows_of
+from freesound_tagging.inference import predict
 from freesound_tagging.models import (
     NetworkSpec,
     Tagger,

@@ -9,7 +9,8 @@ from common import DEVICE, SPEC
 
 from freesound_tagging.augment import compose
 from freesound_tagging.dataset import FSDKaggle2019
-from freesound_tagging.inference import pixels_on, predict
+from freesound_tagging.excerpts import pixels_on
+from freesound_tagging.inference import predict
 from freesound_tagging.lwlrap import lwlrap
 from freesound_tagging.models import NetworkSpec, Tagger, prepare_device, training_precision
 from freesound_tagging.spectrogram import SpectrogramStore

@@ -11,7 +11,7 @@ import soundfile as sf
 import torch
 from IPython.display import HTML
 
-from .inference import gather, pixels_on
+from .excerpts import gather, pixels_on
 from .models import to_images
 from .spectrogram import load_clip, log_mel, to_image
 

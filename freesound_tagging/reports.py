@@ -8,7 +8,8 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.patches import FancyBboxPatch
 
-from .inference import ensemble_mean, window_starts
+from .excerpts import window_starts
+from .inference import ensemble_mean
 from .lwlrap import lwlrap
 from .plots import player, shortened, show_spectrogram
 

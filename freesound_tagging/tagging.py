@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .inference import ensemble_mean, predict_ensemble, window_starts
+from .excerpts import window_starts
+from .inference import ensemble_mean, predict_ensemble
 from .models import default_device
 from .spectrogram import SpectrogramStore
 from .weights import find_weights, read_spec

@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     from fastai.optimizer import OptimWrapper
     from fastai.torch_core import norm_bias_params
 
-from .inference import HostPixels, gather, pixels_on
+from .excerpts import HostPixels, gather, pixels_on
 from .lwlrap import lwlrap
 from .models import enough_memory, prepare_device, to_images
 from .tables import few

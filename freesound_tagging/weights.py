@@ -106,18 +106,18 @@ def load_tagger(path, device="cpu", expected=None):
         If the file is not a network of this package, its weights do not fit its description, or it is another network
         than expected. The message says what differs.
     """
-    if Path(path).suffix == ".pkl":
-        return import_fastai_v1(path).to(device)
-    tagger = Tagger(read_spec(path))
+    exported = Path(path).suffix == ".pkl"
+    tagger = import_fastai_v1(path) if exported else Tagger(read_spec(path))
     differ = [f"{name} is {value!r}, expected {getattr(expected, name)!r}" for name, value in vars(tagger.spec).items()
               if expected is not None and value != getattr(expected, name)]
     if differ:
         raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
                          "train it again")
-    try:
-        tagger.network.load_state_dict(safetensors.torch.load_file(path))
-    except RuntimeError as error:
-        raise ValueError(f"{path}: the weights do not fit the architecture that the file names: {error}") from error
+    if not exported:
+        try:
+            tagger.network.load_state_dict(safetensors.torch.load_file(path))
+        except RuntimeError as error:
+            raise ValueError(f"{path}: the weights do not fit the architecture that it names: {error}") from error
     return tagger.to(device).eval()
 
 

@@ -195,6 +195,9 @@ def test_a_folder_is_converted_and_never_overwritten(legacy, tmp_path, capsys):
     with torch.no_grad():
         assert torch.equal(load_tagger(dest / "cnn-model-1/stage-3_fold-1.safetensors")(images),
                            load_tagger(source / "cnn-model-1/work/stage-10_fold-1.pkl")(images))
+    with pytest.raises(ValueError, match=r"stage-10_fold-1.pkl is another network: fold is 1, expected 0\."):
+        load_tagger(source / "cnn-model-1/work/stage-10_fold-1.pkl",
+                    expected=read_spec(dest / "cnn-model-1/stage-3_fold-0.safetensors"))
     before = {path: path.stat().st_mtime_ns for path in converted}
     assert main([str(source), str(dest)]) == 1
     assert capsys.readouterr().err.count("exists; delete it or give another folder") == 11

@@ -5,20 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
 from freesound_tagging import inference
-from freesound_tagging.inference import (
-    ensemble_mean,
-    pixels_on,
-    predict,
-    predict_ensemble,
-    score_submission,
-    window_starts,
-    write_submission,
-)
+from freesound_tagging.excerpts import pixels_on, window_starts
+from freesound_tagging.inference import ensemble_mean, predict, predict_ensemble, score_submission, write_submission
 from freesound_tagging.models import NetworkSpec, Tagger
 from freesound_tagging.spectrogram import MelConfig
 from freesound_tagging.weights import save_tagger
@@ -31,33 +22,6 @@ def tagger_of(seed, **changes):
     spec = {"architecture": "cnn-model-1", "width": 2, "vocabulary": LABELS, "mel": MelConfig(),
             "mean": (0.4,) * 3, "std": (0.2,) * 3, "stage": 2, "fold": seed}
     return Tagger(NetworkSpec(**spec | changes)).eval()
-
-
-@pytest.mark.parametrize(("n_frames", "starts"), [
-    (128, [0]),
-    (129, [0, 1]),
-    (176, [0, 48]),
-    (177, [0, 24, 49]),  # round(24.5) is 24
-    (1000, [0, 46, 92, 138, 184, 230, 276, 322, 367, 413, 459, 505, 551, 597, 642, 688, 734, 780, 826, 872]),
-])
-def test_window_starts_are_the_specified_ones(n_frames, starts):
-    if n_frames == 1000:  # s = ceil(872 / 48) + 1 = 20
-        starts = [round(872 * k / 19) for k in range(20)]
-    assert window_starts(n_frames).tolist() == starts
-
-
-@given(st.integers(128, 5000), st.integers(1, 200))
-def test_windows_cover_the_clip_from_its_start_to_its_end(n_frames, hop):
-    starts = window_starts(n_frames, 128, hop)
-    assert starts[0] == 0
-    assert starts[-1] == n_frames - 128
-    assert (np.diff(starts) <= hop).all()
-    assert (np.diff(starts) > 0).all()
-
-
-def test_a_clip_shorter_than_a_window_is_refused():
-    with pytest.raises(ValueError, match="127 frames is shorter"):
-        window_starts(127)
 
 
 def test_averaged_predictions_equal_a_plain_loop(demo_stores):

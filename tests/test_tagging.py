@@ -10,7 +10,8 @@ import soundfile as sf
 
 import freesound_tagging
 from freesound_tagging.__main__ import main
-from freesound_tagging.inference import Budget, ensemble_mean, predict_ensemble, window_starts
+from freesound_tagging.excerpts import window_starts
+from freesound_tagging.inference import Budget, ensemble_mean, predict_ensemble
 from freesound_tagging.weights import find_weights
 
 

@@ -10,7 +10,8 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 
 from freesound_tagging.augment import compose, specmix
-from freesound_tagging.inference import HostPixels, predict
+from freesound_tagging.excerpts import HostPixels
+from freesound_tagging.inference import predict
 from freesound_tagging.models import NetworkSpec, OutOfMemory, Tagger
 from freesound_tagging.spectrogram import MelConfig
 from freesound_tagging.training import (

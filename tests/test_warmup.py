@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import freesound_tagging
 from freesound_tagging import folds as fold_training
 from freesound_tagging.augment import PUBLISHED, mixup
-from freesound_tagging.inference import pixels_on, predict
+from freesound_tagging.excerpts import pixels_on
+from freesound_tagging.inference import predict
 from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
 from freesound_tagging.models import Tagger, training_precision
 from freesound_tagging.spectrogram import MelConfig, SpectrogramStore

@@ -1,0 +1,140 @@
+"""Excerpts of clips: which windows cover a clip, and cutting them out of stores' pixels on a device, or for it."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+HOP = 48  # frames from window to window
+
+
+def window_starts(n_frames, window=128, hop=HOP):
+    """First frames of the windows over a clip: evenly spread, at most `hop` apart, from its start to its end.
+
+    Parameters
+    ----------
+    n_frames : int
+        Of the clip; at least `window`.
+    window, hop : int
+        In frames.
+
+    Returns
+    -------
+    numpy.ndarray, int64 (windows,)
+        s = ceil((n_frames - window) / hop) + 1 starts, round((n_frames - window) k / (s - 1)); 0 if s is 1.
+
+    Raises
+    ------
+    ValueError
+        If the clip is shorter than a window.
+    """
+    free = n_frames - window
+    if free < 0:
+        raise ValueError(f"a clip of {n_frames} frames is shorter than a window of {window}; "
+                         "images of this package's stores never are")
+    count = -(-free // hop) + 1
+    return np.round(free * np.arange(count) / max(count - 1, 1)).astype(np.int64)
+
+
+def windows_of(starts, lengths, window=128, hop=HOP):
+    """Windows over many clips of a store.
+
+    Parameters
+    ----------
+    starts, lengths : array of int (clips,)
+        Of the clips, in frames of the store.
+    window, hop : int
+
+    Returns
+    -------
+    first : numpy.ndarray, int64 (windows,)
+        First frame of each window in the store.
+    clip : numpy.ndarray, int64 (windows,)
+        The clip that each window is of, counted from 0.
+    """
+    each = [window_starts(length, window, hop) for length in lengths]
+    clip = np.repeat(np.arange(len(each)), np.array([len(windows) for windows in each], int))
+    return np.concatenate([start + windows for start, windows in zip(starts, each)] or [clip]), clip
+
+
+class HostPixels:
+    """Pixels of stores that a GPU has no room for: left in their memory maps, cut there, and sent excerpt by excerpt.
+
+    Parameters
+    ----------
+    stores : sequence of SpectrogramStore
+    device : torch.device
+        Where excerpts are sent.
+    """
+
+    def __init__(self, stores, device):
+        self.maps, self.device = [store.pixels for store in stores], device
+        self.ends = np.cumsum([len(pixels) for pixels in self.maps])
+
+    def cut(self, first, frames):
+        """Excerpts by their first frames (numpy.ndarray), as a tensor on the host that can be sent without waiting."""
+        out = torch.empty(len(first), frames, self.maps[0].shape[1], dtype=torch.uint8,
+                          pin_memory=self.device.type == "cuda")
+        which = np.searchsorted(self.ends, first, side="right")
+        for i, (store, start) in enumerate(zip(which, first)):
+            start -= self.ends[store] - len(self.maps[store])
+            out[i] = torch.from_numpy(self.maps[store][start:start + frames])
+        return out
+
+    def ahead(self, batches, frames, depth=3):
+        """Excerpts of many batches of first frames, each cut and sent while the ones before are computed with."""
+        with ThreadPoolExecutor(1) as background:
+            waiting = deque()
+            for first in batches:
+                waiting.append(background.submit(self.cut, first, frames))
+                if len(waiting) == depth:
+                    yield waiting.popleft().result().to(self.device, non_blocking=True)
+            while waiting:
+                yield waiting.popleft().result().to(self.device, non_blocking=True)
+
+
+def pixels_on(device, *stores, stream=None):
+    """The pixels of stores, one after the other, where a device can cut excerpts out of them.
+
+    Parameters
+    ----------
+    device : str or torch.device
+    *stores : SpectrogramStore
+    stream : bool, optional
+        Leave them in their memory maps. If not given, this is done when they would take more than half of a GPU's
+        free memory.
+
+    Returns
+    -------
+    torch.Tensor, uint8 (all frames, mel bands), or HostPixels
+        On the CPU a single store's memory map itself; else one copy on the device.
+    """
+    device = torch.device(device)
+    if stream is None and device.type == "cuda":
+        stream = sum(store.pixels.nbytes for store in stores) > torch.cuda.mem_get_info(device)[0] / 2
+    if stream:
+        return HostPixels(stores, device)
+    pixels = [torch.from_numpy(store.pixels).to(device) for store in stores]
+    return pixels[0] if len(pixels) == 1 else torch.cat(pixels)
+
+
+def gather(pixels, first, frames):
+    """Cut excerpts out of stores' pixels, on the device.
+
+    Parameters
+    ----------
+    pixels : torch.Tensor, uint8 (all frames, mel bands), or HostPixels
+        See `pixels_on`.
+    first : torch.Tensor, int64 (batch,)
+        First frame of each excerpt.
+    frames : int
+        Frames of an excerpt.
+
+    Returns
+    -------
+    torch.Tensor, uint8 (batch, frames, mel bands)
+    """
+    if isinstance(pixels, HostPixels):
+        return pixels.cut(first.cpu().numpy(), frames).to(pixels.device)
+    return pixels[first[:, None] + torch.arange(frames, device=first.device)]

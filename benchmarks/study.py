@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,7 @@ class Unit:
             other = np.load(shared / "test.npy")
             record["test"]["both networks"] = lwlrap(self.targets["test"], ensemble_mean([ensemble, other]))
         if not single:
+            record["test"]["models 3 and 4"] = lwlrap(self.targets["test"], ensemble_mean([by_stage[3], by_stage[4]]))
             selected = {stage: pipeline.selected(stage) for stage in (3, 4)}
             record["selected"] = {stage: int(chosen.sum()) for stage, chosen in selected.items()}
             if self.right is not None:
@@ -177,52 +179,86 @@ def arranged(source, seed, rotation, root):
 
 
 def interval(values, draws=10_000):
-    """Mean of one value a unit, with a 95 % bootstrap interval over the units."""
-    values = np.asarray(values, float)
-    means = np.random.default_rng(0).choice(values, (draws, len(values))).mean(1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return {"mean": values.mean(), "low": low, "high": high, "n": len(values)}
+    """Mean of one value a unit, with a 95 % bootstrap interval over seeds and rotations.
+
+    Seeds and rotations are drawn apart from each other, as units that share one are not independent: the pigeonhole
+    bootstrap (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics, 2007). It is wider than an interval
+    over the units.
+
+    Parameters
+    ----------
+    values : dict or pandas.Series
+        From (seed, rotation) to a number.
+    draws : int
+
+    Returns
+    -------
+    dict
+        mean, low, high, and n, the number of units.
+    """
+    grid = pd.Series(values, dtype=float).unstack().to_numpy()
+    random = np.random.default_rng(0)
+    seeds, rotations = (random.integers(n, size=(draws, n)) for n in grid.shape)
+    drawn = grid[seeds[:, :, None], rotations[:, None, :]].reshape(draws, -1)
+    drawn = drawn[np.isfinite(drawn).any(1)]  # where not all is trained yet, a draw may hit nothing
+    low, high = np.quantile(np.nanmean(drawn, 1), (0.025, 0.975))
+    return {"mean": np.nanmean(grid), "low": low, "high": high, "n": int(np.isfinite(grid).sum())}
+
+
+def intervals(table):
+    """`interval` of each column of a table with one row a unit."""
+    return {column: interval(table[column]) for column in table}
 
 
 def sum_up(records):
     """Tables of mean and interval: each arm on the test set, and each arm's lead of the pipeline, in pairs."""
-    table = pd.DataFrame([{"unit": (r["seed"], r["rotation"]), "arm": r["arm"], "lwlrap": r["test"]["ensemble"]}
-                          for r in records]).pivot(index="unit", columns="arm", values="lwlrap")
-    if any(r["arm"].startswith("g:") for r in records):
-        table[BOTH] = pd.Series({(r["seed"], r["rotation"]): r["test"]["both networks"] for r in records
-                                               if "both networks" in r["test"]})
-    pipelines = [r for r in records if r["arm"] == PIPELINE]
-    models = {f"model {stage}": {
-        "test": interval([r["test"][f"model {stage}"] for r in pipelines]),
-        **{f"{name}, cross-validated": interval([r["cross-validated"][f"model {stage}"][f"lwlrap {name}"]
-                                                 for r in pipelines]) for name in ("noisy", "curated")}}
-        for stage in (1, 2, 3, 4)}
-    fall = [r["cross-validated"]["model 2"]["lwlrap noisy"] - r["cross-validated"]["model 1"]["lwlrap noisy"]
-            for r in pipelines]
+    by_arm = {}
+    for record in records:
+        by_arm.setdefault(record["arm"], {})[record["seed"], record["rotation"]] = record
+    scores = {arm: {unit: r["test"]["ensemble"] for unit, r in units.items()} for arm, units in by_arm.items()}
+    for units in [units for arm, units in by_arm.items() if arm.startswith("g:")]:
+        scores[BOTH] = {unit: r["test"]["both networks"] for unit, r in units.items()}
+    pipelines = by_arm[PIPELINE]
+    leads = {arm: {unit: scores[PIPELINE][unit] - score for unit, score in units.items()}
+             for arm, units in scores.items() if arm != PIPELINE}
+    models = {f"model {stage}": pd.DataFrame({unit: {
+        "test": r["test"][f"model {stage}"],
+        **{f"{name}, cross-validated": r["cross-validated"][f"model {stage}"][f"lwlrap {name}"]
+           for name in ("noisy", "curated")}} for unit, r in pipelines.items()}).T for stage in (1, 2, 3, 4)}
     clean = {}
     for which in ("all", "3", "4"):
-        values = [r["noisy labels right"][which] for r in pipelines if "noisy labels right" in r]
-        if values and None not in values:
-            clean[which] = interval(values)
+        right = {unit: r["noisy labels right"][which] for unit, r in pipelines.items() if "noisy labels right" in r}
+        if right and None not in right.values():
+            clean[which] = interval(right)
     return {
-        "arms": {arm: interval(table[arm].dropna()) for arm in table},
-        "the pipeline's lead": {arm: interval((table[PIPELINE] - table[arm]).dropna())
-                                for arm in table if arm != PIPELINE},
-        "pipeline, by model": models,
-        "pipeline, noisy lwlrap of model 2 less that of model 1": interval(fall),
-        "pipeline, the ensemble's lead of model 4": interval(
-            [r["test"]["ensemble"] - r["test"]["model 4"] for r in pipelines]),
+        "arms": {arm: interval(units) for arm, units in scores.items()},
+        "the pipeline's lead": {arm: interval(units) for arm, units in leads.items()},
+        "pipeline, by model": {model: intervals(table) for model, table in models.items()},
+        "pipeline, gain on the model before": {after: intervals(models[after] - models[before])
+                                               for before, after in pairwise(models)},
+        "pipeline, the ensemble's lead": {which: interval(
+            {unit: r["test"]["ensemble"] - r["test"][which] for unit, r in pipelines.items()})
+            for which in (*models, "models 3 and 4")},
         "noisy labels right, of all and of those selected": clean,
     }
 
 
 def markdown(summary):
-    """The README's table."""
+    """The README's tables."""
     yield "| trained | lwlrap on the test clips | the pipeline's lead | units |"
     yield "| --- | --- | --- | --- |"
     for arm, test in summary["arms"].items():
         lead = summary["the pipeline's lead"].get(arm)
         yield f"| {arm} | {spelled(test)} | {spelled(lead, '+') if lead else ''} | {test['n']} |"
+    yield ""
+    yield "| model | lwlrap noisy (CV) | lwlrap curated (CV) | lwlrap test | noisy labels right, selected |"
+    yield "| --- | --- | --- | --- | --- |"
+    right = summary["noisy labels right, of all and of those selected"]
+    for model, scores in summary["pipeline, by model"].items():
+        cells = [*(f"{name}, cross-validated" for name in ("noisy", "curated")), "test"]
+        clean = f"{right[model[-1]]['mean']:.0%}" if model[-1] in right else ""
+        yield f"| {model} | {' | '.join(spelled(scores[cell]) for cell in cells)} | {clean} |"
+    yield f"| ensemble of 2, 3, 4 | | | {spelled(summary['arms'][PIPELINE])} | |"
 
 
 def spelled(value, sign=""):

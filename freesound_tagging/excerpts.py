@@ -1,5 +1,6 @@
 """Excerpts of clips: which windows cover a clip, and cutting them out of stores' pixels on a device, or for it."""
 
+import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
@@ -115,7 +116,9 @@ def pixels_on(device, *stores, stream=None):
         stream = sum(store.pixels.nbytes for store in stores) > torch.cuda.mem_get_info(device)[0] / 2
     if stream:
         return HostPixels(stores, device)
-    pixels = [torch.from_numpy(store.pixels).to(device) for store in stores]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written
+        pixels = [torch.from_numpy(store.pixels).to(device) for store in stores]
     return pixels[0] if len(pixels) == 1 else torch.cat(pixels)
 
 

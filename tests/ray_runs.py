@@ -220,6 +220,7 @@ def drive(here, outside):
 
 if __name__ == "__main__":
     if sys.argv[1] == "driver":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in the background
         drive(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         sys.exit(start(Path(sys.argv[1])))

@@ -50,6 +50,20 @@ def test_the_study_compares_arms_of_equal_steps_and_goes_on_where_it_stopped(sha
         assert by_arm["f: threshold 0.5, cap 2"]["test"][stage] == by_arm["d: pipeline"]["test"][stage]
 
 
+def test_the_studys_interval_is_over_seeds_and_rotations(monkeypatch):
+    """By hand: what differs between two rotations alone is as uncertain with ten seeds as with one."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    interval = importlib.import_module("study").interval
+    by_rotation = interval({(seed, rotation): rotation for seed in range(10) for rotation in (0, 1)})
+    assert by_rotation == {"mean": 0.5, "low": 0, "high": 1, "n": 20}, "a quarter of the draws has one rotation only"
+    by_seed = interval({(seed, rotation): seed for seed in range(10) for rotation in (0, 1)})
+    assert by_seed["mean"] == 4.5
+    assert by_seed["high"] - 4.5 == pytest.approx(1.96 * (99 / 12 / 10) ** 0.5, rel=0.05), "the mean of ten seeds"
+    assert interval({(2, 0): 0.3}) == {"mean": 0.3, "low": 0.3, "high": 0.3, "n": 1}
+    unfinished = interval({(0, 0): 1, (1, 1): 3})
+    assert (unfinished["mean"], unfinished["low"], unfinished["high"], unfinished["n"]) == (2, 1, 3, 2)
+
+
 def test_the_plan_of_a_cluster_adds_up(monkeypatch):
     """By hand: two networks of two stages and ten folds."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))

@@ -114,9 +114,10 @@ class Tagger(nn.Module):
         self.network = ARCHITECTURES[spec.architecture](len(spec.vocabulary), spec.width)
         self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
-        # Channels last is what convolutions are fastest in; but with as few channels as this, torch's batch
-        # normalization on a CPU has its threads wait for each other (they write sums to one cache line).
-        self.layout = torch.channels_last if spec.width >= 16 else torch.contiguous_format
+        # Channels last is what convolutions are fastest in; but with few channels, torch's batch normalization on a
+        # CPU has its threads wait for each other (they write sums to one cache line).
+        shares_lines = spec.width < 16 and torch.get_num_threads() > 1
+        self.layout = torch.contiguous_format if shares_lines else torch.channels_last
         self.to(memory_format=self.layout)
 
     def forward(self, images):

@@ -39,6 +39,7 @@ def test_the_study_compares_arms_of_equal_steps_and_goes_on_where_it_stopped(sha
     trained, _, table = again.stdout.partition("| trained")
     assert "a: curated" not in trained, "what is there is not trained again"
     assert "| a: curated, no augmentation | 0." in table
+    assert "| model 2 | 0." in table and " | 0.381 | 0." in table and "| ensemble of 2, 3, 4 |" in table
     assert (tmp_path / "study-esc10.png").stat().st_size > 5000
     study = json.loads((tmp_path / "study-esc10.json").read_text())
     assert set(study["arms"]) == {"d: pipeline", "a: curated, no augmentation", "f: threshold 0.5, cap 2"}

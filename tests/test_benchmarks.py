@@ -91,3 +91,13 @@ def test_the_readmes_table_is_that_of_the_committed_results():
     assert f"{hour['windows']:,} windows" in readme
     assert f"it is {hour['minutes of both, float32']:.0f} minutes in float32" in readme
     assert f"and {hour['minutes of both, half precision']:.0f} in half" in readme
+
+
+def test_the_readmes_study_is_that_of_the_committed_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    study = importlib.import_module("study")
+    results = json.loads((ROOT / "benchmarks/results/study-esc10.json").read_text())
+    summary = {key: value for key, value in results.items() if key not in ("settings", "records")}
+    assert summary == json.loads(json.dumps(study.sum_up(results["records"])))
+    assert "\n".join(study.markdown(summary)).replace("\n\n", "\n") in "\n".join(
+        line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|"))

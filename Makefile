@@ -88,7 +88,7 @@ submission: $(VENV)/installed
 	@echo "The submission is $(OUTPUT)/submission.csv."
 
 score: $(VENV)/installed
-	$(BIN)/python -m freesound_tagging.inference $(SUBMISSION) $(TRUTH)
+	$(BIN)/python -m freesound_tagging.submission $(SUBMISSION) $(TRUTH)
 
 download: $(VENV)/installed
 	$(BIN)/python -m freesound_tagging.dataset download $(INPUT) $(if $(ONLY),--only $(ONLY))

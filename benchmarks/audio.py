@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from common import ROOT, STEPS, excerpts, seconds, synthetic_pool, tagger_of
 
+from freesound_tagging.batches import MiddleExcerpts
 from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.training import MiddleExcerpts, fit
+from freesound_tagging.training import fit
 
 
 def write_audio(folder, clips, length):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 # The published system's Table 2, and the score of its ensemble of CNN-model-1.
 TABLE_2 = {"model 1": (0.651, 0.411, ""), "model 2": (0.381, 0.862, 0.723), "model 3": (0.567, 0.879, 0.724),
            "model 4": (0.576, 0.877, 0.724), "ensemble of 2, 3, 4": ("", "", 0.733)}
-PIPELINE, BOTH = "d: pipeline", "g: both networks"
+PIPELINE, VGG_16, BOTH = "d: pipeline", "g: VGG-16, pipeline", "g: both networks"
 
 
 def interval(values, draws=10_000):
@@ -44,17 +44,26 @@ def intervals(table):
     return {column: interval(table[column]) for column in table}
 
 
+def scores_of(records):
+    """Of each arm, from (seed, rotation) to the test lwlrap of its ensemble; of both networks' ensemble too."""
+    scores = {}
+    for r in records:
+        scores.setdefault(r["arm"], {})[r["seed"], r["rotation"]] = r["test"]["ensemble"]
+        if r["arm"] == VGG_16:
+            scores.setdefault(BOTH, {})[r["seed"], r["rotation"]] = r["test"]["both networks"]
+    return scores
+
+
+def leads_of(scores):
+    """Of each other arm, from (seed, rotation) to how much greater the pipeline's score is."""
+    return {arm: {unit: scores[PIPELINE][unit] - score for unit, score in units.items()}
+            for arm, units in scores.items() if arm != PIPELINE}
+
+
 def sum_up(records):
-    """Tables of mean and interval: each arm on the test set, and each arm's lead of the pipeline, in pairs."""
-    by_arm = {}
-    for record in records:
-        by_arm.setdefault(record["arm"], {})[record["seed"], record["rotation"]] = record
-    scores = {arm: {unit: r["test"]["ensemble"] for unit, r in units.items()} for arm, units in by_arm.items()}
-    for units in [units for arm, units in by_arm.items() if arm.startswith("g:")]:
-        scores[BOTH] = {unit: r["test"]["both networks"] for unit, r in units.items()}
-    pipelines = by_arm[PIPELINE]
-    leads = {arm: {unit: scores[PIPELINE][unit] - score for unit, score in units.items()}
-             for arm, units in scores.items() if arm != PIPELINE}
+    """Tables of mean and interval: each arm on the test set, and the pipeline's lead of each arm, in pairs."""
+    scores = scores_of(records)
+    pipelines = {(r["seed"], r["rotation"]): r for r in records if r["arm"] == PIPELINE}
     models = {f"model {stage}": pd.DataFrame({unit: {
         "test": r["test"][f"model {stage}"],
         **{f"{name}, cross-validated": r["cross-validated"][f"model {stage}"][f"lwlrap {name}"]
@@ -64,11 +73,12 @@ def sum_up(records):
         right = {unit: r["noisy labels right"][which] for unit, r in pipelines.items() if "noisy labels right" in r}
         if right and None not in right.values():
             clean[which] = interval(right)
-    steps = {arm: sorted({n for r in units.values() for n in r["steps"]}) for arm, units in by_arm.items()}
+    steps = {arm: [n for r in records if r["arm"] == arm for n in r["steps"]] for arm in scores}
     return {
         "arms": {arm: interval(units) for arm, units in scores.items()},
-        "gradient steps a network, least and most": {arm: (each[0], each[-1]) for arm, each in steps.items()},
-        "the pipeline's lead": {arm: interval(units) for arm, units in leads.items()},
+        "gradient steps a network, least and most": {
+            arm: (min(each), max(each)) for arm, each in steps.items() if each},
+        "the pipeline's lead": {arm: interval(units) for arm, units in leads_of(scores).items()},
         "pipeline, by model": {model: intervals(table) for model, table in models.items()},
         "pipeline, gain on the model before": {after: intervals(models[after] - models[before])
                                                for before, after in pairwise(models)},
@@ -105,22 +115,17 @@ def spelled(value, sign=""):
     return f"{value['mean']:{sign}.3f} ({value['low']:{sign}.3f} to {value['high']:{sign}.3f})" if value else ""
 
 
-def figure(summary, records, path):
+def figure(records, path):
     """The pipeline's lead of each arm: mean and interval, and a dot for each unit."""
-    leads = summary["the pipeline's lead"]
-    scores = {(r["seed"], r["rotation"], r["arm"]): r["test"] for r in records}
-    drawn = Figure(figsize=(8, 0.6 + 0.42 * len(leads)), layout="constrained")
+    leads = leads_of(scores_of(records))
+    drawn = Figure(figsize=(8, 0.8 + 0.42 * len(leads)), layout="constrained")
     axis = drawn.subplots()
-    for row, (arm, lead) in enumerate(leads.items()):
-        which = "both networks" if arm == BOTH else "ensemble"
-        of = next((name for name in ARMS if name.startswith("g:")), None) if arm == BOTH else arm
-        dots = [scores[seed, rotation, PIPELINE]["ensemble"] - score[which]
-                for (seed, rotation, name), score in scores.items()
-                if name == of and (seed, rotation, PIPELINE) in scores]
-        axis.plot(dots, [row] * len(dots), "o", color="tab:blue", alpha=0.3, markeredgewidth=0)
+    for row, units in enumerate(leads.values()):
+        lead = interval(units)
+        axis.plot(list(units.values()), [row] * len(units), "o", color="tab:blue", alpha=0.3, markeredgewidth=0)
         axis.errorbar(lead["mean"], row, xerr=[[lead["mean"] - lead["low"]], [lead["high"] - lead["mean"]]], fmt="D",
                       color="tab:blue", capsize=4)
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.set(yticks=range(len(leads)), yticklabels=leads, xlabel="lwlrap of the pipeline's ensemble less the arm's")
-    axis.invert_yaxis()
+    axis.set(yticks=range(len(leads)), yticklabels=leads, ylim=(len(leads) - 0.5, -0.5),
+             xlabel="lwlrap of the pipeline's ensemble less the arm's")
     drawn.savefig(path, dpi=110)

@@ -28,6 +28,7 @@ from common import (
 )
 
 from freesound_tagging.augment import PUBLISHED, compose, lighting, mixup, specmix, zoom_crop
+from freesound_tagging.batches import MiddleExcerpts
 from freesound_tagging.excerpts import windows_of
 from freesound_tagging.inference import predict
 from freesound_tagging.models import (
@@ -37,7 +38,7 @@ from freesound_tagging.models import (
     inference_precision,
     training_precision,
 )
-from freesound_tagging.training import MiddleExcerpts, fit, make_learner
+from freesound_tagging.training import fit, make_learner
 
 
 def published_training(architecture, pool):

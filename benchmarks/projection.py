@@ -3,7 +3,7 @@
 from common import CLIPS_A_STAGE, CUDA, DEVICE, KAGGLE_NETWORKS, KAGGLE_WINDOWS, P100_RATE, SPEC, WIDTH, network_flops
 
 from freesound_tagging.models import NetworkSpec, Tagger
-from freesound_tagging.warmup import full_profile
+from freesound_tagging.stages import full_profile
 
 
 def projection(measured):

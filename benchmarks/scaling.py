@@ -15,7 +15,8 @@ from freesound_tagging.dataset import FSDKaggle2019
 from freesound_tagging.demo import write_demo
 from freesound_tagging.executors import RayExecutor
 from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.warmup import Profile, WarmupPipeline, full_profile, published_stages
+from freesound_tagging.stages import Profile, full_profile, published_stages
+from freesound_tagging.warmup import WarmupPipeline
 
 FOLDS, STEPS, ROUNDS = 4, 2000 if CUDA else 60, 3
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from common import CUDA, ROOT
-from comparison import PIPELINE, figure, markdown, sum_up
+from comparison import PIPELINE, VGG_16, figure, markdown, sum_up
 
 from freesound_tagging.augment import PUBLISHED, lighting, mixup, spec_augment, specmix, zoom_crop
 from freesound_tagging.dataset import FSDKaggle2019
@@ -35,8 +35,9 @@ from freesound_tagging.inference import ensemble_mean, predict_ensemble
 from freesound_tagging.lwlrap import lwlrap
 from freesound_tagging.models import default_device
 from freesound_tagging.spectrogram import SpectrogramStore
+from freesound_tagging.stages import LEAST_STEPS, Profile, StageConfig, published_stages
 from freesound_tagging.tables import read_table
-from freesound_tagging.warmup import LEAST_STEPS, Profile, StageConfig, WarmupPipeline, published_stages
+from freesound_tagging.warmup import WarmupPipeline
 
 ALONE = (zoom_crop, lighting)  # what changes each image alone
 
@@ -70,7 +71,7 @@ ARMS = {
     "f: threshold 0.75, cap 5": Arm(stages=selecting(0.75, 5)),
     "f: threshold 0.5, cap 2": Arm(stages=selecting(0.5, 2)),
     "f: threshold 0.5, no cap": Arm(stages=selecting(0.5, None)),
-    "g: VGG-16, pipeline": Arm(architecture="vgg16"),
+    VGG_16: Arm(architecture="vgg16"),
 }
 
 
@@ -222,7 +223,7 @@ def main():
     summary = sum_up(records)
     with whole_file(path) as part:
         part.write_text(json.dumps({"settings": settings, **summary, "records": records}, indent=1) + "\n")
-    figure(summary, records, path.with_suffix(".png"))
+    figure(records, path.with_suffix(".png"))
     print("\n".join(markdown(summary)))
     print(f"written to {path}")
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .batches import ClipPool, MiddleExcerpts, RandomExcerpts
 from .inference import predict
 from .models import NetworkSpec, OutOfMemory, Tagger, training_precision
 from .spectrogram import SpectrogramStore
-from .training import ClipPool, MiddleExcerpts, RandomExcerpts, fit
+from .training import fit
 
 
 class SharedClips:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.vgg import make_layers
 
-from .spectrogram import MelConfig
+from .mel import MelConfig
 
 HEAD_UNITS = 512  # the head's hidden layer, whatever the width of the body
 VGG16 = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]

@@ -12,8 +12,8 @@ import torch
 from IPython.display import HTML
 
 from .excerpts import gather, pixels_on
+from .mel import load_clip, log_mel, to_image
 from .models import to_images
-from .spectrogram import load_clip, log_mel, to_image
 
 HZ_TICKS = (100, 500, 1000, 2000, 4000, 8000, 16000)
 

@@ -23,7 +23,7 @@ def pipeline_figure(stages):
     Parameters
     ----------
     stages : sequence of StageConfig
-        As `warmup.published_stages` gives them.
+        As `stages.published_stages` gives them.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""From audio files to mel spectrogram images, and the store that holds the images of all clips of a set."""
+"""The store that holds the mel spectrogram images of all clips of a set, and how it is built."""
 
 import dataclasses
 import functools
@@ -14,162 +14,17 @@ from contextlib import closing
 from pathlib import Path
 
 import joblib
-import librosa
 import numpy as np
 from tqdm import tqdm
 
-from .audio import MAX_BYTES, read_audio
+from .audio import MAX_BYTES
 from .executors import executor_of
 from .files import only_writer, told_of_a_full_disk, whole_file
+from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
 from .tables import few
 
 CLIPS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s
 CHECKPOINT_SECONDS = 2  # what an interrupted build of a store loses at most
-
-
-@dataclasses.dataclass(frozen=True)
-class MelConfig:
-    """Every number of the way from audio to image."""
-
-    sample_rate: int = 44_100  # Hz
-    trim_db: float = 60.0  # leading and trailing sound this far below the loudest is silence
-    min_seconds: float = 2.0  # shorter clips are zero-padded on both sides to this
-    n_mels: int = 128  # mel bands, the image's rows
-    n_fft: int = 2560  # samples in an analysis window
-    hop_length: int = 694  # samples from frame to frame; 128 frames then last 2 s. The published text says 347
-    f_min: float = 20.0  # Hz, lower edge of band 0
-    f_max: float = 22_050.0  # Hz, upper edge of the last band
-    excerpt_frames: int = 128  # the network's input, in frames
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if not getattr(self, field.name) > 0:
-                raise ValueError(f"MelConfig.{field.name}={getattr(self, field.name)!r}: expected a positive number")
-        if self.f_max > self.sample_rate / 2:
-            raise ValueError(f"MelConfig.f_max={self.f_max}: at most half the sample rate, {self.sample_rate / 2} Hz")
-        if self.min_frames < self.excerpt_frames:
-            raise ValueError(f"MelConfig.min_seconds={self.min_seconds} with hop_length={self.hop_length} gives "
-                             f"{self.min_frames} frames, fewer than an excerpt's {self.excerpt_frames}; "
-                             "raise min_seconds or lower hop_length")
-
-    @property
-    def min_samples(self):
-        """Samples of the shortest image's signal."""
-        return int(self.min_seconds * self.sample_rate)
-
-    @property
-    def min_frames(self):
-        """Frames of the shortest image."""
-        return 1 + self.min_samples // self.hop_length
-
-    @property
-    def excerpt_seconds(self):
-        """Length of an excerpt in seconds."""
-        return self.excerpt_frames * self.hop_length / self.sample_rate
-
-    @property
-    def key(self):
-        """Twelve hex digits that differ whenever a setting differs."""
-        return _key(dataclasses.asdict(self))
-
-
-def load_clip(path, config=MelConfig(), content=None):
-    """Read a clip as the network is to hear it: mono, trimmed of silence, padded to the least length.
-
-    Parameters
-    ----------
-    path : path
-        Any audio file that libsndfile reads, whatever its name ends in; mixed down to mono and resampled where
-        needed, as `librosa.load` does. Of a truncated file, what is there.
-    config : MelConfig
-    content : bytes, optional
-        As for `audio.read_audio`.
-
-    Returns
-    -------
-    numpy.ndarray, float32 (samples,)
-        At least `config.min_samples` long, in [-1, 1] for PCM files.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be used (`audio.read_audio` says when). The message names it.
-    """
-    audio = read_audio(path, content)
-    signal = audio.signal
-    if audio.rate != config.sample_rate and len(signal):
-        signal = librosa.resample(signal, orig_sr=audio.rate, target_sr=config.sample_rate)
-    return fit_signal(signal, config)
-
-
-def fit_signal(signal, config=MelConfig()):
-    """Trim leading and trailing silence, then zero-pad a short signal on both sides.
-
-    Parameters
-    ----------
-    signal : array (samples,)
-        Mono; may be empty.
-    config : MelConfig
-
-    Returns
-    -------
-    numpy.ndarray, float32 (at least config.min_samples,)
-        A signal of odd padding has the extra zero behind.
-    """
-    signal = np.asarray(signal, np.float32)
-    if len(signal):
-        signal, _ = librosa.effects.trim(signal, top_db=config.trim_db)
-    padding = config.min_samples - len(signal)
-    if padding > 0:
-        signal = np.pad(signal, (padding // 2, padding - padding // 2))
-    return signal
-
-
-@functools.lru_cache(maxsize=8)
-def _mel_basis(config):
-    return librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels,
-                               fmin=config.f_min, fmax=config.f_max)
-
-
-def log_mel(signal, config=MelConfig()):
-    """Mel power spectrogram in dB: `librosa.feature.melspectrogram`, then `librosa.power_to_db`, to the byte.
-
-    The mel filters are computed once and not for every clip, which is all that differs from calling librosa.
-
-    Parameters
-    ----------
-    signal : array, float32 (samples,)
-    config : MelConfig
-
-    Returns
-    -------
-    numpy.ndarray, float32 (n_mels, frames)
-        dB relative to 1, at most 80 dB below the loudest; band 0 is row 0.
-    """
-    power = np.abs(librosa.stft(signal, n_fft=config.n_fft, hop_length=config.hop_length)) ** 2.0
-    mel = np.einsum("...ft,mf->...mt", power, _mel_basis(config), optimize=True)
-    return librosa.power_to_db(mel).astype(np.float32, copy=False)
-
-
-def to_image(log_mel):
-    """Standardize a clip's spectrogram and stretch it to the range of a byte.
-
-    Parameters
-    ----------
-    log_mel : array, float32 (n_mels, frames)
-
-    Returns
-    -------
-    numpy.ndarray, uint8 (n_mels, frames)
-        The clip's minimum is 0 and its maximum 255, truncated; all zeros if the range is at most 1e-6
-        after standardizing.
-    """
-    centred = log_mel - log_mel.mean()
-    standard = centred / (centred.std() + 1e-6)
-    low, high = standard.min(), standard.max()
-    if high - low <= 1e-6:
-        return np.zeros(standard.shape, np.uint8)
-    return (255 * (standard - low) / (high - low)).astype(np.uint8)
 
 
 class SpectrogramStore:
@@ -293,7 +148,7 @@ class SpectrogramStore:
     def _build(cls, paths, folder, config, n_jobs, progress, executor):
         # The pixels' name says which files they come from. Until all are there they are kept beside, with a journal of
         # the clips that are safely on the disk; the index, written last, is what makes them a store.
-        name = _key([[path.name, _stat(path)] for path in paths])
+        name = fingerprint([[path.name, _stat(path)] for path in paths])
         pixels, journal = folder / f"{name}.u8", folder / f"{name}.jsonl"
         growing = pixels if pixels.exists() else folder / f"{name}.u8.part"
         files = _journaled(journal) if growing.exists() else []
@@ -347,10 +202,6 @@ class SpectrogramStore:
     def _write_index(folder, config, pixels, files):
         with whole_file(folder / "index.json") as part:
             part.write_text(json.dumps({"config": dataclasses.asdict(config), "pixels": pixels, "files": files}))
-
-
-def _key(value):
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _stat(path):

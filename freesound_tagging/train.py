@@ -9,7 +9,8 @@ from .dataset import FSDKaggle2019
 from .executors import EXECUTORS, executor_of
 from .models import ARCHITECTURES
 from .spectrogram import SpectrogramStore
-from .warmup import PROFILES, WarmupPipeline, run_together
+from .stages import PROFILES
+from .warmup import WarmupPipeline, run_together
 
 
 def main(arguments=None):

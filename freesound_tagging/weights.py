@@ -14,8 +14,8 @@ import torch
 from . import __version__
 from .fastai_v1 import read_export
 from .files import whole_file
+from .mel import MelConfig
 from .models import ARCHITECTURES, NetworkSpec, Tagger
-from .spectrogram import MelConfig
 
 FORMAT = "freesound-tagging-1"
 AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models

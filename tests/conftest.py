@@ -10,7 +10,8 @@ import pytest
 from freesound_tagging.dataset import FSDKaggle2019
 from freesound_tagging.demo import write_demo
 from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.warmup import Profile, WarmupPipeline, published_stages
+from freesound_tagging.stages import Profile, published_stages
+from freesound_tagging.warmup import WarmupPipeline
 
 matplotlib.use("Agg")
 

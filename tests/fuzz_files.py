@@ -15,7 +15,7 @@ import time
 import warnings
 from pathlib import Path
 
-from freesound_tagging.spectrogram import load_clip, log_mel, to_image
+from freesound_tagging.mel import load_clip, log_mel, to_image
 
 EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 

@@ -21,9 +21,11 @@ import torch
 from freesound_tagging import folds, spectrogram, together
 from freesound_tagging.dataset import FSDKaggle2019
 from freesound_tagging.demo import write_demo
-from freesound_tagging.inference import ensemble_mean, predict_ensemble, write_submission
+from freesound_tagging.inference import ensemble_mean, predict_ensemble
 from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.warmup import Profile, WarmupPipeline, published_stages
+from freesound_tagging.stages import Profile, published_stages
+from freesound_tagging.submission import write_submission
+from freesound_tagging.warmup import WarmupPipeline
 from freesound_tagging.weights import find_weights
 
 PROFILE = Profile(2, 2, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), 16)

@@ -51,7 +51,8 @@ def drive(here, outside):
     from freesound_tagging.demo import write_demo
     from freesound_tagging.executors import RayExecutor
     from freesound_tagging.spectrogram import SpectrogramStore
-    from freesound_tagging.warmup import Profile, WarmupPipeline, published_stages, run_together
+    from freesound_tagging.stages import Profile, published_stages
+    from freesound_tagging.warmup import WarmupPipeline, run_together
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

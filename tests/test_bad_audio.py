@@ -11,8 +11,10 @@ import soundfile as sf
 from freesound_tagging.audio import MAX_SECONDS
 from freesound_tagging.dataset import FSDKaggle2019
 from freesound_tagging.demo import write_demo
-from freesound_tagging.inference import ensemble_mean, predict_ensemble, write_submission
-from freesound_tagging.spectrogram import MelConfig, SpectrogramStore, fit_signal, load_clip
+from freesound_tagging.inference import ensemble_mean, predict_ensemble
+from freesound_tagging.mel import MelConfig, fit_signal, load_clip
+from freesound_tagging.spectrogram import SpectrogramStore
+from freesound_tagging.submission import write_submission
 from freesound_tagging.weights import find_weights
 
 RATE = 44_100

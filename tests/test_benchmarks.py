@@ -66,6 +66,38 @@ def test_the_studys_interval_is_over_seeds_and_rotations(monkeypatch):
     assert (unfinished["mean"], unfinished["low"], unfinished["high"], unfinished["n"]) == (2, 1, 3, 2)
 
 
+def test_the_studys_comparison_adds_up(monkeypatch, tmp_path):
+    """By hand, over two seeds: the pipeline, single trainings, and VGG-16 with the ensemble of both networks."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    comparison = importlib.import_module("comparison")
+
+    def record(seed, arm, ensemble, **more):
+        models = {f"model {stage}": ensemble + stage / 100 for stage in (1, 2, 3, 4)}
+        return {"seed": seed, "rotation": 0, "arm": arm, "steps": [12, 12 + seed],
+                "test": {"ensemble": ensemble, **models, "models 3 and 4": ensemble + 0.1, **more},
+                "cross-validated": {name: {"lwlrap noisy": score / 2, "lwlrap curated": score}
+                                    for name, score in models.items()},
+                "noisy labels right": {"all": 0.6, "3": 0.9, "4": 1.0}}
+    records = [record(seed, arm, score + seed / 10, **more) for seed in (0, 1) for arm, score, more in (
+        (comparison.PIPELINE, 0.7, {}), ("a: alone", 0.5 + seed / 10, {}),
+        (comparison.VGG_16, 0.6, {"both networks": 0.75 + seed / 10}))]
+    summary = comparison.sum_up(records)
+    assert summary["arms"][comparison.PIPELINE]["mean"] == pytest.approx(0.75)
+    lead = summary["the pipeline's lead"]
+    assert {arm: round(value["mean"], 9) for arm, value in lead.items()} == {
+        "a: alone": 0.15, comparison.VGG_16: 0.1, comparison.BOTH: -0.05}
+    assert (lead["a: alone"]["low"], lead["a: alone"]["high"]) == pytest.approx((0.1, 0.2))
+    assert summary["pipeline, gain on the model before"]["model 3"]["noisy, cross-validated"]["mean"] == (
+        pytest.approx(0.005))
+    assert summary["pipeline, the ensemble's lead"]["models 3 and 4"]["mean"] == pytest.approx(-0.1)
+    table = "\n".join(comparison.markdown(summary))
+    assert "| a: alone | 12 to 13 | 0.600 (0.500 to 0.700) | +0.150 (+0.100 to +0.200) | 2 |" in table
+    assert "| g: both networks |  | 0.800 (0.750 to 0.850) | -0.050 (-0.050 to -0.050) | 2 |" in table
+    assert "| 0.723 | 90% |" not in table and "| 0.724 | 90% |" in table, "model 3 trains on what stage 3 selects"
+    comparison.figure(records, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
 def test_the_plan_of_a_cluster_adds_up(monkeypatch):
     """By hand: two networks of two stages and ten folds."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))

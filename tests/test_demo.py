@@ -7,7 +7,8 @@ import soundfile as sf
 
 from freesound_tagging import demo as demo_module
 from freesound_tagging.dataset import FSDKaggle2019
-from freesound_tagging.demo import SOUNDS, write_demo
+from freesound_tagging.demo import write_demo
+from freesound_tagging.sounds import SOUNDS
 from freesound_tagging.tables import label_matrix, read_table
 
 

@@ -9,9 +9,10 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from freesound_tagging import inference
 from freesound_tagging.excerpts import pixels_on, window_starts
-from freesound_tagging.inference import ensemble_mean, predict, predict_ensemble, score_submission, write_submission
+from freesound_tagging.inference import ensemble_mean, predict, predict_ensemble
+from freesound_tagging.mel import MelConfig
 from freesound_tagging.models import NetworkSpec, Tagger
-from freesound_tagging.spectrogram import MelConfig
+from freesound_tagging.submission import score_submission, write_submission
 from freesound_tagging.weights import save_tagger
 
 LABELS = tuple(f"label {i}" for i in range(5))

@@ -3,6 +3,7 @@ import torch
 import torchvision
 from torch import nn
 
+from freesound_tagging.mel import MelConfig
 from freesound_tagging.models import (
     ConcatPool,
     NetworkSpec,
@@ -14,7 +15,6 @@ from freesound_tagging.models import (
     training_precision,
     vgg16_bn,
 )
-from freesound_tagging.spectrogram import MelConfig
 
 SPEC = NetworkSpec("cnn-model-1", 2, ("Bark", "Meow"), MelConfig(), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
 

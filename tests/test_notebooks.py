@@ -17,9 +17,10 @@ from test_fastai_v1 import author_folder
 from test_spectrogram import published_image
 
 from freesound_tagging.dataset import FSDKaggle2019
-from freesound_tagging.inference import main as score
 from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.warmup import PROFILES, WarmupPipeline
+from freesound_tagging.stages import PROFILES
+from freesound_tagging.submission import main as score
+from freesound_tagging.warmup import WarmupPipeline
 from freesound_tagging.weights import import_fastai_v1
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ import pytest
 
 from freesound_tagging import reports
 from freesound_tagging.lwlrap import clip_lwlrap, confused_pairs, lwlrap
-from freesound_tagging.warmup import published_stages
+from freesound_tagging.stages import published_stages
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freesound_tagging.spectrogram import MelConfig, SpectrogramStore, fit_signal, load_clip, log_mel, to_image
+from freesound_tagging.mel import MelConfig, fit_signal, load_clip, log_mel, to_image
+from freesound_tagging.spectrogram import SpectrogramStore
 
 RATE = 44_100
 HOP_347 = MelConfig(hop_length=347)

@@ -10,18 +10,12 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 
 from freesound_tagging.augment import compose, specmix
+from freesound_tagging.batches import ClipPool, MiddleExcerpts, RandomExcerpts
 from freesound_tagging.excerpts import HostPixels
 from freesound_tagging.inference import predict
+from freesound_tagging.mel import MelConfig
 from freesound_tagging.models import NetworkSpec, OutOfMemory, Tagger
-from freesound_tagging.spectrogram import MelConfig
-from freesound_tagging.training import (
-    AugmentBatch,
-    ClipPool,
-    MiddleExcerpts,
-    RandomExcerpts,
-    fit,
-    make_learner,
-)
+from freesound_tagging.training import AugmentBatch, fit, make_learner
 
 
 @pytest.fixture(scope="module")

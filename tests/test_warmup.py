@@ -15,9 +15,10 @@ from freesound_tagging.augment import PUBLISHED, mixup
 from freesound_tagging.excerpts import pixels_on
 from freesound_tagging.inference import predict
 from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
+from freesound_tagging.mel import MelConfig
 from freesound_tagging.models import Tagger, training_precision
-from freesound_tagging.spectrogram import MelConfig, SpectrogramStore
-from freesound_tagging.warmup import PROFILES, Profile, batch_size_for, published_stages, select_noisy
+from freesound_tagging.spectrogram import SpectrogramStore
+from freesound_tagging.stages import PROFILES, Profile, batch_size_for, published_stages, select_noisy
 from freesound_tagging.weights import load_tagger, save_tagger, weights_path
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)

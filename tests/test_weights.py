@@ -5,8 +5,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from freesound_tagging.mel import MelConfig
 from freesound_tagging.models import NetworkSpec, Tagger
-from freesound_tagging.spectrogram import MelConfig
 from freesound_tagging.weights import find_weights, load_tagger, read_spec, save_tagger, weights_path
 
 SPEC = NetworkSpec("vgg16", 4, ("Bark", "Meow", "Purr"), MelConfig(hop_length=347), (0.4,) * 3, (0.2,) * 3, 3, 1)

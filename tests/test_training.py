@@ -15,7 +15,7 @@ from freesound_tagging.excerpts import HostPixels
 from freesound_tagging.inference import predict
 from freesound_tagging.mel import MelConfig
 from freesound_tagging.models import NetworkSpec, OutOfMemory, Tagger
-from freesound_tagging.training import AugmentBatch, fit, make_learner
+from freesound_tagging.training import AugmentBatch, History, fit, make_learner
 
 
 @pytest.fixture(scope="module")
@@ -197,11 +197,38 @@ def test_training_in_bfloat16_leaves_no_autocast_behind(pool, demo):
     assert np.isfinite(history.losses).all()
 
 
+def test_training_in_float16_scales_the_loss_and_skips_the_steps_that_overflow(pool, demo, monkeypatch):
+    """What GPUs before Ampere do, on the CPU, for which torch has float16 and a scaler too; fastai asks for CUDA's."""
+    scalers = []
+
+    def scaler(*_, **settings):
+        scalers.append(torch.amp.GradScaler("cpu", init_scale=2.0**20, **settings))  # too great for the first steps
+        return scalers[-1]
+    monkeypatch.setattr("fastai.callback.fp16.GradScaler", scaler)
+    monkeypatch.setattr("fastai.callback.fp16.autocast", lambda *_, **settings: torch.autocast("cpu", **settings))
+    losses, taken = {}, {}
+    for precision in (torch.float32, torch.float16):
+        tagger, history = tagger_for(demo, precision=precision), History()
+        learner = make_learner(tagger, RandomExcerpts(pool, np.arange(40), 8, 12, generator()),
+                               MiddleExcerpts(pool, np.arange(40)), compose(), generator(), cbs=[history])
+        with learner.no_logging():
+            learner.fit_one_cycle(1, 1e-2)
+        losses[precision] = history.losses
+        taken[precision] = {int(state["step"]) for state in learner.opt.opt.state.values()}
+        assert {parameter.dtype for parameter in tagger.parameters()} == {torch.float32}
+        assert all(parameter.isfinite().all() for parameter in tagger.parameters())
+        assert np.isfinite(history.losses).all() and np.isfinite(history.lwlraps).all()
+    assert len(scalers) == 1
+    skipped = 20 - np.log2(scalers[0].get_scale())
+    assert 0 < skipped < 12
+    assert taken == {torch.float32: {12}, torch.float16: {12 - skipped}}
+    assert losses[torch.float16][0] == pytest.approx(losses[torch.float32][0], rel=0.01)
+    assert not torch.is_autocast_enabled("cpu")
+
+
 def test_augmentation_is_a_callback_any_learner_takes():
     callback = AugmentBatch(compose(), generator())
     assert callback.run_valid is False
-
-
 
 
 def test_a_loss_that_is_not_finite_names_the_clips_of_its_batch(pool, demo):

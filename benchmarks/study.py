@@ -7,7 +7,8 @@ recordings in folds as the competition does: then the folds rotate through the r
 Each finished arm is one file in ``--work``; running again goes on, and ``--part 1/2`` and ``--part 2/2`` share the work
 between two processes. At the end all finished arms are summed up in ``benchmarks/results/study-<name>.json``, which
 also holds what earlier runs left: what is in there is not trained again. They are drawn in a ``.png`` beside it, and
-printed as the README's table. In a quarter of an hour on 2 cores: ``--seeds 2 --rotations 0 --steps 80 --name quick``.
+printed as the README's table. In a quarter of an hour on 2 cores: ``--seeds 2 --rotations 0 --steps 40
+--executor ray --name quick``.
 
 The package's rule for small data (`published_stages`) was chosen on ESC-10 with seeds 0 and 1, so that the seeds judged
 here are others. The recordings are the same: a seed decides labels' noise, folds, first weights and augmentation.
@@ -21,7 +22,6 @@ import subprocess
 import sys
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from comparison import PIPELINE, VGG_16, figure, markdown, sum_up
 
 from freesound_tagging.augment import PUBLISHED, lighting, mixup, spec_augment, specmix, zoom_crop
 from freesound_tagging.dataset import FSDKaggle2019
+from freesound_tagging.executors import EXECUTORS, RayExecutor
 from freesound_tagging.files import whole_file
 from freesound_tagging.inference import ensemble_mean, predict_ensemble
 from freesound_tagging.lwlrap import lwlrap
@@ -82,11 +83,12 @@ class Unit:
         self.seed, self.rotation, self.options, self.done = seed, rotation, options, done
         self.work = options.work / f"seed-{seed}_rotation-{rotation}"
         root = arranged(source, seed, rotation, self.work / "input")
+        stores = (options.work if root == source else self.work) / "stores"
         self.data = FSDKaggle2019(root)
         if "labels" not in self.data.test:
             raise ValueError(f"{root} has no labels of the test clips: the study cannot score anything")
-        self.stores = {name: SpectrogramStore.build(getattr(self.data, name)["path"], self.work / "stores" / name,
-                                                    n_jobs=1, progress=False) for name in ("curated", "noisy", "test")}
+        self.stores = {name: SpectrogramStore.build(getattr(self.data, name)["path"], stores / name, progress=False,
+                                                    executor=options.executor) for name in ("curated", "noisy", "test")}
         self.targets = {name: self.data.targets(getattr(self.data, name)) for name in self.stores}
         truth = root / "truth/train_noisy.csv"
         self.right = None if not truth.exists() else (
@@ -110,11 +112,11 @@ class Unit:
             stages = (StageConfig(1, None, True, "all" if single == "all" else "none", 1, stages[0].lr, total),)
         elif arm.stages:
             stages = arm.stages(stages)
-        pipeline = partial(WarmupPipeline, {name: (self.stores[name], self.targets[name])
-                                            for name in ("curated", "noisy")}, self.data.vocabulary, arm.architecture,
-                           Profile(options.folds, options.width, stages), seed=self.seed, progress=False)
+        pipeline = WarmupPipeline({name: (self.stores[name], self.targets[name]) for name in ("curated", "noisy")},
+                                  self.data.vocabulary, arm.architecture, Profile(options.folds, options.width, stages),
+                                  folder / "work", folder / "weights", self.seed, augmentation=arm.augmentation,
+                                  progress=False, executor=options.executor)
         shared = self.folder(PIPELINE)
-        pipeline = pipeline(work=folder / "work", weights=folder / "weights", augmentation=arm.augmentation)
         if arm.stages:  # stages 1 and 2 are the pipeline's own
             self.record(PIPELINE)
             for path in [*shared.glob("work/stage-[12]_*"), *shared.glob("weights/stage-[12]_*")]:
@@ -190,6 +192,8 @@ def main():
     parser.add_argument("--work", type=Path, default=ROOT / "build/study")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
     parser.add_argument("--name", help="of the data in the results' file name (default: the folder's)")
+    parser.add_argument("--executor", choices=EXECUTORS, default="in-process",
+                        help='"ray": folds side by side over all GPUs, or the cores of a CPU, one each')
     parser.add_argument("--part", default="1/1", help="i/n: the i-th of n processes that share the units")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -201,6 +205,8 @@ def main():
     if earlier["settings"] != settings:
         parser.error(f"{path} holds results of {earlier['settings']}, not of {settings}; give another --name")
     earlier = earlier["records"]
+    if options.executor == "ray":
+        options.executor = RayExecutor(num_cpus=1)
     options.work = options.work / f"{options.name or source.name}"
     done = {(r["seed"], r["rotation"], r["arm"]): r for r in earlier}
     # All are compared with the pipeline, which therefore is trained in any case.

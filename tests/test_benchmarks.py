@@ -1,4 +1,4 @@
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -34,7 +34,9 @@ def test_the_study_compares_arms_of_equal_steps_and_goes_on_where_it_stopped(sha
                "--rotations", "1", "--steps", "3", "--width", "2", "--work", tmp_path / "work", "--out", tmp_path,
                "--arms"]
     subprocess.run([*command, "a"], check=True)  # what all is compared with, the pipeline, is trained with it
-    again = subprocess.run([*command, "a", "f: threshold 0.5, cap 2"], check=True, capture_output=True, text=True)
+    executor = ["--executor", "ray"] if importlib.util.find_spec("ray") else []
+    again = subprocess.run([*command, "a", "f: threshold 0.5, cap 2", *executor], check=True, capture_output=True,
+                           text=True)
     assert "cap 2: model 1" in again.stdout
     trained, _, table = again.stdout.partition("| trained")
     assert "a: curated" not in trained, "what is there is not trained again"

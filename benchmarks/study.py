@@ -37,7 +37,6 @@ from freesound_tagging.lwlrap import lwlrap
 from freesound_tagging.models import default_device
 from freesound_tagging.spectrogram import SpectrogramStore
 from freesound_tagging.stages import LEAST_STEPS, Profile, StageConfig, published_stages
-from freesound_tagging.tables import read_table
 from freesound_tagging.warmup import WarmupPipeline
 
 ALONE = (zoom_crop, lighting)  # what changes each image alone
@@ -90,10 +89,7 @@ class Unit:
         self.stores = {name: SpectrogramStore.build(getattr(self.data, name)["path"], stores / name, progress=False,
                                                     executor=options.executor) for name in ("curated", "noisy", "test")}
         self.targets = {name: self.data.targets(getattr(self.data, name)) for name in self.stores}
-        truth = root / "truth/train_noisy.csv"
-        self.right = None if not truth.exists() else (
-            read_table(truth, ["fname", "labels"]).set_index("fname")["labels"].map(set).reindex(
-                self.data.noisy["fname"]).to_numpy() == self.data.noisy["labels"].map(set).to_numpy())
+        self.right = self.data.rightly_labelled()
 
     def train(self, name):
         """Train an arm and score it.

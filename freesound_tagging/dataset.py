@@ -127,6 +127,30 @@ class FSDKaggle2019:
             raise ValueError(f"the labels of {of} are not known: {self.root} has no ground truth for it")
         return label_matrix(table, self.vocabulary, of)
 
+    def rightly_labelled(self):
+        """Which noisy clips carry exactly their right labels, where these are known: for measurement only.
+
+        Returns
+        -------
+        numpy.ndarray, bool (noisy clips,), or None
+            None where there is no ``truth/train_noisy.csv`` with the right labels; the demo data has one.
+
+        Raises
+        ------
+        ValueError
+            If that table lacks a noisy clip.
+        """
+        path = self.root / "truth/train_noisy.csv"
+        if not path.exists():
+            return None
+        table = read_table(path, ["fname", "labels"])
+        truth = dict(zip(table["fname"], table["labels"]))
+        lacking = [fname for fname in self.noisy["fname"] if fname not in truth]
+        if lacking:
+            raise ValueError(f"{path} lacks the noisy clips {few(lacking)}; expected the right labels of all")
+        return np.array([set(labels) == set(truth[fname])
+                         for fname, labels in zip(self.noisy["fname"], self.noisy["labels"])], bool)
+
     def _find_layout(self):
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.root} is not a folder; give the one that holds the data set")

@@ -212,6 +212,17 @@ def test_label_matrix_names_the_unknown_label():
         label_matrix(table, ["Meow"], "truth.csv")
 
 
+def test_which_noisy_clips_are_rightly_labelled_is_known_where_the_truth_is(tmp_path):
+    root = write_set(tmp_path, noisy=[("m.wav", '"Purr,Meow"'), ("n.wav", "Bark"), ("o.wav", "Bark")])
+    assert FSDKaggle2019(root).rightly_labelled() is None
+    (root / "truth").mkdir()
+    (root / "truth/train_noisy.csv").write_text('fname,labels\no.wav,Purr\nn.wav,"Bark,Meow"\nm.wav,"Meow,Purr"\n')
+    assert FSDKaggle2019(root).rightly_labelled().tolist() == [True, False, False]
+    (root / "truth/train_noisy.csv").write_text("fname,labels\nn.wav,Bark\n")
+    with pytest.raises(ValueError, match=r"train_noisy\.csv lacks the noisy clips m\.wav, o\.wav"):
+        FSDKaggle2019(root).rightly_labelled()
+
+
 def test_folders_nested_by_an_unzip_tool_are_found(esc10, tmp_path):
     root = to_zenodo(esc10.root, tmp_path / "zenodo")
     for folder in list(root.iterdir()):

@@ -58,6 +58,7 @@ def test_forty_percent_of_the_noisy_labels_are_wrong_and_some_clips_have_two(dem
     given = demo.targets(demo.noisy)
     wrong = (given * true).sum(1) == 0
     assert wrong.mean() == pytest.approx(0.4, abs=0.01)
+    np.testing.assert_array_equal(demo.rightly_labelled(), ~wrong)
     np.testing.assert_array_equal(given[~wrong], true[~wrong])
     assert 0.05 < (true.sum(1) == 2).mean() < 0.4
 

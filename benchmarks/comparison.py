@@ -89,8 +89,8 @@ def sum_up(records):
     }
 
 
-def markdown(summary):
-    """The README's tables."""
+def arms_table(summary):
+    """The README's table of the arms, line by line."""
     yield "| trained | steps a network | lwlrap on the test clips | the pipeline's lead | units |"
     yield "| --- | --- | --- | --- | --- |"
     for arm, test in summary["arms"].items():
@@ -98,7 +98,10 @@ def markdown(summary):
         least, most = summary["gradient steps a network, least and most"].get(arm, (0, 0))
         steps = "" if not most else f"{least:,}" if least == most else f"{least:,} to {most:,}"
         yield f"| {arm} | {steps} | {spelled(test)} | {spelled(lead, '+')} | {test['n']} |"
-    yield ""
+
+
+def models_table(summary):
+    """The README's table of the pipeline's models beside the published Table 2, line by line."""
     yield "| model | noisy (CV) | published | curated (CV) | published | test | published | selected labels right |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     right = summary["noisy labels right, of all and of those selected"]

@@ -7,8 +7,9 @@ recordings in folds as the competition does: then the folds rotate through the r
 Each finished arm is one file in ``--work``; running again goes on, and ``--part 1/2`` and ``--part 2/2`` share the work
 between two processes. At the end all finished arms are summed up in ``benchmarks/results/study-<name>.json``, which
 also holds what earlier runs left: what is in there is not trained again. They are drawn in a ``.png`` beside it, and
-printed as the README's table. In a quarter of an hour on 2 cores: ``--seeds 2 --rotations 0 --steps 40
---executor ray --name quick``.
+printed as the README's tables. Only what was trained in the same size and precision is compared: on a CPU without
+bfloat16, say, another ``--name`` is asked for. In a quarter of an hour on 2 cores: ``--seeds 2 --rotations 0
+--steps 20 --executor ray --name quick``.
 
 The package's rule for small data (`published_stages`) was chosen on ESC-10 with seeds 0 and 1, so that the seeds judged
 here are others. The recordings are the same: a seed decides labels' noise, folds, first weights and augmentation.
@@ -26,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from common import CUDA, ROOT
-from comparison import PIPELINE, VGG_16, figure, markdown, sum_up
+from comparison import PIPELINE, VGG_16, arms_table, figure, models_table, sum_up
 
 from freesound_tagging.augment import PUBLISHED, lighting, mixup, spec_augment, specmix, zoom_crop
 from freesound_tagging.dataset import FSDKaggle2019
@@ -34,7 +35,7 @@ from freesound_tagging.executors import EXECUTORS, RayExecutor
 from freesound_tagging.files import whole_file
 from freesound_tagging.inference import ensemble_mean, predict_ensemble
 from freesound_tagging.lwlrap import lwlrap
-from freesound_tagging.models import default_device
+from freesound_tagging.models import default_device, training_precision
 from freesound_tagging.spectrogram import SpectrogramStore
 from freesound_tagging.stages import LEAST_STEPS, Profile, StageConfig, published_stages
 from freesound_tagging.warmup import WarmupPipeline
@@ -196,6 +197,7 @@ def main():
     source = options.input.resolve()
     path = options.out / f"study-{options.name or source.name}.json"
     settings = {"folds": options.folds, "width": options.width,
+                "precision": str(training_precision(default_device())).removeprefix("torch."),
                 "steps a stage": options.steps or f"the package's rule, at least {LEAST_STEPS}"}
     earlier = json.loads(path.read_text()) if path.exists() else {"settings": settings, "records": []}
     if earlier["settings"] != settings:
@@ -226,7 +228,7 @@ def main():
     with whole_file(path) as part:
         part.write_text(json.dumps({"settings": settings, **summary, "records": records}, indent=1) + "\n")
     figure(records, path.with_suffix(".png"))
-    print("\n".join(markdown(summary)))
+    print("\n".join([*arms_table(summary), "", *models_table(summary)]))
     print(f"written to {path}")
 
 

@@ -92,7 +92,7 @@ def test_the_studys_comparison_adds_up(monkeypatch, tmp_path):
     assert summary["pipeline, gain on the model before"]["model 3"]["noisy, cross-validated"]["mean"] == (
         pytest.approx(0.005))
     assert summary["pipeline, the ensemble's lead"]["models 3 and 4"]["mean"] == pytest.approx(-0.1)
-    table = "\n".join(comparison.markdown(summary))
+    table = "\n".join([*comparison.arms_table(summary), *comparison.models_table(summary)])
     assert "| a: alone | 12 to 13 | 0.600 (0.500 to 0.700) | +0.150 (+0.100 to +0.200) | 2 |" in table
     assert "| g: both networks |  | 0.800 (0.750 to 0.850) | -0.050 (-0.050 to -0.050) | 2 |" in table
     assert "| 0.723 | 90% |" not in table and "| 0.724 | 90% |" in table, "model 3 trains on what stage 3 selects"
@@ -131,8 +131,11 @@ def test_the_readmes_table_is_that_of_the_committed_results():
 def test_the_readmes_study_is_that_of_the_committed_results(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     comparison = importlib.import_module("comparison")
-    results = json.loads((ROOT / "benchmarks/results/study-esc10.json").read_text())
-    summary = {key: value for key, value in results.items() if key not in ("settings", "records")}
-    assert summary == json.loads(json.dumps(comparison.sum_up(results["records"])))
-    assert "\n".join(comparison.markdown(summary)).replace("\n\n", "\n") in "\n".join(
-        line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|"))
+    readme = (ROOT / "README.md").read_text()
+    for name, tables in {"esc10": (comparison.arms_table, comparison.models_table),
+                         "esc10-float32": (comparison.arms_table,)}.items():
+        results = json.loads((ROOT / f"benchmarks/results/study-{name}.json").read_text())
+        summary = {key: value for key, value in results.items() if key not in ("settings", "records")}
+        assert summary == json.loads(json.dumps(comparison.sum_up(results["records"])))
+        for table in tables:
+            assert "\n".join(table(summary)) in readme, (name, table)

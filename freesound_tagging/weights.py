@@ -115,7 +115,8 @@ def load_tagger(path, device="cpu", expected=None):
                          "train it again")
     if not exported:
         try:
-            tagger.network.load_state_dict(safetensors.torch.load_file(path))
+            # Not load_file: a Ctrl-C while it maps the file comes out of torch as a ValueError about a storage's shape.
+            tagger.network.load_state_dict(safetensors.torch.load(Path(path).read_bytes()))
         except RuntimeError as error:
             raise ValueError(f"{path}: the weights do not fit the architecture that it names: {error}") from error
     return tagger.to(device).eval()

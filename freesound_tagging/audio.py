@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 from pathlib import Path
 
 import librosa
@@ -50,8 +51,13 @@ def read_audio(path, content=None):
     size = Path(path).stat().st_size if content is None else len(content)
     wrong = f"has more than {MAX_BYTES >> 20} MiB; cut it into clips" if size > MAX_BYTES else ""
     blocks, length = [np.zeros(0, np.float32)], 0
+    if content is None and os.name != "posix":  # where soundfile takes no file handles
+        content = first_bytes(path)
     try:
-        with sf.SoundFile(path if content is None else _Named(content, path)) as file:
+        # By a handle of Python's, which is closed also where a Ctrl-C comes while libsndfile opens the file. Its name
+        # does not count: clips read here and elsewhere are read alike.
+        with (open(path, "rb") if content is None else io.BytesIO(content) as raw,
+              sf.SoundFile(raw.fileno() if content is None else raw, closefd=False) as file):
             rate, channels, promised = file.samplerate, file.channels, file.frames
             while not wrong and len(block := file.read(max(1, BLOCK // channels), dtype="float32", always_2d=True)):
                 length += len(block)
@@ -61,16 +67,14 @@ def read_audio(path, content=None):
                     wrong = f"holds samples that are not numbers or above {MAX_SAMPLE:.0e}"
                 else:
                     blocks.append(librosa.to_mono(block.T))
-    except (sf.SoundFileError, TypeError) as error:  # TypeError: a name that soundfile takes for headerless audio
+    except (sf.SoundFileError, OSError) as error:
         wrong = f"cannot be read as audio ({getattr(error, 'error_string', error)})"
     if wrong:
         raise OSError(f"{path} {wrong}; replace the file or delete its row from the table")
     return Audio(np.concatenate(blocks), rate, channels, promised)
 
 
-class _Named(io.BytesIO):
-    """A file's content under its name, of which soundfile makes something."""
-
-    def __init__(self, content, path):
-        super().__init__(content)
-        self.name = str(path)
+def first_bytes(path):
+    """A file's content, or of one that is too large enough to tell."""
+    with open(path, "rb") as file:
+        return file.read(MAX_BYTES + 1)

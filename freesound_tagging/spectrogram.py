@@ -17,7 +17,7 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from .audio import MAX_BYTES
+from .audio import first_bytes
 from .executors import executor_of
 from .files import only_writer, told_of_a_full_disk, whole_file
 from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
@@ -245,16 +245,10 @@ def _end_with(parent):
 def _images(paths, config, n_jobs, executor):
     """`_image_of` clips. They go to workers a few at a time and come back in order: only a few are in memory."""
     if executor.remote:
-        return executor.map(_image_of, ((path, config, None, _stat(path), _first_bytes(path)) for path in paths))
+        return executor.map(_image_of, ((path, config, None, _stat(path), first_bytes(path)) for path in paths))
     n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER)))
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
     return parallel(joblib.delayed(_image_of)(path, config, os.getpid()) for path in paths)
-
-
-def _first_bytes(path):
-    """A file's content, or of one that is too large enough to tell."""
-    with open(path, "rb") as file:
-        return file.read(MAX_BYTES + 1)
 
 
 def _image_of(path, config, builder, stat=None, content=None):

@@ -1,8 +1,6 @@
 """The CSV files of the data set: read in one place, checked, and named in every error."""
 
-import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,9 +29,9 @@ def read_table(path, columns):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # fields that the header has no name for
-            # From text: where a Ctrl-C comes while pandas reads a file, it says that the file is no CSV.
-            text = io.StringIO(Path(path).read_text(encoding="utf-8-sig"))
-            table = pd.read_csv(text, dtype=str, keep_default_na=False, index_col=False)
+            # Not by pandas' own parser: a Ctrl-C while it reads comes out of it as a ParserError.
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False,
+                                engine="python").fillna("")
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty; expected a CSV with the columns {', '.join(columns)}") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 One process imports everything and forks a child a run, so that a run takes a second. Prints its findings as JSON.
 """
 
+import contextlib
 import gc
 import hashlib
 import json
@@ -25,6 +26,7 @@ from freesound_tagging.inference import ensemble_mean, predict_ensemble
 from freesound_tagging.spectrogram import SpectrogramStore
 from freesound_tagging.stages import Profile, published_stages
 from freesound_tagging.submission import write_submission
+from freesound_tagging.tables import read_table
 from freesound_tagging.warmup import WarmupPipeline
 from freesound_tagging.weights import find_weights
 
@@ -192,13 +194,15 @@ def interrupted(root, folder, reference, duration, interrupts=10):
     def stubborn(root, folder):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         (folder / "ready").touch()
-        caught, before = 0, len(os.listdir("/proc/self/fd"))
-        while True:
-            try:
-                whole_run(root, folder)
-                break
-            except KeyboardInterrupt:
-                caught += 1
+        caught, done, before = 0, False, len(os.listdir("/proc/self/fd"))
+        while not done:
+            with contextlib.suppress(KeyboardInterrupt):  # one that comes between two runs
+                while not done:
+                    try:
+                        whole_run(root, folder)
+                        done = True
+                    except KeyboardInterrupt:
+                        caught += 1
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         gc.collect()  # stores hold their files until then
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -218,6 +222,27 @@ def interrupted(root, folder, reference, duration, interrupts=10):
     assert fingerprint(folder) == reference
     assert not leftovers(folder)
     return json.loads((folder / "end.json").read_text())
+
+
+def interrupted_while_reading(root, folder, reference, times=400):
+    """An interrupt at random moments of reading a table, which pandas' own parser takes for a broken file."""
+    folder.mkdir(parents=True)
+    table = folder / "table.csv"
+    table.write_text("fname,labels\n" + "".join(f"{clip}.wav,Bark\n" for clip in range(100)))
+    rng, came = random.Random(0), dict.fromkeys(("interrupt", "error"), 0)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    for _ in range(times):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, 2e-3))
+            try:
+                read_table(table, ["fname", "labels"])
+            except ValueError:
+                came["error"] += 1
+            time.sleep(0.01)  # for an interrupt that is still to come
+        except KeyboardInterrupt:
+            came["interrupt"] += 1
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    return came
 
 
 def without_room(root, folder, reference):
@@ -279,7 +304,7 @@ def main(folder):
     duration, reference = time.monotonic() - start, fingerprint(folder / "alone")
     found = {"seconds": duration, "files": len(reference)}
     for scenario, *more in ((killed_at_random, duration), (killed_at_each_write,), (killed_while_building,),
-                            (interrupted, duration), (without_room,), (two_at_once,)):
+                            (interrupted, duration), (interrupted_while_reading,), (without_room,), (two_at_once,)):
         begun = time.monotonic()
         found[scenario.__name__] = scenario(root, folder / scenario.__name__, reference, *more)
         print(f"{scenario.__name__}: {time.monotonic() - begun:.0f} s", file=sys.stderr)

@@ -43,6 +43,11 @@ def test_an_interrupt_in_a_notebook_leaves_no_process_and_no_file_open(found):
     assert found["interrupted"]["file handles left"] <= 0
 
 
+def test_an_interrupt_while_a_table_is_read_is_not_taken_for_a_broken_file(found):
+    assert found["interrupted_while_reading"]["interrupt"] > 100
+    assert found["interrupted_while_reading"]["error"] == 0
+
+
 def test_a_full_disk_is_said_with_the_file_and_loses_nothing(found):
     store, weights = found["without_room"]
     assert "no room to write" in store and ".u8" in store

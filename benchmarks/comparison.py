@@ -13,7 +13,7 @@ PIPELINE, VGG_16, BOTH = "d: pipeline", "g: VGG-16, pipeline", "g: both networks
 
 
 def interval(values, draws=10_000):
-    """Mean of one value a unit, with a 95 % bootstrap interval over seeds and rotations.
+    """Mean of one value a seed and rotation, with a 95 % bootstrap interval over both.
 
     Seeds and rotations are drawn apart from each other, as units that share one are not independent: the pigeonhole
     bootstrap (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics, 2007). It is wider than an interval
@@ -22,15 +22,15 @@ def interval(values, draws=10_000):
     Parameters
     ----------
     values : dict or pandas.Series
-        From (seed, rotation) to a number.
+        From (seed, rotation), or (seed, rotation, precision), to a number; over precisions the mean is taken first.
     draws : int
 
     Returns
     -------
     dict
-        mean, low, high, and n, the number of units.
+        mean, low, high, and n, the number of pairs of seed and rotation.
     """
-    grid = pd.Series(values, dtype=float).unstack().to_numpy()
+    grid = pd.Series(values, dtype=float).groupby(level=[0, 1]).mean().unstack().to_numpy()
     random = np.random.default_rng(0)
     seeds, rotations = (random.integers(n, size=(draws, n)) for n in grid.shape)
     drawn = grid[seeds[:, :, None], rotations[:, None, :]].reshape(draws, -1)
@@ -44,18 +44,23 @@ def intervals(table):
     return {column: interval(table[column]) for column in table}
 
 
+def unit_of(record):
+    """What has to be the same in two records that are compared: seed, rotation and precision."""
+    return record["seed"], record["rotation"], record["precision"]
+
+
 def scores_of(records):
-    """Of each arm, from (seed, rotation) to the test lwlrap of its ensemble; of both networks' ensemble too."""
+    """Of each arm, from its units to the test lwlrap of its ensemble; of both networks' ensemble too."""
     scores = {}
     for r in records:
-        scores.setdefault(r["arm"], {})[r["seed"], r["rotation"]] = r["test"]["ensemble"]
+        scores.setdefault(r["arm"], {})[unit_of(r)] = r["test"]["ensemble"]
         if r["arm"] == VGG_16:
-            scores.setdefault(BOTH, {})[r["seed"], r["rotation"]] = r["test"]["both networks"]
-    return scores
+            scores.setdefault(BOTH, {})[unit_of(r)] = r["test"]["both networks"]
+    return dict(sorted(scores.items()))
 
 
 def leads_of(scores):
-    """Of each other arm, from (seed, rotation) to how much greater the pipeline's score is."""
+    """Of each other arm, from its units to how much greater the pipeline's score of the same unit is."""
     return {arm: {unit: scores[PIPELINE][unit] - score for unit, score in units.items()}
             for arm, units in scores.items() if arm != PIPELINE}
 
@@ -63,7 +68,7 @@ def leads_of(scores):
 def sum_up(records):
     """Tables of mean and interval: each arm on the test set, and the pipeline's lead of each arm, in pairs."""
     scores = scores_of(records)
-    pipelines = {(r["seed"], r["rotation"]): r for r in records if r["arm"] == PIPELINE}
+    pipelines = {unit_of(r): r for r in records if r["arm"] == PIPELINE}
     models = {f"model {stage}": pd.DataFrame({unit: {
         "test": r["test"][f"model {stage}"],
         **{f"{name}, cross-validated": r["cross-validated"][f"model {stage}"][f"lwlrap {name}"]

@@ -7,9 +7,10 @@ recordings in folds as the competition does: then the folds rotate through the r
 Each finished arm is one file in ``--work``; running again goes on, and ``--part 1/2`` and ``--part 2/2`` share the work
 between two processes. At the end all finished arms are summed up in ``benchmarks/results/study-<name>.json``, which
 also holds what earlier runs left: what is in there is not trained again. They are drawn in a ``.png`` beside it, and
-printed as the README's tables. Only what was trained in the same size and precision is compared: on a CPU without
-bfloat16, say, another ``--name`` is asked for. In a quarter of an hour on 2 cores: ``--seeds 2 --rotations 0
---steps 20 --executor ray --name quick``.
+printed as the README's tables. Only what was trained in the same size is compared; another size asks for another
+``--name``. Machines that train in another precision can take turns: a lead is always that over a pipeline of the same
+seed, rotation and precision, which is trained again where it is missing. In a quarter of an hour on 2 cores:
+``--seeds 2 --rotations 0 --steps 20 --executor ray --name quick``.
 
 The package's rule for small data (`published_stages`) was chosen on ESC-10 with seeds 0 and 1, so that the seeds judged
 here are others. The recordings are the same: a seed decides labels' noise, folds, first weights and augmentation.
@@ -77,7 +78,7 @@ ARMS = {
 
 
 class Unit:
-    """One arrangement of the data and one seed: what all arms of a comparison share."""
+    """One arrangement of the data, seed and precision: what all arms of a comparison share."""
 
     def __init__(self, source, seed, rotation, options, done):
         self.seed, self.rotation, self.options, self.done = seed, rotation, options, done
@@ -104,8 +105,8 @@ class Unit:
         started, single = time.perf_counter(), arm.single
         stages = published_stages((1,) * 4, least_steps=options.steps) if options.steps else published_stages()
         if single:
-            pipelines = self.done.get((self.seed, self.rotation, PIPELINE)) or self.record(PIPELINE)
-            total = round(np.mean(pipelines["steps"]))
+            same = self.done.get((self.seed, self.rotation, options.precision, PIPELINE)) or self.record(PIPELINE)
+            total = round(np.mean(same["steps"]))
             stages = (StageConfig(1, None, True, "all" if single == "all" else "none", 1, stages[0].lr, total),)
         elif arm.stages:
             stages = arm.stages(stages)
@@ -121,7 +122,7 @@ class Unit:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, copy)
         pipeline.run()
-        record = {"seed": self.seed, "rotation": self.rotation, "arm": name, "test": {},
+        record = {"seed": self.seed, "rotation": self.rotation, "precision": options.precision, "arm": name, "test": {},
                   "steps": np.sum([pipeline.n_steps(stage) for stage in pipeline.stages], axis=0).tolist(),
                   "cross-validated": pipeline.table().T.to_dict()}
         paths = sorted((folder / "weights").glob("*.safetensors"))
@@ -175,6 +176,10 @@ def arranged(source, seed, rotation, root):
     return root
 
 
+def _key(record):
+    return record["seed"], record["rotation"], record["precision"], record["arm"]
+
+
 def main():
     """Train what is missing, then sum up."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -196,33 +201,33 @@ def main():
     warnings.simplefilter("ignore")
     source = options.input.resolve()
     path = options.out / f"study-{options.name or source.name}.json"
+    options.precision = str(training_precision(default_device())).removeprefix("torch.")
     settings = {"folds": options.folds, "width": options.width,
-                "precision": str(training_precision(default_device())).removeprefix("torch."),
                 "steps a stage": options.steps or f"the package's rule, at least {LEAST_STEPS}"}
     earlier = json.loads(path.read_text()) if path.exists() else {"settings": settings, "records": []}
     if earlier["settings"] != settings:
         parser.error(f"{path} holds results of {earlier['settings']}, not of {settings}; give another --name")
-    earlier = earlier["records"]
     if options.executor == "ray":
         options.executor = RayExecutor(num_cpus=1)
-    options.work = options.work / f"{options.name or source.name}"
-    done = {(r["seed"], r["rotation"], r["arm"]): r for r in earlier}
-    # All are compared with the pipeline, which therefore is trained in any case.
-    arms = [arm for arm in ARMS if arm == PIPELINE or arm.startswith(tuple(options.arms))]
+    kept = options.work / f"{options.name or source.name}"
+    options.work = kept / options.precision
+    done = {_key(record): record for record in earlier["records"]}
+    arms = [arm for arm in ARMS if arm.startswith(tuple(options.arms))]
     rotations = options.rotations if (source / "make_input.py").exists() else [0]
     part, parts = map(int, options.part.split("/"))
     units = [(seed, rotation) for seed in options.seeds for rotation in rotations][part - 1::parts]
     for seed, rotation in units:
-        unit = None
-        for arm in arms:
-            if (seed, rotation, arm) not in done:
-                unit = unit or Unit(source, seed, rotation, options, done)
-                record = unit.record(arm)
-                scores = ", ".join(f"{which} {score:.3f}" for which, score in record["test"].items())
-                print(f"seed {seed}, rotation {rotation}, {arm}: {scores} ({record['seconds']:.0f} s)", flush=True)
-    found = dict(done)
-    for record in map(json.loads, (p.read_text() for p in sorted(options.work.glob("records/*.json")))):
-        found[record["seed"], record["rotation"], record["arm"]] = record
+        there = {arm for s, r, _, arm in done if (s, r) == (seed, rotation)}  # in whichever precision
+        lacking = [arm for arm in arms if arm not in there]
+        if lacking and (seed, rotation, options.precision, PIPELINE) not in done:  # all are compared with it
+            lacking = [PIPELINE, *(arm for arm in lacking if arm != PIPELINE)]
+        unit = Unit(source, seed, rotation, options, done) if lacking else None
+        for arm in lacking:
+            record = unit.record(arm)
+            scores = ", ".join(f"{which} {score:.3f}" for which, score in record["test"].items())
+            print(f"seed {seed}, rotation {rotation}, {arm}: {scores} ({record['seconds']:.0f} s)", flush=True)
+    trained = map(json.loads, (p.read_text() for p in sorted(kept.glob("*/records/*.json"))))
+    found = done | {_key(record): record for record in trained}
     records = [found[key] for key in sorted(found)]
     summary = sum_up(records)
     with whole_file(path) as part:

@@ -59,6 +59,14 @@ def scores_of(records):
     return dict(sorted(scores.items()))
 
 
+def last_models_scores_of(records):
+    """Of each arm, from its units to the test lwlrap of its last model alone: one network a fold in every arm."""
+    scores = {}
+    for r in records:
+        scores.setdefault(r["arm"], {})[unit_of(r)] = r["test"].get("model 4", r["test"]["ensemble"])
+    return scores
+
+
 def leads_of(scores):
     """Of each other arm, from its units to how much greater the pipeline's score of the same unit is."""
     return {arm: {unit: scores[PIPELINE][unit] - score for unit, score in units.items()}
@@ -84,6 +92,8 @@ def sum_up(records):
         "gradient steps a network, least and most": {
             arm: (min(each), max(each)) for arm, each in steps.items() if each},
         "the pipeline's lead": {arm: interval(units) for arm, units in leads_of(scores).items()},
+        "its last model's lead": {arm: interval(units)
+                                  for arm, units in leads_of(last_models_scores_of(records)).items()},
         "pipeline, by model": {model: intervals(table) for model, table in models.items()},
         "pipeline, gain on the model before": {after: intervals(models[after] - models[before])
                                                for before, after in pairwise(models)},
@@ -96,13 +106,13 @@ def sum_up(records):
 
 def arms_table(summary):
     """The README's table of the arms, line by line."""
-    yield "| trained | steps a network | lwlrap on the test clips | the pipeline's lead | units |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield "| trained | steps a network | lwlrap on the test clips | the pipeline's lead | its last model's | units |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for arm, test in summary["arms"].items():
-        lead = summary["the pipeline's lead"].get(arm)
+        lead, last = (summary[f"{which} lead"].get(arm) for which in ("the pipeline's", "its last model's"))
         least, most = summary["gradient steps a network, least and most"].get(arm, (0, 0))
         steps = "" if not most else f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        yield f"| {arm} | {steps} | {spelled(test)} | {spelled(lead, '+')} | {test['n']} |"
+        yield f"| {arm} | {steps} | {spelled(test)} | {spelled(lead, '+')} | {spelled(last, '+')} | {test['n']} |"
 
 
 def models_table(summary):

@@ -80,21 +80,27 @@ def test_the_studys_comparison_adds_up(monkeypatch, tmp_path):
                 "cross-validated": {name: {"lwlrap noisy": score / 2, "lwlrap curated": score}
                                     for name, score in models.items()},
                 "noisy labels right": {"all": 0.6, "3": 0.9, "4": 1.0}}
+    def single(seed, arm, ensemble):
+        return {key: value for key, value in record(seed, arm, ensemble).items() if key != "noisy labels right"} | {
+            "test": {"model 1": ensemble, "ensemble": ensemble}}
     records = [record(seed, arm, score + seed / 10, **more) for seed in (0, 1) for arm, score, more in (
-        (comparison.PIPELINE, 0.7, {}), ("a: alone", 0.5 + seed / 10, {}),
-        (comparison.VGG_16, 0.6, {"both networks": 0.75 + seed / 10}))]
+        (comparison.PIPELINE, 0.7, {}), (comparison.VGG_16, 0.6, {"both networks": 0.75 + seed / 10}))]
+    records += [single(0, "a: alone", 0.5), single(1, "a: alone", 0.7)]
     summary = comparison.sum_up(records)
     assert summary["arms"][comparison.PIPELINE]["mean"] == pytest.approx(0.75)
     lead = summary["the pipeline's lead"]
     assert {arm: round(value["mean"], 9) for arm, value in lead.items()} == {
         "a: alone": 0.15, comparison.VGG_16: 0.1, comparison.BOTH: -0.05}
     assert (lead["a: alone"]["low"], lead["a: alone"]["high"]) == pytest.approx((0.1, 0.2))
+    last = {arm: round(value["mean"], 9) for arm, value in summary["its last model's lead"].items()}
+    assert last == {"a: alone": 0.19, comparison.VGG_16: 0.1}
     assert summary["pipeline, gain on the model before"]["model 3"]["noisy, cross-validated"]["mean"] == (
         pytest.approx(0.005))
     assert summary["pipeline, the ensemble's lead"]["models 3 and 4"]["mean"] == pytest.approx(-0.1)
     table = "\n".join([*comparison.arms_table(summary), *comparison.models_table(summary)])
-    assert "| a: alone | 12 to 13 | 0.600 (0.500 to 0.700) | +0.150 (+0.100 to +0.200) | 2 |" in table
-    assert "| g: both networks |  | 0.800 (0.750 to 0.850) | -0.050 (-0.050 to -0.050) | 2 |" in table
+    assert ("| a: alone | 12 to 13 | 0.600 (0.500 to 0.700) | +0.150 (+0.100 to +0.200) "
+            "| +0.190 (+0.140 to +0.240) | 2 |") in table
+    assert "| g: both networks |  | 0.800 (0.750 to 0.850) | -0.050 (-0.050 to -0.050) |  | 2 |" in table
     assert "| 0.723 | 90% |" not in table and "| 0.724 | 90% |" in table, "model 3 trains on what stage 3 selects"
     comparison.figure(records, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000

@@ -49,22 +49,23 @@ def unit_of(record):
     return record["seed"], record["rotation"], record["precision"]
 
 
+def by_arm(rows):
+    """From (arm, unit, score) in any order: of each arm, from its units to scores."""
+    scores = {}
+    for arm, unit, score in rows:
+        scores.setdefault(arm, {})[unit] = score
+    return dict(sorted(scores.items()))
+
+
 def scores_of(records):
     """Of each arm, from its units to the test lwlrap of its ensemble; of both networks' ensemble too."""
-    scores = {}
-    for r in records:
-        scores.setdefault(r["arm"], {})[unit_of(r)] = r["test"]["ensemble"]
-        if r["arm"] == VGG_16:
-            scores.setdefault(BOTH, {})[unit_of(r)] = r["test"]["both networks"]
-    return dict(sorted(scores.items()))
+    return by_arm([*((r["arm"], unit_of(r), r["test"]["ensemble"]) for r in records),
+                   *((BOTH, unit_of(r), r["test"]["both networks"]) for r in records if r["arm"] == VGG_16)])
 
 
 def last_models_scores_of(records):
     """Of each arm, from its units to the test lwlrap of its last model alone: one network a fold in every arm."""
-    scores = {}
-    for r in records:
-        scores.setdefault(r["arm"], {})[unit_of(r)] = r["test"].get("model 4", r["test"]["ensemble"])
-    return scores
+    return by_arm((r["arm"], unit_of(r), r["test"].get("model 4", r["test"]["ensemble"])) for r in records)
 
 
 def leads_of(scores):

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from common import CUDA, ROOT
-from comparison import PIPELINE, VGG_16, arms_table, figure, models_table, sum_up
+from comparison import PIPELINE, VGG_16, arms_table, figure, models_table, sum_up, unit_of
 
 from freesound_tagging.augment import PUBLISHED, lighting, mixup, spec_augment, specmix, zoom_crop
 from freesound_tagging.dataset import FSDKaggle2019
@@ -177,7 +177,7 @@ def arranged(source, seed, rotation, root):
 
 
 def _key(record):
-    return record["seed"], record["rotation"], record["precision"], record["arm"]
+    return *unit_of(record), record["arm"]
 
 
 def main():
@@ -219,9 +219,11 @@ def main():
     for seed, rotation in units:
         there = {arm for s, r, _, arm in done if (s, r) == (seed, rotation)}  # in whichever precision
         lacking = [arm for arm in arms if arm not in there]
-        if lacking and (seed, rotation, options.precision, PIPELINE) not in done:  # all are compared with it
+        if not lacking:
+            continue
+        if (seed, rotation, options.precision, PIPELINE) not in done:  # all are compared with it
             lacking = [PIPELINE, *(arm for arm in lacking if arm != PIPELINE)]
-        unit = Unit(source, seed, rotation, options, done) if lacking else None
+        unit = Unit(source, seed, rotation, options, done)
         for arm in lacking:
             record = unit.record(arm)
             scores = ", ".join(f"{which} {score:.3f}" for which, score in record["test"].items())

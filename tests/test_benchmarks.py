@@ -9,6 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture
+def comparison(monkeypatch):
+    """The module of that name in benchmarks/."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("comparison")
+
+
 def test_a_benchmark_runs_and_writes_its_figures(tmp_path):
     done = subprocess.run([sys.executable, "-W", "ignore", ROOT / "benchmarks/run.py", "step", "--out", tmp_path],
                           capture_output=True, text=True, check=False)
@@ -54,10 +61,9 @@ def test_the_study_compares_arms_of_equal_steps_and_goes_on_where_it_stopped(sha
         assert by_arm["f: threshold 0.5, cap 2"]["test"][stage] == by_arm["d: pipeline"]["test"][stage]
 
 
-def test_the_studys_interval_is_over_seeds_and_rotations(monkeypatch):
+def test_the_studys_interval_is_over_seeds_and_rotations(comparison):
     """By hand: what differs between two rotations alone is as uncertain with ten seeds as with one."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    interval = importlib.import_module("comparison").interval
+    interval = comparison.interval
     by_rotation = interval({(seed, rotation): rotation for seed in range(10) for rotation in (0, 1)})
     assert by_rotation == {"mean": 0.5, "low": 0, "high": 1, "n": 20}, "a quarter of the draws has one rotation only"
     by_seed = interval({(seed, rotation): seed for seed in range(10) for rotation in (0, 1)})
@@ -68,10 +74,8 @@ def test_the_studys_interval_is_over_seeds_and_rotations(monkeypatch):
     assert (unfinished["mean"], unfinished["low"], unfinished["high"], unfinished["n"]) == (2, 1, 3, 2)
 
 
-def test_the_studys_comparison_adds_up(monkeypatch, tmp_path):
+def test_the_studys_comparison_adds_up(comparison, tmp_path):
     """By hand, over two seeds: the pipeline, single trainings, and VGG-16 with the ensemble of both networks."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    comparison = importlib.import_module("comparison")
 
     def record(seed, arm, ensemble, **more):
         models = {f"model {stage}": ensemble + stage / 100 for stage in (1, 2, 3, 4)}
@@ -80,6 +84,7 @@ def test_the_studys_comparison_adds_up(monkeypatch, tmp_path):
                 "cross-validated": {name: {"lwlrap noisy": score / 2, "lwlrap curated": score}
                                     for name, score in models.items()},
                 "noisy labels right": {"all": 0.6, "3": 0.9, "4": 1.0}}
+
     def single(seed, arm, ensemble):
         return {key: value for key, value in record(seed, arm, ensemble).items() if key != "noisy labels right"} | {
             "test": {"model 1": ensemble, "ensemble": ensemble}}
@@ -106,10 +111,8 @@ def test_the_studys_comparison_adds_up(monkeypatch, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
-def test_a_lead_is_that_over_a_pipeline_of_the_same_precision(monkeypatch):
+def test_a_lead_is_that_over_a_pipeline_of_the_same_precision(comparison):
     """By hand: two machines, one of which has trained all of seed 0 and the other, 0.1 better, a part of it again."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    comparison = importlib.import_module("comparison")
     records = [{"seed": seed, "rotation": 0, "precision": precision, "arm": arm, "test": {"ensemble": score}}
                for seed, precision, arm, score in (
                    (0, "bfloat16", comparison.PIPELINE, 0.7), (0, "bfloat16", "a: alone", 0.5),
@@ -151,9 +154,7 @@ def test_the_readmes_table_is_that_of_the_committed_results():
     assert f"and {hour['minutes of both, half precision']:.0f} in half" in readme
 
 
-def test_the_readmes_study_is_that_of_the_committed_results(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    comparison = importlib.import_module("comparison")
+def test_the_readmes_study_is_that_of_the_committed_results(comparison):
     readme = (ROOT / "README.md").read_text()
     results = json.loads((ROOT / "benchmarks/results/study-esc10.json").read_text())
     summary = {key: value for key, value in results.items() if key not in ("settings", "records")}

@@ -1,5 +1,6 @@
 """The author's kind of weight files: read to the number, and never run."""
 
+import ast
 import os
 import pickle
 import random
@@ -213,5 +214,6 @@ def test_the_package_unpickles_nowhere_else():
             tokens = tokenize.generate_tokens(iter(source.splitlines(True)).__next__)
             names = {token.string for token in tokens if token.type == tokenize.NAME}
             assert not {name for name in names - {"UnsafePickle"} if "pickle" in name.lower()}, path
-        assert "torch.load(" not in source, path
+        called = {ast.unparse(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)}
+        assert not called & {"load", "torch.load", "torch.serialization.load"}, path
         assert "allow_pickle" not in source, path

@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -146,6 +147,37 @@ def test_an_interrupted_run_goes_on_and_ends_the_same_to_the_bit(make_pipeline, 
             assert (pipeline.weights / name).read_bytes() == (finished_run.weights / name).read_bytes()
         for name, predictions in pipeline.out_of_fold(stage).items():
             np.testing.assert_array_equal(predictions, finished_run.out_of_fold(stage)[name])
+
+
+@pytest.mark.parametrize("left_over", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_on_in_training_whatever_was_before(make_pipeline, finished_run, tmp_path, left_over):
+    """Such as what an interrupted cell left behind; the weights are those of any other run."""
+    pipeline = make_pipeline(tmp_path)
+    with left_over():
+        pipeline.run_stage(1)
+    for fold in FOLDS:
+        name = weights_path("", 1, fold).name
+        assert (pipeline.weights / name).read_bytes() == (finished_run.weights / name).read_bytes()
+
+
+@pytest.mark.parametrize("moment", [1, 5, 20, 40])
+def test_an_interrupt_in_training_leaves_gradients_on(make_pipeline, tmp_path, moment):
+    """Even right after a library turned them off, before its own `with` would turn them on again."""
+    pipeline, seen = make_pipeline(tmp_path), []
+
+    def interrupt(frame, event, _):
+        if event == "return" and frame.f_code is torch.no_grad.__enter__.__code__:
+            seen.append(event)
+            if len(seen) == moment:
+                raise KeyboardInterrupt
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run_stage(1)
+        assert torch.is_grad_enabled()
+    finally:
+        sys.setprofile(None)
+        torch.set_grad_enabled(True)  # for the tests that follow
 
 
 @pytest.mark.parametrize(("change", "message"), [

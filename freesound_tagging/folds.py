@@ -112,8 +112,8 @@ class FoldTraining:
     tensorboard: Path | None  # a folder for logs
 
 
-# Gradients on whatever was before, and as they were before whatever happens: an interrupt at the edge of one of fastai's
-# `with torch.no_grad()` would leave them off for the rest of the process.
+# Gradients on whatever was before, and as they were before whatever happens: an interrupt at the edge of one of
+# fastai's `with torch.no_grad()` would leave them off for the rest of the process.
 @torch.inference_mode(False)
 def train_fold(training, clips, report):
     """Train a network on the clips that its fold does not hold out.

@@ -62,6 +62,7 @@ def main(kind, seconds, folder, *seeds):
                            "export": (read_export_file, ValueError, 80_000)}[kind]
     contents = [(Path(seed).suffix, Path(seed).read_bytes()) for seed in seeds]
     warnings.simplefilter("error")
+    warnings.simplefilter("default", DeprecationWarning)  # libraries' own, as pyproject.toml has it for the tests
     for suffix, content in contents:  # the whole files can be read, and import what reading needs
         path = Path(folder) / f"whole{suffix}"
         path.write_bytes(content)

@@ -69,10 +69,11 @@ class InProcess:
 class RayExecutor:
     """Tasks on a Ray cluster, as many at a time as it has room for.
 
-    The cluster is the one that the environment variable ``RAY_ADDRESS`` names, or one of this machine alone, which is
-    started for this process and ends with it. All machines need the same version of this package. What tasks share is
-    opened on each machine by its path, and where that machine does not see it, sent there once through Ray's object
-    store. The task of a worker that died is done again on another; one that raised is not.
+    The cluster is the one that the environment variable ``RAY_ADDRESS`` names, else one that ``ray start`` began on
+    this machine, else one of this machine alone, which is started for this process and ends with it. All machines need
+    the same version of this package. What tasks share is opened on each machine by its path, and where that machine
+    does not see it, sent there once through Ray's object store. The task of a worker that died is done again on
+    another; one that raised is not.
 
     Parameters
     ----------

@@ -37,7 +37,8 @@ def main(arguments=None):
     parser.add_argument("--folds", type=int, help="(default: the profile's)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--executor", choices=EXECUTORS, default="in-process",
-                        help='"ray": on the cluster that RAY_ADDRESS names, or on all GPUs of this machine')
+                        help='"ray": on the cluster that RAY_ADDRESS names, else the one that this machine is in, '
+                             "else all GPUs of this machine")
     options = parser.parse_args(arguments)
     try:
         data, executor = FSDKaggle2019(options.input), executor_of(options.executor)

@@ -1,5 +1,6 @@
 """Data that several tests share: real recordings where they are at hand, a tiny demo set, one tiny run."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,27 @@ def demo_stores(demo, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
     return {name: SpectrogramStore.build(getattr(demo, name)["path"], folder / name, n_jobs=1, progress=False)
             for name in ("curated", "noisy", "test")}
+
+
+@pytest.fixture
+def interrupted():
+    """A context that ends in an interrupt, at the given one of the moments that `at(frame, event)` picks."""
+    @contextlib.contextmanager
+    def interrupted(at, moment):
+        seen = []
+
+        def interrupt(frame, event, _):
+            if at(frame, event):
+                seen.append(event)
+                if len(seen) == moment:
+                    raise KeyboardInterrupt
+        sys.setprofile(interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                yield
+        finally:
+            sys.setprofile(None)
+    return interrupted
 
 
 @pytest.fixture(scope="session")

@@ -24,10 +24,13 @@ class MelConfig:
     f_min: float = 20.0  # Hz, lower edge of band 0
     f_max: float = 22_050.0  # Hz, upper edge of the last band
     excerpt_frames: int = 128  # the network's input, in frames
+    padding: str = "reflect"  # of a signal's ends, "reflect" as librosa 0.6.3 does, "constant" as librosa 0.10 and later
 
     def __post_init__(self):
+        if self.padding not in ("reflect", "constant"):
+            raise ValueError(f"MelConfig.padding={self.padding!r}: expected 'reflect' or 'constant'")
         for field in dataclasses.fields(self):
-            if not getattr(self, field.name) > 0:
+            if field.type is not str and not getattr(self, field.name) > 0:
                 raise ValueError(f"MelConfig.{field.name}={getattr(self, field.name)!r}: expected a positive number")
         if self.f_max > self.sample_rate / 2:
             raise ValueError(f"MelConfig.f_max={self.f_max}: at most half the sample rate, {self.sample_rate / 2} Hz")

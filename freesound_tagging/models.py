@@ -38,8 +38,12 @@ def cnn_model_1(n_classes, width=64):
     return _network(body, channels[-1], n_classes, fan="fan_in")
 
 
-def vgg16_bn(n_classes, width=64):
+def vgg16_bn(n_classes, width=64, body_pool=7):
     """VGG-16 with batch normalization: torchvision's body, untrained, with the head of CNN-model-1.
+
+    fastai 1.0.51 cuts torchvision's network before its classifier and not before the pool that stands there, so that
+    a body of 4 x 4 is spread to 7 x 7 before the head looks at it: the head's maximum is the same, its mean a weighted
+    one.
 
     Parameters
     ----------
@@ -47,6 +51,8 @@ def vgg16_bn(n_classes, width=64):
         Labels.
     width : int
         Channels of the first block; 64 as in torchvision. All other layers keep their proportion to it.
+    body_pool : int
+        The size that the adaptive average pool between body and head gives; 0 for no such pool.
 
     Returns
     -------
@@ -59,10 +65,14 @@ def vgg16_bn(n_classes, width=64):
     configuration D.
     """
     layers = [layer if layer == "M" else layer * width // 64 for layer in VGG16]
-    return _network(make_layers(layers, batch_norm=True), layers[-2], n_classes, fan="fan_out")
+    body = make_layers(layers, batch_norm=True)
+    if body_pool:
+        body.append(nn.AdaptiveAvgPool2d(body_pool))
+    return _network(body, layers[-2], n_classes, fan="fan_out")
 
 
 ARCHITECTURES = {"cnn-model-1": cnn_model_1, "vgg16": vgg16_bn}
+BODY_POOL = {"cnn-model-1": 0, "vgg16": 7}  # as published: what fastai 1.0.51 leaves between body and head
 
 
 class ConcatPool(nn.Module):
@@ -84,12 +94,23 @@ class NetworkSpec:
     std: tuple
     stage: int | None = None  # of the warm-up pipeline, 1 to 4
     fold: int | None = None  # the fold that it was not trained on
+    body_pool: int | None = None  # the size that a pool between body and head gives, 0: none. None: as BODY_POOL says
 
     def __post_init__(self):
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f"architecture {self.architecture!r}: expected one of {', '.join(ARCHITECTURES)}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError(f"mean {self.mean} and std {self.std}: expected three numbers each, std above 0")
+        published = BODY_POOL[self.architecture]
+        if self.body_pool is None:
+            object.__setattr__(self, "body_pool", published)
+        if self.body_pool not in (0, published):
+            raise ValueError(f"body_pool={self.body_pool!r}: expected {published} for {self.architecture}, or 0")
+
+    def build(self):
+        """The network, with new weights: body and head."""
+        pool = {"body_pool": self.body_pool} if BODY_POOL[self.architecture] else {}
+        return ARCHITECTURES[self.architecture](len(self.vocabulary), self.width, **pool)
 
 
 class Tagger(nn.Module):
@@ -111,7 +132,7 @@ class Tagger(nn.Module):
     def __init__(self, spec, precision=torch.float32, compiled=False):
         super().__init__()
         self.spec, self.precision, self.compiled = spec, precision, compiled
-        self.network = ARCHITECTURES[spec.architecture](len(spec.vocabulary), spec.width)
+        self.network = spec.build()
         self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
         # Channels last is what convolutions are fastest in; but with few channels, torch's batch normalization on a

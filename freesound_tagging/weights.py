@@ -77,7 +77,9 @@ def read_spec(path):
     try:
         spec = json.loads(metadata[FORMAT])
         version = spec.pop("version")
-        spec["mel"] = MelConfig(**spec["mel"])
+        # Until there was a choice, signals were padded with zeros, and VGG-16 had no pool before its head.
+        spec["mel"] = MelConfig(**{"padding": "constant"} | spec["mel"])
+        spec.setdefault("body_pool", 0)
         return NetworkSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()})
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} was written by another version of this package, {version}, and {__version__} does "

@@ -1,4 +1,8 @@
-"""From audio to image: a clip's mel spectrogram as the networks are to see it."""
+"""From audio to image: a clip's mel spectrogram as the networks are to see it.
+
+The author's software decides: librosa 0.6.3, which pads a signal's ends by reflection, in the spectrogram and in the
+energy by which it finds silence, and multiplies by the mel filters in float64.
+"""
 
 import dataclasses
 import functools
@@ -7,6 +11,7 @@ import json
 
 import librosa
 import numpy as np
+import scipy.sparse
 
 from .audio import read_audio
 
@@ -24,7 +29,9 @@ class MelConfig:
     f_min: float = 20.0  # Hz, lower edge of band 0
     f_max: float = 22_050.0  # Hz, upper edge of the last band
     excerpt_frames: int = 128  # the network's input, in frames
-    padding: str = "reflect"  # of a signal's ends, "reflect" as librosa 0.6.3 does, "constant" as librosa 0.10 and later
+    # How a signal's ends are padded: "reflect", as by librosa 0.6.3, or "constant", zeros, as by librosa from 0.10 on,
+    # whose images are then the same to the byte.
+    padding: str = "reflect"
 
     def __post_init__(self):
         if self.padding not in ("reflect", "constant"):
@@ -119,24 +126,50 @@ def fit_signal(signal, config=MelConfig()):
         A signal of odd padding has the extra zero behind.
     """
     signal = np.asarray(signal, np.float32)
-    if len(signal):
-        signal, _ = librosa.effects.trim(signal, top_db=config.trim_db)
+    start, end = sounding(signal, config)
+    signal = signal[start:end]
     padding = config.min_samples - len(signal)
     if padding > 0:
         signal = np.pad(signal, (padding // 2, padding - padding // 2))
     return signal
 
 
+def sounding(signal, config=MelConfig()):
+    """Where a signal is not silent, by the rule of `librosa.effects.trim`.
+
+    Silence is where the energy of 2,048 samples around is `config.trim_db` or more below the greatest; the signal's
+    ends are padded for it as `config.padding` says.
+
+    Parameters
+    ----------
+    signal : array, float32 (samples,)
+    config : MelConfig
+
+    Returns
+    -------
+    start, end : int
+        In samples, multiples of 512 but for the signal's end. The whole of a signal that is silent throughout.
+    """
+    if not len(signal):
+        return 0, 0
+    energy = librosa.feature.rms(y=signal, frame_length=2048, hop_length=512, pad_mode=config.padding)[0] ** 2
+    loud = np.flatnonzero(librosa.power_to_db(energy, ref=np.max, top_db=None) > -config.trim_db)
+    return int(loud[0]) * 512, min(len(signal), (int(loud[-1]) + 1) * 512)
+
+
 @functools.lru_cache(maxsize=8)
-def _mel_basis(config):
+def _mel_filters(config, dtype):
     return librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels,
-                               fmin=config.f_min, fmax=config.f_max)
+                               fmin=config.f_min, fmax=config.f_max, dtype=dtype)
+
+
+@functools.lru_cache(maxsize=8)
+def _sparse_mel_filters(config):
+    return scipy.sparse.csr_matrix(_mel_filters(config, np.float64))  # each has few of all frequencies
 
 
 def log_mel(signal, config=MelConfig()):
-    """Mel power spectrogram in dB: `librosa.feature.melspectrogram`, then `librosa.power_to_db`, to the byte.
-
-    The mel filters are computed once and not for every clip, which is all that differs from calling librosa.
+    """Mel power spectrogram in dB: `melspectrogram` and `power_to_db` of the librosa that `config.padding` stands for.
 
     Parameters
     ----------
@@ -148,8 +181,12 @@ def log_mel(signal, config=MelConfig()):
     numpy.ndarray, float32 (n_mels, frames)
         dB relative to 1, at most 80 dB below the loudest; band 0 is row 0.
     """
-    power = np.abs(librosa.stft(signal, n_fft=config.n_fft, hop_length=config.hop_length)) ** 2.0
-    mel = np.einsum("...ft,mf->...mt", power, _mel_basis(config), optimize=True)
+    power = np.abs(librosa.stft(signal, n_fft=config.n_fft, hop_length=config.hop_length,
+                                pad_mode=config.padding)) ** 2.0  # float32 (frequencies, frames)
+    if config.padding == "reflect":
+        mel = _sparse_mel_filters(config) @ np.ascontiguousarray(power, np.float64)
+    else:
+        mel = np.einsum("...ft,mf->...mt", power, _mel_filters(config, np.float32), optimize=True)
     return librosa.power_to_db(mel).astype(np.float32, copy=False)
 
 

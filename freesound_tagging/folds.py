@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .batches import ClipPool, MiddleExcerpts, RandomExcerpts
-from .inference import predict
+from .inference import for_prediction, predict
 from .models import NetworkSpec, OutOfMemory, Tagger, training_precision
 from .spectrogram import SpectrogramStore
 from .training import fit
@@ -131,7 +131,7 @@ def train_fold(training, clips, report):
     tagger : Tagger
     record : dict of str to numpy.ndarray
         `loss` of each step, `lwlrap` of each epoch, and the predictions of the clips held out, float32
-        (clips, labels), under their names in `training.held_out`.
+        (clips, labels), under their names in `training.held_out`; they are what `predict_ensemble` makes of them.
 
     Raises
     ------
@@ -147,9 +147,11 @@ def train_fold(training, clips, report):
     def on_epoch(loss, score):
         news[1:] = loss, score
         report(*news)
-    generator = torch.Generator(training.device).manual_seed(training.seed)
+    for_network, for_batches = (int(stream.generate_state(1)[0])
+                                for stream in np.random.SeedSequence(training.seed).spawn(2))
+    generator = torch.Generator(training.device).manual_seed(for_batches)
     with torch.random.fork_rng([training.device] if training.device.type == "cuda" else []):
-        torch.manual_seed(training.seed)  # for first weights and dropout, which take no generator
+        torch.manual_seed(for_network)  # for first weights and dropout, which take no generator
         tagger = Tagger(training.spec, training_precision(training.device), training.compiled)
         if training.start is not None:
             tagger.load_state_dict(training.start)
@@ -162,7 +164,8 @@ def train_fold(training, clips, report):
             raise type(error)(f"stage {training.spec.stage}, fold {training.spec.fold}: {error}. What was finished "
                               "before is kept; running again takes this fold up from its start") from error
     starts, lengths = pool.starts.cpu().numpy(), pool.lengths.cpu().numpy()
-    predictions = {name: predict(tagger, pool.pixels, starts[numbers], lengths[numbers])
+    predicting = for_prediction(copy.deepcopy(tagger), pool.pixels, starts, lengths)
+    predictions = {name: predict(predicting, pool.pixels, starts[numbers], lengths[numbers])
                    for name, numbers in training.held_out.items()}
     return tagger, {"loss": history.losses, "lwlrap": history.lwlraps, **predictions}
 

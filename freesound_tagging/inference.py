@@ -86,6 +86,39 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     return (total / torch.bincount(clip, minlength=len(starts))[:, None]).cpu().numpy()
 
 
+@torch.inference_mode()
+def for_prediction(tagger, pixels, starts, lengths, precision=None):
+    """Make a network ready to predict: batch normalization folded into convolutions, in the precision that is best.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        On the device of `pixels`; changed in place, and cannot be trained any further.
+    pixels, starts, lengths
+        As for `predict`: the clips on whose first windows the device's `inference_precision` is tried.
+    precision : torch.dtype, optional
+        What to compute in. If not given, `inference_precision` of the device where it changes the probabilities by
+        less than `TOLERANCE` in the mean, else float32.
+
+    Returns
+    -------
+    Tagger
+        `tagger`, in evaluation mode.
+    """
+    tagger, quick, n_windows = fold_batchnorm(tagger.eval()), inference_precision(pixels.device), 64
+    tagger.precision = torch.float32
+    if precision is None and quick != torch.float32:
+        frames = tagger.spec.mel.excerpt_frames
+        first, _ = windows_of(starts[:n_windows], lengths[:n_windows], frames)
+        images = to_images(gather(pixels, torch.as_tensor(first[:n_windows], device=pixels.device), frames))
+        exact = torch.sigmoid(tagger(images))
+        tagger.precision = quick
+        change = (torch.sigmoid(tagger(images)) - exact).abs().mean()
+        precision = quick if change < TOLERANCE else torch.float32
+    tagger.precision = precision or torch.float32
+    return tagger
+
+
 def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=None, progress=True, each_window=False,
                      budget=None):
     """Probabilities of each network over all clips of a store, one network after the other.
@@ -100,8 +133,7 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
     device : str or torch.device
     batch_size : int
     precision : torch.dtype, optional
-        What to compute in. If not given, `inference_precision` of the device for each network whose probabilities it
-        changes by less than `TOLERANCE` in the mean, tried on the first windows, and float32 for the others.
+        As for `for_prediction`.
     progress : bool
         Show a progress bar.
     each_window : bool
@@ -141,27 +173,12 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
     before = time.monotonic()
     with tqdm(weights, "networks", file=sys.stdout, disable=not progress) as bar:
         for path in bar:
-            tagger = fold_batchnorm(load_tagger(path, device))
-            tagger.precision = precision or _tolerable_precision(tagger, pixels, store)
+            tagger = for_prediction(load_tagger(path, device), pixels, store.starts, store.lengths, precision)
             probabilities.append(predict(tagger, pixels, starts, lengths, batch_size))
             if budget:
                 left = (time.monotonic() - before) * (len(weights) / len(probabilities) - 1)
                 bar.set_postfix_str(budget.estimate(left))
     return np.stack(probabilities)
-
-
-@torch.inference_mode()
-def _tolerable_precision(tagger, pixels, store, windows=64):
-    """`inference_precision` if the probabilities of some windows hardly change by it, else float32."""
-    if inference_precision(pixels.device) == torch.float32:
-        return torch.float32
-    first, _ = windows_of(store.starts[:windows], store.lengths[:windows], tagger.spec.mel.excerpt_frames)
-    first = torch.as_tensor(first[:windows], device=pixels.device)
-    images = to_images(gather(pixels, first, tagger.spec.mel.excerpt_frames))
-    exact = torch.sigmoid(tagger(images))
-    tagger.precision = inference_precision(pixels.device)
-    change = (torch.sigmoid(tagger(images)) - exact).abs().mean()
-    return tagger.precision if change < TOLERANCE else torch.float32
 
 
 def ensemble_mean(probabilities):

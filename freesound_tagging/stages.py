@@ -72,7 +72,8 @@ def batch_size_for(n_clips):
 def published_stages(passes=PASSES, lrs=LEARNING_RATES, least_steps=LEAST_STEPS):
     """The four published stages.
 
-    How long a stage trains was not published. Here one rule decides for any data: each stage makes `PASSES` over its
+    How long a stage trains, and at which learning rate, is in the author's training notebooks, which could not be
+    had. Here one rule decides for any data: each stage makes `PASSES` over its
     clips, in batches of `batch_size_for` the data, but never fewer than `LEAST_STEPS` gradient steps, at the same
     learning rate. On the full data the passes count: stage 1 sees 17,800 clips, many of them wrongly labelled, 50
     times (7,000 steps of 128), enough to learn what sound looks like and, with mixed targets, too few to learn the
@@ -127,7 +128,7 @@ def select_noisy(scores, targets, folds, threshold, cap=None):
     ----------
     scores : array (stages, clips)
         `clip_lwlrap` of each noisy clip under its own labels, out-of-fold, by the model of each stage.
-        Their geometric mean counts.
+        Their geometric mean counts, to 12 digits: that of 5/12 and 3/5 is 0.5.
     targets : array (clips, labels)
         The labels that the clips carry.
     folds : array of int (clips,)
@@ -142,7 +143,7 @@ def select_noisy(scores, targets, folds, threshold, cap=None):
     -------
     numpy.ndarray, bool (clips,)
     """
-    mean = np.prod(scores, axis=0) ** (1 / len(scores))
+    mean = np.round(np.prod(scores, axis=0) ** (1 / len(scores)), 12)
     chosen = mean >= threshold
     if cap is None:
         return chosen

@@ -13,7 +13,6 @@ with warnings.catch_warnings():
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner, Recorder
     from fastai.optimizer import OptimWrapper
-    from fastai.torch_core import norm_bias_params
 
 from .lwlrap import lwlrap
 from .models import enough_memory, prepare_device
@@ -96,6 +95,9 @@ class History(Callback):
 def make_learner(tagger, train, valid, augmentation=None, generator=None, weight_decay=0.01, cbs=()):
     """A fastai Learner: binary cross-entropy with logits, AdamW, the batch augmented on the device.
 
+    The optimizer is fastai 1.0.51's default, by which the published system was trained: betas (momentum, 0.99),
+    epsilon 1e-8, and decoupled weight decay of all parameters, those of batch normalization and biases too.
+
     Parameters
     ----------
     tagger : Tagger
@@ -107,7 +109,6 @@ def make_learner(tagger, train, valid, augmentation=None, generator=None, weight
     generator : torch.Generator, optional
         For the augmentation.
     weight_decay : float
-        Not applied to biases and batch normalization.
     cbs : sequence of fastai.callback.core.Callback
 
     Returns
@@ -116,24 +117,38 @@ def make_learner(tagger, train, valid, augmentation=None, generator=None, weight
         With one `History` among its callbacks' attributes if you gave one; fastai's recorder and progress bar,
         which wait for the device at each step, are left out.
     """
-    spared = list(norm_bias_params(tagger))
-    ids = {id(parameter) for parameter in spared}
-    decayed = [parameter for parameter in tagger.parameters() if id(parameter) not in ids]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
     # One fused kernel for all parameters, where fastai's own optimizers loop over them in Python.
-    optimizer = OptimWrapper(opt=torch.optim.AdamW(groups, fused=True))
+    optimizer = OptimWrapper(opt=torch.optim.AdamW(tagger.parameters(), betas=(0.95, 0.99), eps=1e-8, fused=True))
     cbs = [TrainEvalCallback(), *cbs]
     if augmentation is not None:
         cbs.append(AugmentBatch(augmentation, generator))
     if tagger.precision == torch.float16:
         cbs.append(MixedPrecision())
     return Learner(DataLoaders(train, valid), tagger, torch.nn.BCEWithLogitsLoss(), optimizer, cbs=cbs,
-                   default_cbs=False)
+                   default_cbs=False, wd=weight_decay)
+
+
+def fit_one_cycle(learner, epochs, lr):
+    """`Learner.fit_one_cycle` with the cycle of fastai 1.0.51.
+
+    The first 30 % of the steps rise from lr/25 to lr, the others fall to lr/250,000; momentum goes from 0.95 to 0.85
+    and back; all by cosine.
+
+    Parameters
+    ----------
+    learner : fastai.learner.Learner
+    epochs : int
+    lr : float
+        The greatest learning rate of the cycle.
+    """
+    steps = epochs * len(learner.dls.train)
+    rising = int(0.3 * steps) / steps  # fastai 1 counts whole steps
+    learner.fit_one_cycle(epochs, lr, div=25, div_final=25e4, pct_start=rising, moms=(0.95, 0.85, 0.95))
 
 
 def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_step=None, on_epoch=None,
         tensorboard=None):
-    """Train a network by the one-cycle policy.
+    """Train a network as fastai 1.0.51 does by default: `make_learner`, then `fit_one_cycle`.
 
     Parameters
     ----------
@@ -167,7 +182,7 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
     if tensorboard is not None:
         _log_to_tensorboard(learner, tensorboard)
     with enough_memory(train.batch_size), learner.no_logging():
-        learner.fit_one_cycle(epochs, lr)
+        fit_one_cycle(learner, epochs, lr)
     if history.broken is not None:
         epoch = len(history.losses) // len(train)
         raise FloatingPointError(

@@ -26,6 +26,7 @@ def layers(network):
         nn.BatchNorm2d: lambda m: m.num_features, nn.BatchNorm1d: lambda m: m.num_features,
         nn.Linear: lambda m: (m.in_features, m.out_features, m.bias is not None),
         nn.Dropout: lambda m: m.p, nn.AvgPool2d: lambda m: m.kernel_size,
+        nn.AdaptiveAvgPool2d: lambda m: (m.output_size,) * 2 if isinstance(m.output_size, int) else m.output_size,
     }
     return [(type(m).__name__, describe.get(type(m), lambda m: None)(m))
             for m in network.modules() if not list(m.children())]
@@ -47,13 +48,32 @@ def test_cnn_model_1_has_the_layers_and_parameters_of_table_1():
     assert sum(parameter.numel() for parameter in network.parameters()) == 5_258_128
 
 
-def test_vgg16_has_torchvisions_body_weight_for_weight():
+def test_vgg16_has_torchvisions_body_and_its_pool_weight_for_weight():
+    """What fastai 1.0.51 keeps of torchvision's network: all but the classifier."""
     ours, theirs = vgg16_bn(80), torchvision.models.vgg16_bn(weights=None)
-    assert layers(ours[0]) == layers(theirs.features)
+    body = nn.Sequential(*theirs.features, theirs.avgpool)
+    assert layers(ours[0]) == layers(body)
     assert layers(ours[1]) == HEAD
-    ours[0].load_state_dict(theirs.features.state_dict())  # every name and shape
+    ours[0].load_state_dict(body.state_dict())  # every name and shape
     images = torch.rand(1, 3, 128, 128)
-    torch.testing.assert_close(ours[0].eval()(images), theirs.features.eval()(images))
+    torch.testing.assert_close(ours[0].eval()(images), body.eval()(images))
+    assert layers(vgg16_bn(80, body_pool=0)[0]) == layers(theirs.features)
+
+
+def test_the_pool_before_the_head_weights_the_mean_and_leaves_the_maximum():
+    """4 x 4 spread to 7 x 7: of 7 windows a side, rows 0 and 3 are in 2 windows (one of them shared with 1 and 2)."""
+    x = torch.rand(2, 3, 4, 4)
+    side = torch.tensor([1 + 1 / 2, 1 / 2 + 1 + 1 / 2, 1 / 2 + 1 + 1 / 2, 1 / 2 + 1]) / 7
+    maximum, mean = ConcatPool()(nn.AdaptiveAvgPool2d(7)(x)).split(3, 1)
+    torch.testing.assert_close(maximum, x.amax((2, 3)))
+    torch.testing.assert_close(mean, (x * side[:, None] * side).sum((2, 3)))
+
+
+def test_a_description_has_the_published_pool_unless_it_says_otherwise():
+    changed = {name: NetworkSpec(**{**vars(SPEC), "architecture": name, "body_pool": None}).body_pool
+               for name in ("cnn-model-1", "vgg16")}
+    assert changed == {"cnn-model-1": 0, "vgg16": 7}
+    assert NetworkSpec(**{**vars(SPEC), "architecture": "vgg16", "body_pool": 0}).body_pool == 0
 
 
 @pytest.mark.parametrize("build", [cnn_model_1, vgg16_bn])
@@ -100,7 +120,7 @@ def test_a_tagger_computes_in_bfloat16_but_answers_in_float32():
 
 @pytest.mark.parametrize("architecture", ["cnn-model-1", "vgg16"])
 def test_folding_batch_normalization_changes_no_output(architecture):
-    tagger = Tagger(NetworkSpec(**{**vars(SPEC), "architecture": architecture, "width": 8}))
+    tagger = Tagger(NetworkSpec(**{**vars(SPEC), "architecture": architecture, "width": 8, "body_pool": None}))
     images = torch.rand(4, 1, 128, 128)
     for _ in range(3):
         tagger.train()(images)  # gives the normalization something to do
@@ -115,7 +135,8 @@ def test_the_cpus_precision_is_one_it_can_compute_in():
     assert inference_precision(torch.device("cpu")) == torch.float32
 
 
-@pytest.mark.parametrize("wrong", [{"architecture": "resnet"}, {"std": (0.1, 0.0, 0.1)}, {"mean": (0.5,)}])
+@pytest.mark.parametrize("wrong", [{"architecture": "resnet"}, {"std": (0.1, 0.0, 0.1)}, {"mean": (0.5,)},
+                                   {"body_pool": 7}])
 def test_descriptions_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         NetworkSpec(**{**vars(SPEC), **wrong})

@@ -5,9 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from fastai.learner import Learner
+from torch import nn
 
 from freesound_tagging.augment import compose, specmix
 from freesound_tagging.batches import ClipPool, MiddleExcerpts, RandomExcerpts
@@ -15,7 +17,7 @@ from freesound_tagging.excerpts import HostPixels
 from freesound_tagging.inference import predict
 from freesound_tagging.mel import MelConfig
 from freesound_tagging.models import NetworkSpec, OutOfMemory, Tagger
-from freesound_tagging.training import AugmentBatch, History, fit, make_learner
+from freesound_tagging.training import AugmentBatch, History, fit, fit_one_cycle, make_learner
 
 
 @pytest.fixture(scope="module")
@@ -164,23 +166,56 @@ def test_specmix_is_one_line_in_a_learner_of_fastais_own(pool):
     assert learner.recorder.losses[-1].isfinite()
 
 
-def test_the_learning_rate_follows_one_cycle(pool, demo):
-    clips = np.arange(8)
-    learner = make_learner(tagger_for(demo), RandomExcerpts(pool, clips, 8, 20, generator()),
-                           MiddleExcerpts(pool, clips))
-    rates = []
+class Watch(Callback):
+    """The learning rate and momentum of each step."""
 
-    class Watch(type(learner.cbs[0]).__mro__[1]):
-        def after_step(self):
-            rates.append([group["lr"] for group in learner.opt.opt.param_groups])
-    learner.fit_one_cycle(2, 1e-2, cbs=Watch())
-    rates = np.array(rates)
-    assert rates.shape == (40, 2)
-    assert rates[0, 0] == pytest.approx(1e-2 / 25)
-    assert rates.max() == pytest.approx(1e-2, rel=0.02)
-    assert rates[-1, 0] < 1e-4
-    assert rates[:, 0].argmax() == pytest.approx(10, abs=1)
-    assert [group["weight_decay"] for group in learner.opt.opt.param_groups] == [0.01, 0]
+    def __init__(self):
+        self.rates, self.momenta = [], []
+
+    def before_step(self):
+        group, = self.learn.opt.opt.param_groups
+        self.rates.append(group["lr"])
+        self.momenta.append(group["betas"][0])
+
+
+class FixedBatches(list):
+    """Batches as fastai 1.0.51 was given them: the same in every epoch."""
+
+    device, batch_size = torch.device("cpu"), 16
+
+
+@pytest.fixture
+def one_cycle(shared):
+    """A training by fastai 1.0.51 itself: its batches, a network with its first weights, and what came of it."""
+    recorded = np.load(shared / "author-stack/one-cycle.npz")
+    size = int(recorded["batch_size"])
+    batches = FixedBatches(zip(torch.tensor(recorded["x"]).split(size), torch.tensor(recorded["y"]).split(size)))
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+                            nn.Flatten(), nn.BatchNorm1d(8), nn.Linear(8, 5))
+    network.precision = torch.float32
+    network.load_state_dict({name.removeprefix("first."): torch.tensor(recorded[name])
+                             for name in recorded.files if name.startswith("first.")})
+    return network, batches, recorded
+
+
+def test_a_training_goes_step_by_step_as_in_fastai_1(one_cycle):
+    network, batches, recorded = one_cycle
+    watch, history = Watch(), History()
+    learner = make_learner(network, batches, FixedBatches(), cbs=[watch, history])
+    with learner.no_logging():
+        fit_one_cycle(learner, int(recorded["epochs"]), float(recorded["lr_max"]))
+    np.testing.assert_allclose(watch.rates, recorded["lr"], atol=1e-6, rtol=0)
+    np.testing.assert_allclose(watch.momenta, recorded["momentum"], atol=1e-6, rtol=0)
+    np.testing.assert_allclose(history.losses, recorded["loss"], atol=1e-5, rtol=0)
+    for name, tensor in network.state_dict().items():
+        if name not in ("0.bias", "1.running_mean"):  # a bias before a normalization has no gradient but rounding
+            np.testing.assert_allclose(tensor, recorded[f"last.{name}"], atol=1e-4, rtol=0, err_msg=name)
+
+
+def test_fit_is_that_training(one_cycle):
+    network, batches, recorded = one_cycle
+    history = fit(network, batches, FixedBatches(), int(recorded["epochs"]), float(recorded["lr_max"]))
+    np.testing.assert_allclose(history.losses, recorded["loss"], atol=1e-5, rtol=0)
 
 
 def test_training_in_bfloat16_leaves_no_autocast_behind(pool, demo):

@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 
 
-def _precisions(truth, scores):
-    """Precision at the rank of each true label: (truth as bool, float64 (clips, labels), 0 where not true)."""
+def _precisions(truth, scores, of_equals="later"):
+    """Precision at the rank of each true label: (truth as bool, float64 (clips, labels), 0 where not true).
+
+    Of equal scores the later label ranks first, or those that are "true", or those that are "false".
+    """
     truth, scores = np.asarray(truth), np.asarray(scores)
     if truth.ndim != 2 or truth.shape != scores.shape:
         raise ValueError(f"truth of shape {truth.shape} and scores of shape {scores.shape}: "
@@ -16,7 +19,8 @@ def _precisions(truth, scores):
         raise ValueError(f"scores of clip {np.flatnonzero(np.isnan(scores).any(1))[0]} are not a number: "
                          "expected a score for every label")
     truth = truth.astype(bool)
-    order = np.argsort(scores, axis=1, kind="stable")[:, ::-1]  # best first; of equal scores the later label
+    among_equals = {"later": np.zeros_like(truth), "true": truth, "false": ~truth}[of_equals]
+    order = np.lexsort((among_equals, scores), axis=1)[:, ::-1]  # best first; lexsort is stable
     hits = np.take_along_axis(truth, order, 1)
     at_rank = hits.cumsum(1) / np.arange(1, truth.shape[1] + 1)
     precisions = np.empty(truth.shape)
@@ -28,8 +32,9 @@ def lwlrap(truth, scores):
     """Mean over all (clip, true label) pairs of the precision at that label's rank among the clip's scores.
 
     Equal to scikit-learn's `label_ranking_average_precision_score` with each clip weighted by its number of labels,
-    where a clip's scores are all different. Of equal scores the label of the higher index ranks first, as in the
-    organizers' `argsort(scores)[::-1]`. Clips without a label do not count.
+    where a clip's scores are all different. Of equal scores the label of the higher index ranks first. The organizers'
+    `argsort(scores)[::-1]` says the same where numpy's sort keeps the order of equals, which it does not promise;
+    `lwlrap_bounds` says what ties can make of a figure. Clips without a label do not count.
 
     Parameters
     ----------
@@ -54,6 +59,27 @@ def lwlrap(truth, scores):
     """
     truth, precisions = _precisions(truth, scores)
     return float(precisions.sum() / truth.sum()) if truth.any() else float("nan")
+
+
+def lwlrap_bounds(truth, scores):
+    """Between which values `lwlrap` lies, however equal scores are ranked.
+
+    Parameters
+    ----------
+    truth, scores : array (clips, labels)
+        As for `lwlrap`.
+
+    Returns
+    -------
+    least, greatest : float
+        With the labels that are not true before the true ones of the same score, and behind them.
+    tied : int
+        Clips in which a true label has the same score as one that is not.
+    """
+    (truth, least), (_, greatest) = (_precisions(truth, scores, first) for first in ("false", "true"))
+    tied = int((least < greatest).any(1).sum())
+    count = truth.sum()
+    return (least.sum() / count, greatest.sum() / count, tied) if count else (float("nan"), float("nan"), 0)
 
 
 def per_class_lwlrap(truth, scores):

@@ -2,13 +2,14 @@
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .files import whole_file
-from .lwlrap import lwlrap, per_class_lwlrap
+from .lwlrap import lwlrap, lwlrap_bounds, per_class_lwlrap
 from .tables import few, label_matrix, read_table
 
 # lwlrap on the public leaderboard, as published: of CNN-model-1's models alone, of the three, and with VGG-16's.
@@ -74,6 +75,10 @@ def leaderboards(truth, scores, usage=None):
 def score_submission(submission, truth):
     """Score a submission as the competition did, where the labels are known.
 
+    Where a clip's true label has the same score as one that is not, the figure depends on how such ties are broken
+    (`lwlrap` says how they are here, and that the competition's rule is not known): a warning says how many clips
+    have ties, and between which figures the score lies.
+
     Parameters
     ----------
     submission : path
@@ -112,6 +117,10 @@ def score_submission(submission, truth):
     labels = label_matrix(known.reset_index(), scores.columns, truth)
     scores = scores.loc[known.index]
     result = leaderboards(labels, scores.to_numpy(), known.get("usage"))
+    least, greatest, tied = lwlrap_bounds(labels, scores)
+    if tied:
+        warnings.warn(f"{submission} gives a true label and another one the same score in {tied} of {len(scores)} "
+                      f"clips: as ties are broken, lwlrap overall is {least:.5f} to {greatest:.5f}", stacklevel=2)
     per_class, _ = per_class_lwlrap(labels, scores)
     return result, pd.DataFrame({"lwlrap": per_class, "clips": labels.sum(0).astype(int)}, index=scores.columns)
 
@@ -124,10 +133,14 @@ def main(arguments=None):
     parser.add_argument("truth", type=Path, help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv")
     options = parser.parse_args(arguments)
     try:
-        scores, per_class = score_submission(options.submission, options.truth)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UserWarning)
+            scores, per_class = score_submission(options.submission, options.truth)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    for warning in told:
+        print(warning.message, file=sys.stderr)
     print(per_class[per_class["clips"] > 0].sort_values("lwlrap").to_string(float_format="{:.5f}".format))
     print()
     for name, value in scores.items():

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from freesound_tagging.excerpts import pixels_on, window_starts
 from freesound_tagging.inference import ensemble_mean, predict, predict_ensemble
 from freesound_tagging.mel import MelConfig
 from freesound_tagging.models import NetworkSpec, Tagger
-from freesound_tagging.submission import score_submission, write_submission
+from freesound_tagging.submission import main, score_submission, write_submission
 from freesound_tagging.weights import save_tagger
 
 LABELS = tuple(f"label {i}" for i in range(5))
@@ -139,6 +140,24 @@ def test_scores_are_scikit_learns_on_each_leaderboard(scored):
     assert per_class["clips"].to_dict() == dict(zip(LABELS, truth.sum(0)))
     weighted = (per_class["lwlrap"] * per_class["clips"]).sum() / truth.sum()
     assert weighted == pytest.approx(result["overall"])
+
+
+def test_a_score_says_what_ties_make_of_it(scored, capsys):
+    folder, truth, scores, _, submission = scored
+    scores[:3] = 0.5  # three clips with all labels equal
+    submission[list(LABELS)] = scores
+    submission.to_csv(folder / "submission.csv", index=False)
+    with pytest.warns(UserWarning, match=r"in 3 of 40 clips: as ties are broken, lwlrap overall is"):
+        result, _ = score_submission(folder / "submission.csv", folder / "truth.csv")
+    assert main([str(folder / "submission.csv"), str(folder / "truth.csv")]) == 0
+    said = capsys.readouterr()
+    bounds = re.search(r"lwlrap overall is (\d\.\d+) to (\d\.\d+)", said.err)
+    # By scikit-learn, with the true labels of the three clips moved up and down a little.
+    expected = [label_ranking_average_precision_score(
+        truth, scores + sign * 1e-5 * truth + 1e-7 * np.arange(5), sample_weight=truth.sum(1))
+                for sign in (-1, 1)]
+    assert [float(bounds[1]), float(bounds[2])] == pytest.approx(expected, abs=1e-5)
+    assert expected[0] < result["overall"] < expected[1]
 
 
 def test_a_submission_of_the_private_clips_alone_is_scored_on_them(scored):

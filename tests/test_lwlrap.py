@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
-from freesound_tagging.lwlrap import clip_lwlrap, lwlrap, per_class_lwlrap
+from freesound_tagging.lwlrap import clip_lwlrap, lwlrap, lwlrap_bounds, per_class_lwlrap
 
 
 def organizers_per_class(truth, scores):
-    """One clip after the other, with the rank taken from argsort(scores)[::-1] as the organizers take it."""
+    """One clip after the other as the organizers do it, argsort(scores)[::-1], but with a stable sort."""
     n_clips, n_labels = truth.shape
     precisions = np.zeros((n_clips, n_labels))
     for clip in range(n_clips):
@@ -42,7 +42,7 @@ def test_equals_scikit_learn_weighted_by_labels_without_ties(data):
 
 
 @given(clips(ties=True))
-def test_equals_the_organizers_rule_with_ties(data):
+def test_equals_the_organizers_code_with_a_stable_sort(data):
     truth, scores = data
     per_class, weight = per_class_lwlrap(truth, scores)
     expected, expected_weight = organizers_per_class(truth, scores)
@@ -72,6 +72,32 @@ def test_cases_worked_out_by_hand():
 def test_of_equal_scores_the_later_label_ranks_first():
     assert lwlrap([[1, 0, 0]], [[0, 0, 0]]) == pytest.approx(1 / 3)
     assert lwlrap([[0, 0, 1]], [[0, 0, 0]]) == 1
+
+
+def test_bounds_worked_out_by_hand():
+    # Clip 0: labels 0 (true), 1 and 2 (true) are equal: true ones first 1/1 and 2/2, last 1/2 and 2/3.
+    # Clip 1 has ties, but none with a true label; clip 2 none at all; clip 3 no label.
+    truth = [[1, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    scores = [[0.5, 0.5, 0.5], [0.9, 0.1, 0.1], [0.9, 0.5, 0.1], [0.5, 0.5, 0.5]]
+    least, greatest, tied = lwlrap_bounds(truth, scores)
+    assert least == pytest.approx((1 / 2 + 2 / 3 + 1 + 1 / 2) / 4)
+    assert greatest == pytest.approx((1 + 1 + 1 + 1 / 2) / 4)
+    assert tied == 1
+    assert lwlrap_bounds([[1, 1, 0]], [[0.5, 0.5, 0.1]]) == (1, 1, 0), "ties among true labels change nothing"
+    assert lwlrap_bounds([[0, 0]], [[0.5, 0.5]])[2] == 0
+
+
+@given(clips(ties=True))
+def test_every_way_to_break_ties_lies_within_the_bounds(data):
+    truth, scores = data
+    least, greatest, tied = lwlrap_bounds(truth, scores)
+    jitter = np.random.default_rng(0).random((20, *truth.shape)) * 0.5
+    broken = [lwlrap(truth, scores + noise) for noise in jitter] + [lwlrap(truth, scores)]
+    assert least - 1e-12 <= min(broken) <= max(broken) <= greatest + 1e-12
+    assert (tied == 0) == (least == greatest)
+    labelled = truth.sum(1) > 0
+    assert label_ranking_average_precision_score(
+        truth[labelled], scores[labelled], sample_weight=truth[labelled].sum(1)) <= greatest + 1e-12
 
 
 def test_a_clip_is_1_exactly_when_its_labels_rank_first():

@@ -54,17 +54,17 @@ test: $(VENV)/installed
 
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'
-	BROWSER_TEST=1 $(BIN)/python -m pytest tests/test_browser.py $(ARGS)
+	BROWSER_TEST=1 $(BIN)/python -m pytest tests/whole/test_browser.py $(ARGS)
 
 OLDER := build/older-image
 
-$(OLDER)/installed: tests/kaggle-requirements.txt
+$(OLDER)/installed: tests/whole/kaggle-requirements.txt
 	$(PYTHON) -m venv --clear $(OLDER)
-	$(OLDER)/bin/python -m pip install --quiet -r tests/kaggle-requirements.txt
+	$(OLDER)/bin/python -m pip install --quiet -r tests/whole/kaggle-requirements.txt
 	touch $@
 
 test-kaggle: $(VENV)/installed $(OLDER)/installed
-	KERNEL_PYTHON=$(abspath $(OLDER)/bin/python) $(BIN)/python -m pytest -rs tests/test_kaggle.py $(ARGS)
+	KERNEL_PYTHON=$(abspath $(OLDER)/bin/python) $(BIN)/python -m pytest -rs tests/whole/test_kaggle.py $(ARGS)
 
 lab: $(VENV)/installed
 	$(BIN)/jupyter lab --notebook-dir=notebooks

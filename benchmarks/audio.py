@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from common import ROOT, STEPS, excerpts, seconds, synthetic_pool, tagger_of
 
-from freesound_tagging.batches import MiddleExcerpts
-from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.training import fit
+from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.training.batches import MiddleExcerpts
+from freesound_tagging.training.learner import fit
 
 
 def write_audio(folder, clips, length):
@@ -48,7 +48,7 @@ def librosa_sequential(paths):
 BUILD_APART = """
 import json, resource, sys, time
 from pathlib import Path
-from freesound_tagging.spectrogram import SpectrogramStore
+from freesound_tagging.images.store import SpectrogramStore
 paths, folder = sorted(Path(sys.argv[1]).iterdir())[:int(sys.argv[3])], sys.argv[2]
 start = time.perf_counter()
 SpectrogramStore.build(paths, folder, progress=False)

@@ -11,10 +11,10 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from freesound_tagging.batches import ClipPool, RandomExcerpts  # noqa: E402
-from freesound_tagging.mel import MelConfig  # noqa: E402
-from freesound_tagging.models import NetworkSpec, Tagger, default_device, training_precision  # noqa: E402
-from freesound_tagging.stages import LEAST_STEPS, full_profile  # noqa: E402
+from freesound_tagging.images.mel import MelConfig  # noqa: E402
+from freesound_tagging.networks.models import NetworkSpec, Tagger, default_device, training_precision  # noqa: E402
+from freesound_tagging.training.batches import ClipPool, RandomExcerpts  # noqa: E402
+from freesound_tagging.training.stages import LEAST_STEPS, full_profile  # noqa: E402
 
 CUDA = torch.cuda.is_available()
 DEVICE = default_device()

@@ -8,14 +8,14 @@ import torch
 from common import DEVICE, SPEC
 
 from freesound_tagging.augment import compose
-from freesound_tagging.batches import ClipPool, MiddleExcerpts, RandomExcerpts
-from freesound_tagging.dataset import FSDKaggle2019
-from freesound_tagging.excerpts import pixels_on
-from freesound_tagging.inference import predict
+from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.images.excerpts import pixels_on
+from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.lwlrap import lwlrap
-from freesound_tagging.models import NetworkSpec, Tagger, prepare_device, training_precision
-from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.training import fit
+from freesound_tagging.networks.models import NetworkSpec, Tagger, prepare_device, training_precision
+from freesound_tagging.prediction.inference import predict
+from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.learner import fit
 
 
 def numerics(root, seeds=5, steps=300, width=8, batch=32):

@@ -2,8 +2,8 @@
 
 from common import CLIPS_A_STAGE, CUDA, DEVICE, KAGGLE_NETWORKS, KAGGLE_WINDOWS, P100_RATE, SPEC, WIDTH, network_flops
 
-from freesound_tagging.models import NetworkSpec, Tagger
-from freesound_tagging.stages import full_profile
+from freesound_tagging.networks.models import NetworkSpec, Tagger
+from freesound_tagging.training.stages import full_profile
 
 
 def projection(measured):

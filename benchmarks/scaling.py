@@ -11,12 +11,12 @@ import torch
 from audio import write_audio
 from common import BATCH, CLIPS_A_STAGE, CUDA, WIDTH, seconds
 
-from freesound_tagging.dataset import FSDKaggle2019
-from freesound_tagging.demo import write_demo
-from freesound_tagging.executors import RayExecutor
-from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.stages import Profile, full_profile, published_stages
-from freesound_tagging.warmup import WarmupPipeline
+from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.demo.data import write_demo
+from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.machine.executors import RayExecutor
+from freesound_tagging.training.stages import Profile, full_profile, published_stages
+from freesound_tagging.training.warmup import WarmupPipeline
 
 FOLDS, STEPS, ROUNDS = 4, 2000 if CUDA else 60, 3
 

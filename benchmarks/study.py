@@ -31,15 +31,15 @@ from common import CUDA, ROOT
 from comparison import PIPELINE, VGG_16, arms_table, figure, models_table, sum_up, unit_of
 
 from freesound_tagging.augment import PUBLISHED, lighting, mixup, spec_augment, specmix, zoom_crop
-from freesound_tagging.dataset import FSDKaggle2019
-from freesound_tagging.executors import EXECUTORS, RayExecutor
-from freesound_tagging.files import whole_file
-from freesound_tagging.inference import ensemble_mean, predict_ensemble
+from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.lwlrap import lwlrap
-from freesound_tagging.models import default_device, training_precision
-from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.stages import LEAST_STEPS, Profile, StageConfig, published_stages
-from freesound_tagging.warmup import WarmupPipeline
+from freesound_tagging.machine.executors import EXECUTORS, RayExecutor
+from freesound_tagging.machine.files import whole_file
+from freesound_tagging.networks.models import default_device, training_precision
+from freesound_tagging.prediction.inference import ensemble_mean, predict_ensemble
+from freesound_tagging.training.stages import LEAST_STEPS, Profile, StageConfig, published_stages
+from freesound_tagging.training.warmup import WarmupPipeline
 
 ALONE = (zoom_crop, lighting)  # what changes each image alone
 

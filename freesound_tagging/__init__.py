@@ -1,16 +1,12 @@
 """Freesound Audio Tagging 2019: SpecMix and the warm-up pipeline, rebuilt.
 
-The modules are the steps of the pipeline, and each imports only earlier ones; the README lists them. `tag` and
-`timeline` tag sounds with trained networks; all else is imported from its module.
+The folders are the rooms on the way that a clip takes, and each imports only earlier ones: `machine`, `clips`, `demo`,
+`images`, `networks`, `prediction`, `training`, `notebook`. The two ideas that people come for stand in the hall:
+`augment` (SpecMix) and `lwlrap` (the metric). `tag` and `timeline` tag sounds with trained networks.
 """
 
+import lazy_loader
+
 __version__ = "0.1.0"
-__all__ = ["tag", "timeline"]
 
-
-def __getattr__(name):
-    if name in __all__:  # imported when asked for, as they bring torch
-        from . import tagging
-
-        return getattr(tagging, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"prediction": ["tag", "timeline"]})

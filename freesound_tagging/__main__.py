@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from .files import whole_file
+from .machine.files import whole_file
 
 
 def main(arguments=None):
@@ -21,7 +21,7 @@ def main(arguments=None):
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the probabilities of all labels there")
     parser.add_argument("--device", help="such as cuda or cpu (default: a CUDA GPU if there is one)")
     options = parser.parse_args(arguments)
-    from .tagging import tag  # takes seconds to import; --help and a misspelt option should not
+    from .prediction.tagging import tag  # takes seconds to import; --help and a misspelt option should not
 
     missing = [path for path in options.file if not path.is_file()]
     present = [path for path in options.file if path.is_file()]

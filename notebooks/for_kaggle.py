@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 from nbconvert.preprocessors import ClearOutputPreprocessor
 
-from freesound_tagging.weights import find_weights, load_tagger, save_tagger, weights_path
+from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger, weights_path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "freesound-tagging"

@@ -8,11 +8,11 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from freesound_tagging.dataset import FSDKaggle2019
-from freesound_tagging.demo import write_demo
-from freesound_tagging.spectrogram import SpectrogramStore
-from freesound_tagging.stages import Profile, published_stages
-from freesound_tagging.warmup import WarmupPipeline
+from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.demo.data import write_demo
+from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.training.stages import Profile, published_stages
+from freesound_tagging.training.warmup import WarmupPipeline
 
 matplotlib.use("Agg")
 

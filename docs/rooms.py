@@ -1,0 +1,91 @@
+"""Draw the rooms of the package and who imports whom, from the imports themselves: ``python docs/rooms.py``.
+
+Writes ``docs/rooms.png``. `tests/whole/test_rooms.py` holds the package to the order that is drawn here.
+"""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "freesound_tagging"
+HALL = ("augment", "lwlrap")  # modules outside of all rooms, which import nothing of ours
+ORDER = ("machine", "clips", "demo", "images", "networks", "prediction", "training", "notebook")
+
+
+def imports(path):
+    """What a module imports, also inside of functions.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    set of str
+        Full names of modules: ``"numpy.linalg"``, ``"freesound_tagging.images.mel"``.
+    """
+    package = ["freesound_tagging", *path.relative_to(PACKAGE).parent.parts]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[:len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules(room):
+    """The files of a room, or of the hall: ``"augment"``."""
+    return [PACKAGE / f"{room}.py"] if room in HALL else sorted((PACKAGE / room).glob("*.py"))
+
+
+def rooms_imported(room):
+    """The rooms, and modules of the hall, that a room imports.
+
+    Parameters
+    ----------
+    room : str
+
+    Returns
+    -------
+    set of str
+    """
+    names = {name for path in modules(room) for name in imports(path)}
+    return {other for other in (*HALL, *ORDER) for name in names
+            if other != room and f"{name}.".startswith(f"freesound_tagging.{other}.")}
+
+
+def draw():
+    """The picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A step a room, going down; a dot in a room's row below every room that it imports. All dots are to the left of
+        the steps: nothing imports upwards.
+    """
+    import matplotlib.pyplot as plt
+
+    names = (*HALL, *ORDER)
+    figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
+    for row, room in enumerate(names):
+        files = [path.stem for path in modules(room) if path.stem[0] != "_"]
+        axes.text(row, -row, room, ha="center", va="center", weight="bold", family="monospace", fontsize=9,
+                  bbox={"boxstyle": "round", "fc": "0.93" if room in HALL else "#cfe3f7", "ec": "0.5"})
+        axes.text(row + 0.75, -row, "" if room in HALL else ", ".join(files), va="center", fontsize=9, color="0.25")
+        for other in rooms_imported(room):
+            column = names.index(other)
+            axes.plot([column, column], [-row, -column - 0.3], color="0.85", lw=1, zorder=0)
+            axes.plot([column, row], [-row, -row], color="0.85", lw=1, zorder=0)
+            axes.plot(column, -row, "o", color="tab:blue", ms=6)
+    axes.set(xlim=(-0.7, len(names) + 3.4), ylim=(-len(names) + 0.5, 0.5))
+    axes.axis("off")
+    return figure
+
+
+if __name__ == "__main__":
+    import matplotlib
+
+    matplotlib.use("Agg")
+    draw().savefig(Path(__file__).with_name("rooms.png"), dpi=110, bbox_inches="tight")

@@ -1,0 +1,11 @@
+"""Clips and their labels: tables, audio files, the data set as data frames, its state, its download."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "audio": ["read_audio"],
+    "dataset": ["FSDKaggle2019", "stratified_folds"],
+    "doctor": ["examine"],
+    "download": ["download"],
+    "tables": ["label_matrix", "read_table"],
+})

@@ -1,0 +1,211 @@
+"""From audio to image: a clip's mel spectrogram as the networks are to see it.
+
+The author's software decides: librosa 0.6.3, which pads a signal's ends by reflection, in the spectrogram and in the
+energy by which it finds silence, and multiplies by the mel filters in float64.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+
+import librosa
+import numpy as np
+import scipy.sparse
+
+from ..clips.audio import read_audio
+
+
+@dataclasses.dataclass(frozen=True)
+class MelConfig:
+    """Every number of the way from audio to image."""
+
+    sample_rate: int = 44_100  # Hz
+    trim_db: float = 60.0  # leading and trailing sound this far below the loudest is silence
+    min_seconds: float = 2.0  # shorter clips are zero-padded on both sides to this
+    n_mels: int = 128  # mel bands, the image's rows
+    n_fft: int = 2560  # samples in an analysis window
+    hop_length: int = 694  # samples from frame to frame; 128 frames then last 2 s. The published text says 347
+    f_min: float = 20.0  # Hz, lower edge of band 0
+    f_max: float = 22_050.0  # Hz, upper edge of the last band
+    excerpt_frames: int = 128  # the network's input, in frames
+    # How a signal's ends are padded: "reflect", as by librosa 0.6.3, or "constant", zeros, as by librosa from 0.10 on,
+    # whose images are then the same to the byte.
+    padding: str = "reflect"
+
+    def __post_init__(self):
+        if self.padding not in ("reflect", "constant"):
+            raise ValueError(f"MelConfig.padding={self.padding!r}: expected 'reflect' or 'constant'")
+        for field in dataclasses.fields(self):
+            if field.type is not str and not getattr(self, field.name) > 0:
+                raise ValueError(f"MelConfig.{field.name}={getattr(self, field.name)!r}: expected a positive number")
+        if self.f_max > self.sample_rate / 2:
+            raise ValueError(f"MelConfig.f_max={self.f_max}: at most half the sample rate, {self.sample_rate / 2} Hz")
+        if self.min_frames < self.excerpt_frames:
+            raise ValueError(f"MelConfig.min_seconds={self.min_seconds} with hop_length={self.hop_length} gives "
+                             f"{self.min_frames} frames, fewer than an excerpt's {self.excerpt_frames}; "
+                             "raise min_seconds or lower hop_length")
+
+    @property
+    def min_samples(self):
+        """Samples of the shortest image's signal."""
+        return int(self.min_seconds * self.sample_rate)
+
+    @property
+    def min_frames(self):
+        """Frames of the shortest image."""
+        return 1 + self.min_samples // self.hop_length
+
+    @property
+    def excerpt_seconds(self):
+        """Length of an excerpt in seconds."""
+        return self.excerpt_frames * self.hop_length / self.sample_rate
+
+    @property
+    def key(self):
+        """Twelve hex digits that differ whenever a setting differs."""
+        return fingerprint(dataclasses.asdict(self))
+
+
+def fingerprint(settings):
+    """Twelve hex digits that differ whenever settings do.
+
+    Parameters
+    ----------
+    settings : object
+        Such as can be written as JSON.
+
+    Returns
+    -------
+    str
+    """
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load_clip(path, config=MelConfig(), content=None):
+    """Read a clip as the network is to hear it: mono, trimmed of silence, padded to the least length.
+
+    Parameters
+    ----------
+    path : path
+        Any audio file that libsndfile reads, whatever its name ends in; mixed down to mono and resampled where
+        needed, as `librosa.load` does. Of a truncated file, what is there.
+    config : MelConfig
+    content : bytes, optional
+        As for `audio.read_audio`.
+
+    Returns
+    -------
+    numpy.ndarray, float32 (samples,)
+        At least `config.min_samples` long, in [-1, 1] for PCM files.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be used (`audio.read_audio` says when). The message names it.
+    """
+    audio = read_audio(path, content)
+    signal = audio.signal
+    if audio.rate != config.sample_rate and len(signal):
+        signal = librosa.resample(signal, orig_sr=audio.rate, target_sr=config.sample_rate)
+    return fit_signal(signal, config)
+
+
+def fit_signal(signal, config=MelConfig()):
+    """Trim leading and trailing silence, then zero-pad a short signal on both sides.
+
+    Parameters
+    ----------
+    signal : array (samples,)
+        Mono; may be empty.
+    config : MelConfig
+
+    Returns
+    -------
+    numpy.ndarray, float32 (at least config.min_samples,)
+        A signal of odd padding has the extra zero behind.
+    """
+    signal = np.asarray(signal, np.float32)
+    start, end = sounding(signal, config)
+    signal = signal[start:end]
+    padding = config.min_samples - len(signal)
+    if padding > 0:
+        signal = np.pad(signal, (padding // 2, padding - padding // 2))
+    return signal
+
+
+def sounding(signal, config=MelConfig()):
+    """Where a signal is not silent, by the rule of `librosa.effects.trim`.
+
+    Silence is where the energy of 2,048 samples around is `config.trim_db` or more below the greatest; the signal's
+    ends are padded for it as `config.padding` says.
+
+    Parameters
+    ----------
+    signal : array, float32 (samples,)
+    config : MelConfig
+
+    Returns
+    -------
+    start, end : int
+        In samples, multiples of 512 but for the signal's end. The whole of a signal that is silent throughout.
+    """
+    if not len(signal):
+        return 0, 0
+    energy = librosa.feature.rms(y=signal, frame_length=2048, hop_length=512, pad_mode=config.padding)[0] ** 2
+    loud = np.flatnonzero(librosa.power_to_db(energy, ref=np.max, top_db=None) > -config.trim_db)
+    return int(loud[0]) * 512, min(len(signal), (int(loud[-1]) + 1) * 512)
+
+
+@functools.lru_cache(maxsize=8)
+def _mel_filters(config, dtype):
+    return librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels,
+                               fmin=config.f_min, fmax=config.f_max, dtype=dtype)
+
+
+@functools.lru_cache(maxsize=8)
+def _sparse_mel_filters(config):
+    return scipy.sparse.csr_matrix(_mel_filters(config, np.float64))  # each has few of all frequencies
+
+
+def log_mel(signal, config=MelConfig()):
+    """Mel power spectrogram in dB: `melspectrogram` and `power_to_db` of the librosa that `config.padding` stands for.
+
+    Parameters
+    ----------
+    signal : array, float32 (samples,)
+    config : MelConfig
+
+    Returns
+    -------
+    numpy.ndarray, float32 (n_mels, frames)
+        dB relative to 1, at most 80 dB below the loudest; band 0 is row 0.
+    """
+    power = np.abs(librosa.stft(signal, n_fft=config.n_fft, hop_length=config.hop_length,
+                                pad_mode=config.padding)) ** 2.0  # float32 (frequencies, frames)
+    if config.padding == "reflect":
+        mel = _sparse_mel_filters(config) @ np.ascontiguousarray(power, np.float64)
+    else:
+        mel = np.einsum("...ft,mf->...mt", power, _mel_filters(config, np.float32), optimize=True)
+    return librosa.power_to_db(mel).astype(np.float32, copy=False)
+
+
+def to_image(log_mel):
+    """Standardize a clip's spectrogram and stretch it to the range of a byte.
+
+    Parameters
+    ----------
+    log_mel : array, float32 (n_mels, frames)
+
+    Returns
+    -------
+    numpy.ndarray, uint8 (n_mels, frames)
+        The clip's minimum is 0 and its maximum 255, truncated; all zeros if the range is at most 1e-6
+        after standardizing.
+    """
+    centred = log_mel - log_mel.mean()
+    standard = centred / (centred.std() + 1e-6)
+    low, high = standard.min(), standard.max()
+    if high - low <= 1e-6:
+        return np.zeros(standard.shape, np.uint8)
+    return (255 * (standard - low) / (high - low)).astype(np.uint8)

@@ -1,0 +1,265 @@
+"""The store that holds the mel spectrogram images of all clips of a set, and how it is built."""
+
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import os
+import sys
+import threading
+import time
+import warnings
+from contextlib import closing
+from pathlib import Path
+
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from ..clips.audio import first_bytes
+from ..clips.tables import few
+from ..machine.executors import executor_of
+from ..machine.files import only_writer, told_of_a_full_disk, whole_file
+from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
+
+CLIPS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s
+CHECKPOINT_SECONDS = 2  # what an interrupted build of a store loses at most
+
+
+class SpectrogramStore:
+    """The images of all clips of a set, one after the other in one memory-mapped array.
+
+    Pixels are kept once, as bytes and frame-major, so that an excerpt of any clip is one contiguous read.
+    Make one with `build`.
+
+    Attributes
+    ----------
+    fnames : list of str
+        The clips, in the order of their rows.
+    pixels : numpy.memmap, uint8 (frames of all clips, n_mels)
+    starts, lengths : numpy.ndarray, int64 (clips,)
+        Each clip's first frame in `pixels` and its number of frames.
+    config : MelConfig
+    folder : pathlib.Path
+        Where the files are.
+    problems : dict of int to str
+        What is wrong with the clips that could not be read, by their numbers. Their image is that of silence, as of
+        an empty file: training leaves them out, and a prediction for them is what a network makes of silence.
+    """
+
+    def __init__(self, folder):
+        folder = Path(folder)
+        index = json.loads((folder / "index.json").read_text())
+        self.folder = folder
+        self.config = MelConfig(**index["config"])
+        self.files = index["files"]
+        self.fnames = [file["fname"] for file in self.files]
+        self.problems = {clip: file["problem"] for clip, file in enumerate(self.files) if file.get("problem")}
+        self.lengths = np.array([file["frames"] for file in self.files], np.int64)
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        # Copy on write: the file never changes, and torch takes the array without a warning.
+        self.pixels = np.memmap(folder / index["pixels"], np.uint8, "c",
+                                shape=(int(self.lengths.sum()), self.config.n_mels))
+
+    def __len__(self):
+        return len(self.fnames)
+
+    def __getitem__(self, clip):
+        """The image of clip number `clip`: uint8 (n_mels, frames), a view."""
+        return self.pixels[self.starts[clip]:self.starts[clip] + self.lengths[clip]].T
+
+    def __repr__(self):
+        seconds = self.lengths.sum() * self.config.hop_length / self.config.sample_rate
+        return f"SpectrogramStore: {len(self)} clips, {seconds / 3600:.2f} h, {self.pixels.nbytes / 1e6:.0f} MB"
+
+    def histogram(self):
+        """How many pixels there are of each value.
+
+        Returns
+        -------
+        numpy.ndarray, int64 (256,)
+        """
+        rows = 1 << 16  # at a time, so that a large store is not read into memory whole
+        return sum(np.bincount(self.pixels[row:row + rows].ravel(), minlength=256)
+                   for row in range(0, len(self.pixels), rows))
+
+    @classmethod
+    def build(cls, paths, folder, config=MelConfig(), n_jobs=-1, progress=True, executor="in-process"):
+        """Compute the images of clips over all cores, or take those that an earlier call left.
+
+        Earlier images are taken only for the same settings and the same files in the same order: a file counts as
+        the same if its size and modification time are, or else its content (BLAKE2). Each `config` has a folder of
+        its own in `folder`, so that going back to earlier settings costs nothing. After an interruption the same call
+        goes on where it stopped; of two processes the second waits for the first.
+
+        A clip that cannot be read stops nothing: it is named in a warning at the end and in `problems`.
+
+        Parameters
+        ----------
+        paths : sequence of path
+            The clips.
+        folder : path
+            Where stores are kept; made if need be.
+        config : MelConfig
+        n_jobs : int
+            Worker processes; -1 for one a core.
+        progress : bool
+            Show a progress bar.
+        executor : {"in-process", "ray"} or RayExecutor
+            Where images are computed: by `n_jobs` processes here, or by all cores of a Ray cluster, to which the
+            files' contents are sent.
+
+        Returns
+        -------
+        SpectrogramStore
+
+        Raises
+        ------
+        FileNotFoundError
+            If a clip is missing, before anything is computed. The message names it.
+        OSError
+            If the disk is full.
+        ValueError
+            If there are no clips, or none that can be read.
+        """
+        paths = [Path(path) for path in paths]
+        if not paths:
+            raise ValueError(f"no clips to build a store in {folder} from; expected at least one path")
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(f"no such file: {few(missing)}; complete the data set or leave the clips out")
+        folder = Path(folder) / config.key
+        if not cls._is_current(folder, paths) or cls._stale(folder):
+            with only_writer(folder, "building the store", wait=True):
+                if not cls._is_current(folder, paths):
+                    cls._build(paths, folder, config, n_jobs, progress, executor_of(executor))
+                for path in cls._stale(folder):
+                    path.unlink()
+        store = cls(folder)
+        if len(store.problems) == len(store):
+            raise ValueError(f"none of {len(store)} clips can be read; the first: {store.problems[0]}")
+        if store.problems:
+            warnings.warn(f"{len(store.problems)} of {len(store)} clips cannot be read and count as silence: "
+                          f"{few(store.problems.values())}", stacklevel=2)
+        return store
+
+    @classmethod
+    def _build(cls, paths, folder, config, n_jobs, progress, executor):
+        # The pixels' name says which files they come from. Until all are there they are kept beside, with a journal of
+        # the clips that are safely on the disk; the index, written last, is what makes them a store.
+        name = fingerprint([[path.name, _stat(path)] for path in paths])
+        pixels, journal = folder / f"{name}.u8", folder / f"{name}.jsonl"
+        growing = pixels if pixels.exists() else folder / f"{name}.u8.part"
+        files = _journaled(journal) if growing.exists() else []
+        rest = paths[len(files):]
+        with (told_of_a_full_disk(growing), open(growing, "ab") as out, open(journal, "a" if files else "w") as log,
+              tqdm(None, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress,
+                   initial=len(files)) as bar,
+              closing(_images(rest, config, n_jobs, executor)) as images):
+            out.truncate(sum(file["frames"] for file in files) * config.n_mels)
+            unsaved, saved_at = [], time.monotonic()
+            for (image, stat, digest, problem), path in zip(images, rest):
+                out.write(np.ascontiguousarray(image.T).data)
+                files.append({"fname": path.name, "frames": image.shape[1], "stat": stat, "digest": digest,
+                              "problem": problem})
+                unsaved.append(json.dumps(files[-1]) + "\n")
+                if len(files) == len(paths) or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                    _flush(out)  # first the pixels, then the word that they are there
+                    log.writelines(unsaved)
+                    _flush(log)
+                    unsaved, saved_at = [], time.monotonic()
+                bar.update()
+        if growing != pixels:
+            os.replace(growing, pixels)
+        cls._write_index(folder, config, pixels.name, files)
+
+    @classmethod
+    def _is_current(cls, folder, paths):
+        try:
+            index = json.loads((folder / "index.json").read_text())
+        except FileNotFoundError:
+            return False
+        files = index["files"]
+        if [file["fname"] for file in files] != [path.name for path in paths]:
+            return False
+        touched = [(file, path) for file, path in zip(files, paths) if file["stat"] != _stat(path)]
+        if not all(file["digest"] == _digest(path) for file, path in touched):
+            return False
+        for file, path in touched:
+            file["stat"] = _stat(path)
+        if touched:
+            cls._write_index(folder, MelConfig(**index["config"]), index["pixels"], files)
+        return True
+
+    @staticmethod
+    def _stale(folder):
+        """What builds of other files, or one that was killed, have left beside a store."""
+        used = json.loads((folder / "index.json").read_text())["pixels"]
+        return [path for kind in ("*.u8", "*.u8.part", "*.jsonl") for path in folder.glob(kind) if path.name != used]
+
+    @staticmethod
+    def _write_index(folder, config, pixels, files):
+        with whole_file(folder / "index.json") as part:
+            part.write_text(json.dumps({"config": dataclasses.asdict(config), "pixels": pixels, "files": files}))
+
+
+def _stat(path):
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _digest(path, content=None):
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") if content is None else io.BytesIO(content) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush(file):
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _journaled(journal):
+    """The clips that an interrupted build has finished. A last line that is torn is cut off."""
+    if not journal.exists():
+        return []
+    whole, _, torn = journal.read_bytes().rpartition(b"\n")
+    if torn:
+        os.truncate(journal, journal.stat().st_size - len(torn))
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+@functools.cache
+def _end_with(parent):
+    """Let this process end soon after its parent, which may have been killed and takes no results any more."""
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _images(paths, config, n_jobs, executor):
+    """`_image_of` clips. They go to workers a few at a time and come back in order: only a few are in memory."""
+    if executor.remote:
+        return executor.map(_image_of, ((path, config, None, _stat(path), first_bytes(path)) for path in paths))
+    n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER)))
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
+    return parallel(joblib.delayed(_image_of)(path, config, os.getpid()) for path in paths)
+
+
+def _image_of(path, config, builder, stat=None, content=None):
+    """A clip's image, what its file is, and what is wrong with it.
+
+    `builder` is the process of this machine that asks for it; one of another machine sends the file.
+    """
+    if builder is not None and os.getpid() != builder:
+        _end_with(builder)
+    try:
+        signal, problem = load_clip(path, config, content), ""
+    except OSError as error:
+        signal, problem = np.zeros(config.min_samples, np.float32), str(error)
+    return to_image(log_mel(signal, config)), stat or _stat(path), _digest(path, content), problem

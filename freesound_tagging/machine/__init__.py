@@ -1,0 +1,8 @@
+"""The disk, the processes and the devices that everything else stands on."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "executors": ["InProcess", "RayExecutor", "executor_of"],
+    "files": ["only_writer", "whole_file"],
+})

@@ -1,0 +1,8 @@
+"""The two networks, what is known about each, and the files that they come in, the author's too."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "models": ["ARCHITECTURES", "NetworkSpec", "Tagger", "cnn_model_1", "default_device", "vgg16_bn"],
+    "weights": ["find_weights", "import_fastai_v1", "load_tagger", "read_spec", "save_tagger", "weights_path"],
+})

@@ -1,0 +1,261 @@
+"""Trained networks as safetensors files that say what they are."""
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from .. import __version__
+from ..images.mel import MelConfig
+from ..machine.files import whole_file
+from .fastai_v1 import read_export
+from .models import ARCHITECTURES, NetworkSpec, Tagger
+
+FORMAT = "freesound-tagging-1"
+AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
+
+
+def weights_path(folder, stage, fold):
+    """Where the network of a stage and fold is kept: ``folder/stage-<stage>_fold-<fold>.safetensors``."""
+    return Path(folder) / f"stage-{stage}_fold-{fold}.safetensors"
+
+
+def save_tagger(tagger, path):
+    """Write a network with its description; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    tagger : Tagger
+    path : path
+        Ends in ``.safetensors``; an earlier file is replaced.
+    """
+    # One entry, as safetensors writes several in random order: equal networks make equal files.
+    metadata = {FORMAT: json.dumps({"version": __version__, **dataclasses.asdict(tagger.spec)})}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tagger.network.state_dict().items()}
+    with whole_file(path) as part:
+        part.write_bytes(safetensors.torch.save(tensors, metadata))
+
+
+def read_spec(path):
+    """The description of a network: without reading its weights, where it is a safetensors file.
+
+    Parameters
+    ----------
+    path : path
+        What `save_tagger` wrote, or a ``.pkl`` for `import_fastai_v1`.
+
+    Returns
+    -------
+    NetworkSpec
+
+    Raises
+    ------
+    ValueError
+        If the file is not a network of this package. The message names it.
+    """
+    if Path(path).suffix == ".pkl":
+        return _read_fastai_v1(path, MelConfig())[0]
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or train it again") from error
+    others = [key for key in metadata if key.startswith("freesound-tagging-") and key != FORMAT]
+    if others:
+        raise ValueError(f"{path} is of the format {others[0]}, and version {__version__} of this package reads "
+                         f"{FORMAT}; install the version that wrote it")
+    if FORMAT not in metadata:
+        raise ValueError(f"{path} is a safetensors file without {FORMAT!r} in its metadata; expected one that "
+                         "save_tagger wrote")
+    version = "unknown"
+    try:
+        spec = json.loads(metadata[FORMAT])
+        version = spec.pop("version")
+        # Until there was a choice, signals were padded with zeros, and VGG-16 had no pool before its head.
+        spec["mel"] = MelConfig(**{"padding": "constant"} | spec["mel"])
+        spec.setdefault("body_pool", 0)
+        return NetworkSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()})
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} was written by another version of this package, {version}, and {__version__} does "
+                         f"not understand its description ({error}); install that version") from error
+
+
+def load_tagger(path, device="cpu", expected=None):
+    """Read a network.
+
+    Parameters
+    ----------
+    path : path
+        What `save_tagger` wrote, or a ``.pkl`` for `import_fastai_v1`.
+    device : str or torch.device
+    expected : NetworkSpec, optional
+        What the network has to be.
+
+    Returns
+    -------
+    Tagger
+        In evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a network of this package, its weights do not fit its description, or it is another network
+        than expected. The message says what differs.
+    """
+    exported = Path(path).suffix == ".pkl"
+    tagger = import_fastai_v1(path) if exported else Tagger(read_spec(path))
+    differ = [f"{name} is {value!r}, expected {getattr(expected, name)!r}" for name, value in vars(tagger.spec).items()
+              if expected is not None and value != getattr(expected, name)]
+    if differ:
+        raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
+                         "train it again")
+    if not exported:
+        try:
+            # Not load_file: a Ctrl-C while it maps the file comes out of torch as a ValueError about a storage's shape.
+            tagger.network.load_state_dict(safetensors.torch.load(Path(path).read_bytes()))
+        except RuntimeError as error:
+            raise ValueError(f"{path}: the weights do not fit the architecture that it names: {error}") from error
+    return tagger.to(device).eval()
+
+
+def import_fastai_v1(path, mel=MelConfig()):
+    """Read a learner that fastai 1 exported, such as the author's public weights, without running anything in it.
+
+    Parameters
+    ----------
+    path : path
+        A ``.pkl``. If it is named as the author's are, ``stage-{2,10,11}_fold-<k>.pkl``, that says which model of
+        which fold it is: stages 10 and 11 are models 3 and 4.
+    mel : MelConfig
+        How the images were made that it was trained on, which the file does not say.
+
+    Returns
+    -------
+    Tagger
+        In evaluation mode.
+
+    Raises
+    ------
+    freesound_tagging.fastai_v1.UnsafePickle
+        If the file names anything that no exported learner does. Nothing of it has been run.
+    ValueError
+        If the file is damaged or holds another network than CNN-model-1 or VGG-16-BN. The message names it.
+    """
+    spec, layers = _read_fastai_v1(path, mel)
+    tagger = Tagger(spec)
+    for ours, theirs in zip(_layers_with_weights(tagger), layers):
+        ours.load_state_dict({name: torch.as_tensor(array) for name, array in theirs.items()})
+    return tagger.eval()
+
+
+def _read_fastai_v1(path, mel):
+    """The description of an exported network, and the arrays of each of its layers with weights."""
+    layers, classes, mean, std = read_export(path)
+    stage, fold = stage_and_fold(path) or (None, None)
+    first = layers[0].get("weight") if layers else None
+    width = len(first) if first is not None and first.ndim == 4 else 0
+    for architecture in ARCHITECTURES if width else ():
+        try:
+            spec = NetworkSpec(architecture, width, tuple(classes), mel, tuple(mean.tolist()), tuple(std.tolist()),
+                               stage, fold)
+        except ValueError as error:
+            raise ValueError(f"{path} does not describe a network that can be: {error}") from error
+        with torch.device("meta"):  # only its shapes at first: the file decides how large it is
+            shapes = [_shapes(layer.state_dict()) for layer in _layers_with_weights(Tagger(spec))]
+        if shapes == [_shapes(layer) for layer in layers]:
+            return spec, layers
+    raise ValueError(f"{path} holds another network than {' or '.join(ARCHITECTURES)}: {len(layers)} layers with "
+                     f"weights, the first of {width} channels")
+
+
+def stage_and_fold(path):
+    """Which model of which fold a file is, by its name.
+
+    Parameters
+    ----------
+    path : path
+        ``stage-<n>_fold-<k>.safetensors``, or the author's ``stage-<n>_fold-<k>.pkl`` with stages 2, 10 and 11 for
+        models 2, 3 and 4.
+
+    Returns
+    -------
+    (int, int) or None
+        None if it is named otherwise.
+    """
+    path = Path(path)
+    match = re.fullmatch(r"stage-(\d+)_fold-(\d+)", path.stem)
+    stage = match and (int(match[1]) if path.suffix == ".safetensors" else AUTHORS_STAGES.get(int(match[1])))
+    return (stage, int(match[2])) if stage else None
+
+
+def _layers_with_weights(network):
+    return [layer for layer in network.modules() if not list(layer.children()) and layer.state_dict()]
+
+
+def _shapes(tensors):
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def find_weights(folder, stages=(2, 3, 4)):
+    """The trained networks of some stages in a folder and the folders below it, ours and the author's alike.
+
+    Parameters
+    ----------
+    folder : path
+    stages : sequence of int
+
+    Returns
+    -------
+    list of pathlib.Path
+        Sorted, so that an ensemble is always summed in the same order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    found = sorted(path for suffix in (".safetensors", ".pkl") for path in Path(folder).glob(f"**/*{suffix}")
+                   if (which := stage_and_fold(path)) and which[0] in stages)
+    if not found:
+        raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of the stages "
+                                f"{', '.join(map(str, stages))} in {folder} or below; train first, or give the folder "
+                                "that holds the weights")
+    return found
+
+
+def main(arguments=None):
+    """``python -m freesound_tagging.weights SRC... DEST``: convert what fastai 1 exported to safetensors."""
+    parser = argparse.ArgumentParser(
+        prog="python -m freesound_tagging.weights",
+        description="Convert learners that fastai 1 exported to DEST/<architecture>/stage-<n>_fold-<k>.safetensors. "
+                    "Nothing in the files is run. Exit status 1 if a file could not be converted.")
+    parser.add_argument("source", nargs="+", type=Path, help="a stage-{2,10,11}_fold-<k>.pkl, or a folder of them")
+    parser.add_argument("dest", type=Path)
+    options = parser.parse_args(arguments)
+    failed = 0
+    for source in options.source:
+        for path in sorted(source.glob("**/*.pkl")) if source.is_dir() else [source]:
+            try:
+                if stage_and_fold(path) is None:
+                    raise ValueError(f"{path} does not say which model it is; name it stage-{{2,10,11}}_fold-<k>.pkl")
+                tagger = import_fastai_v1(path)
+                dest = weights_path(options.dest / tagger.spec.architecture, tagger.spec.stage, tagger.spec.fold)
+                if dest.exists():
+                    raise FileExistsError(f"{path} was not converted: {dest} exists; delete it or give another folder")
+                save_tagger(tagger, dest)
+                print(f"{path} -> {dest} ({tagger.spec.architecture}, width {tagger.spec.width}, "
+                      f"{len(tagger.spec.vocabulary)} labels)")
+            except (OSError, ValueError) as error:
+                failed += 1
+                print(error, file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

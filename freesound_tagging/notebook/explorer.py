@@ -1,0 +1,326 @@
+"""What the augmentations do to a spectrogram: figures, and an explorer with sliders."""
+
+import io
+from base64 import b64encode
+from functools import partial
+from inspect import signature
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.patches import Rectangle
+
+from ..augment import PUBLISHED, lighting, mixup, spec_augment, specmix, specmix_mask, zoom_crop
+from .plots import player, shortened, show_excerpt, some_excerpts
+
+AUGMENTATIONS = {"SpecMix": (specmix,), "mixup": (mixup,), "SpecAugment": (spec_augment,),
+                 "zoom and crop": (zoom_crop,), "lighting": (lighting,), "the full chain": PUBLISHED}
+# The sliders of their settings: what it says, least and greatest value, and step. A pair has two.
+SETTINGS = {
+    "max_zoom": (("greatest zoom", 1.0, 2.0, 0.05),),
+    "max_change": (("greatest change", 0.0, 0.9, 0.05),),
+    "p": (("probability", 0.0, 1.0, 0.05),),
+    "alpha": (("mixup's alpha", 0.1, 2.0, 0.1),),
+    "warp": (("time warp", 0.0, 0.45, 0.05),),
+    "min_width": (("narrowest stripe", 0.0, 1.0, 0.05),),
+    "max_width": (("widest stripe", 0.0, 1.0, 0.05),),
+    "stripes": (("stripes of mel bands", 0, 4, 1), ("stripes of frames", 0, 4, 1)),
+}
+
+
+def settings_of(name):
+    """The settings of an augmentation and their published values.
+
+    Parameters
+    ----------
+    name : str
+        One of `AUGMENTATIONS`.
+
+    Returns
+    -------
+    dict of str to number or tuple
+    """
+    found = [parameter for step in AUGMENTATIONS[name] for parameter in signature(step).parameters.values()]
+    return {setting: next(p.default for p in found if p.name == setting)
+            for setting in SETTINGS if setting in [p.name for p in found]}
+
+
+def augmented(images, targets, steps, seed=0):
+    """Augment two clips, each the other's partner, and see which pixels a stripe has replaced.
+
+    Parameters
+    ----------
+    images : torch.Tensor, float (2, 1, mel bands, frames)
+    targets : torch.Tensor, float (2, labels)
+    steps : sequence of callable
+        Functions of `augment`, or `functools.partial` of them, in order.
+    seed : int
+        The same seed gives the same draw. Draws in which a clip is its own partner are passed over.
+
+    Returns
+    -------
+    images, targets : torch.Tensor
+        As the steps give them.
+    replaced : torch.Tensor, bool (mel bands, frames)
+        What SpecMix has put into the first clip, or SpecAugment has blanked.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        results, replaced, mixed = (images, targets), torch.zeros_like(images[0, 0], dtype=torch.bool), True
+        for step in steps:
+            function, again = getattr(step, "func", step), torch.Generator().set_state(generator.get_state())
+            results = step(*results, generator=generator)
+            if function is spec_augment:
+                noise, _ = step(torch.rand(images.shape, generator=again.clone_state()), targets, generator=again)
+                values, counts = noise[0, 0].unique(return_counts=True)
+                if counts.max() >= min(images.shape[2:]):  # all pixels of a stripe are the same
+                    replaced = noise[0, 0] == values[counts.argmax()]
+            elif function in (mixup, specmix):
+                mixed &= bool(torch.randperm(2, generator=again)[0] == 1)  # both draw the partners first
+                if function is specmix:
+                    replaced = specmix_mask(images, generator=again, **getattr(step, "keywords", {}))[0, 0]
+        if mixed:
+            return *results, replaced
+
+
+def augmentation_figure(images, targets, vocabulary, seed=0):
+    """The published figure: mixup, SpecAugment and SpecMix, each with its inputs and the resulting labels.
+
+    Parameters
+    ----------
+    images : torch.Tensor, float (2, 1, mel bands, frames)
+        Two excerpts.
+    targets : torch.Tensor, float (2, labels)
+    vocabulary : sequence of str
+    seed : int
+        The same seed shows the same draw.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        SpecMix is shown with one stripe of mel bands and two of frames, as published.
+    """
+    stripes = (1, 2)
+    shown = {
+        "mixup": partial(mixup, alpha=1.0),
+        "SpecAugment": partial(spec_augment, stripes=stripes),
+        "SpecMix": partial(specmix, stripes=stripes, min_width=0.1),
+    }
+    figure, axes = plt.subplots(3, 3, figsize=(9, 9.6), layout="constrained")
+    for row, (name, augmentation) in zip(axes, shown.items()):
+        result, weights, replaced = augmented(images, targets, [augmentation], seed)
+        inputs = [0] if name == "SpecAugment" else [0, 1]
+        for axis, clip in zip(row, inputs):
+            show_excerpt(axis, images[clip, 0], targets[clip], vocabulary, f"clip {'AB'[clip]}")
+        if name == "SpecAugment":
+            row[1].axis("off")
+        show_excerpt(row[2], result[0, 0], weights[0], vocabulary, name)
+        if name == "SpecMix":
+            _outline(row[2], replaced)
+    return figure
+
+
+def explorer_figure(images, targets, vocabulary, name, settings, seed=0):
+    """Two clips, what an augmentation makes of the first, and the weights of its labels before and after.
+
+    Parameters
+    ----------
+    images : torch.Tensor, float (2, 1, mel bands, frames)
+    targets : torch.Tensor, float (2, labels)
+    vocabulary : sequence of str
+    name : str
+        One of `AUGMENTATIONS`.
+    settings : dict
+        Of it, as `settings_of` gives them.
+    seed : int
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Stripes that SpecMix takes from clip B, or that SpecAugment blanks, are outlined.
+    """
+    steps = [partial(step, **{setting: value for setting, value in settings.items()
+                              if setting in signature(step).parameters}) for step in AUGMENTATIONS[name]]
+    result, weights, replaced = augmented(images, targets, steps, seed)
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.7), layout="constrained", width_ratios=(1, 1, 1, 0.8))
+    for axis, clip in zip(axes, (0, 1)):
+        show_excerpt(axis, images[clip, 0], targets[clip], vocabulary, f"clip {'AB'[clip]}")
+    show_excerpt(axes[2], result[0, 0], weights[0], vocabulary, f"clip A after {name}")
+    _outline(axes[2], replaced)
+    own, after = targets[0].numpy(), weights[0].numpy()
+    shown = [i for i in np.argsort(-np.maximum(own, after), kind="stable")[:6] if max(own[i], after[i]) > 0.005][::-1]
+    place = np.arange(len(shown))
+    bars = axes[3].barh(place - 0.2, after[shown], 0.38, color="tab:orange", label="after")
+    axes[3].bar_label(bars, [f"{after[i]:.2f}" for i in shown], padding=3, fontsize=8)
+    axes[3].barh(place + 0.2, own[shown], 0.38, color="0.75", label="clip A before")
+    axes[3].set_yticks(place, [shortened(vocabulary[i], 20) for i in shown], fontsize=8)
+    axes[3].set(title="weights of the labels", xlim=(0, 1.2), ylim=(-0.6, max(len(shown), 4) - 0.4))
+    axes[3].legend(fontsize=8, loc="upper right")
+    return figure
+
+
+def _outline(axis, mask):
+    """Frame the stripes: runs of whole rows and of whole columns of the mask."""
+    bands, frames = mask.shape
+    for full, box in ((mask.all(1), lambda start, size: ((-0.5, start - 0.5), frames, size)),
+                      (mask.all(0), lambda start, size: ((start - 0.5, -0.5), size, bands))):
+        edges = np.flatnonzero(np.diff(np.r_[0, full.numpy().astype(int), 0]))
+        for start, end in zip(edges[::2], edges[1::2]):
+            axis.add_patch(Rectangle(*box(start, end - start), fill=False, ec="cyan", lw=1.2, clip_on=False))
+
+
+def batch_figure(before, targets_before, after, targets_after, vocabulary, most=6):
+    """Excerpts of a batch above what an augmentation made of them, with the labels' weights.
+
+    Parameters
+    ----------
+    before, after : torch.Tensor, float (batch, 1, mel bands, frames)
+    targets_before, targets_after : torch.Tensor, float (batch, labels)
+    vocabulary : sequence of str
+    most : int
+        Excerpts shown.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    most = min(most, len(before))
+    figure, axes = plt.subplots(2, most, figsize=(2.3 * most, 6), layout="constrained", squeeze=False)
+    for i, (above, below) in enumerate(axes.T):
+        show_excerpt(above, before[i, 0], targets_before[i], vocabulary, "")
+        show_excerpt(below, after[i, 0], targets_after[i], vocabulary, "")
+    axes[0, 0].set_ylabel("excerpt")
+    axes[1, 0].set_ylabel("augmented")
+    return figure
+
+
+class AugmentationExplorer(widgets.VBox):
+    """Sliders over `explorer_figure`: two clips with players, the augmentation, its settings, the seed.
+
+    Where widgets cannot run (GitHub, nbviewer, a notebook executed without a browser) it shows as the figure of its
+    present state.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The clips of the store: `fname`, `labels`, `path`.
+    store : SpectrogramStore
+    targets : array (clips, labels)
+    vocabulary : sequence of str
+    clips : sequence of int, optional
+        Those to choose from; shown are the first, and the first one that shares no label with it. If not given, the
+        first clips of each label, 200 in all at most.
+    name : str
+        The augmentation shown first, one of `AUGMENTATIONS`.
+    seed : int
+        Of the draw shown first.
+
+    Attributes
+    ----------
+    clips : (ipywidgets.Dropdown, ipywidgets.Dropdown)
+    augmentation : ipywidgets.Dropdown
+    settings : dict of str to tuple of slider
+    seed : ipywidgets.IntSlider
+    image : ipywidgets.Image
+        The figure, as PNG.
+    """
+
+    def __init__(self, table, store, targets, vocabulary, clips=None, name="SpecMix", seed=0):
+        self._table, self._store, self._targets = table, store, torch.as_tensor(targets)
+        self._vocabulary = vocabulary
+        clips = _some_of_each(targets) if clips is None else list(clips)
+        options = [(f"{', '.join(table['labels'].iloc[clip])}: {table['fname'].iloc[clip]}", int(clip))
+                   for clip in clips]
+        wide = widgets.Layout(width="auto")
+        self.clips = tuple(widgets.Dropdown(options=options, value=int(clip), description=f"clip {letter}", layout=wide)
+                           for letter, clip in zip("AB", (clips[0], _unlike(clips, targets))))
+        self._players = tuple(widgets.HTML() for _ in self.clips)
+        self.augmentation = widgets.Dropdown(options=list(AUGMENTATIONS), value=name, description="change")
+        self.seed = widgets.IntSlider(value=seed, min=0, max=99, description="draw", continuous_update=False)
+        self.settings = {setting: tuple(_slider(*slider) for slider in sliders)
+                         for setting, sliders in SETTINGS.items()}
+        self._sliders = widgets.GridBox(layout=widgets.Layout(grid_template_columns="repeat(2, minmax(0, 1fr))"))
+        self.image, self._error = widgets.Image(format="png", layout=widgets.Layout(width="100%")), widgets.HTML()
+        columns = [widgets.VBox(pair, layout=widgets.Layout(width="50%")) for pair in zip(self.clips, self._players)]
+        super().__init__([widgets.HBox(columns), widgets.HBox([self.augmentation, self.seed]), self._sliders,
+                          self._error, self.image])
+        self._still = True
+        self._choose_clips()
+        self._choose_augmentation()
+        for dropdown in self.clips:
+            dropdown.observe(self._choose_clips, "value")
+        self.augmentation.observe(self._choose_augmentation, "value")
+        self.seed.observe(self._draw, "value")
+        for sliders in self.settings.values():
+            for slider in sliders:
+                slider.observe(self._draw, "value")
+
+    def figure(self):
+        """The present state as a figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            If the settings do not go together.
+        """
+        clips = [dropdown.value for dropdown in self.clips]
+        values = {setting: tuple(slider.value for slider in self.settings[setting])
+                  for setting in settings_of(self.augmentation.value)}
+        return explorer_figure(some_excerpts(self._store, clips), self._targets[clips], self._vocabulary,
+                               self.augmentation.value,
+                               {setting: value if len(value) > 1 else value[0] for setting, value in values.items()},
+                               self.seed.value)
+
+    def _choose_clips(self, change=None):
+        for dropdown, html in zip(self.clips, self._players):
+            html.value = player(self._table["path"].iloc[dropdown.value], self._store.config).data
+        self._draw()
+
+    def _choose_augmentation(self, change=None):
+        published = settings_of(self.augmentation.value)
+        self._sliders.children = [slider for setting in published for slider in self.settings[setting]]
+        self._still = True  # one figure for all sliders
+        for setting, value in published.items():
+            for slider, number in zip(self.settings[setting], np.atleast_1d(value)):
+                slider.value = number.item()
+        self._still = False
+        self._draw()
+
+    def _draw(self, change=None):
+        if self._still:
+            return
+        try:
+            figure = self.figure()
+        except ValueError as error:
+            self._error.value = str(error)
+            return
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=90)
+        plt.close(figure)
+        self.image.value, self._error.value = png.getvalue(), ""
+
+    def _repr_mimebundle_(self, **kwargs):
+        return super()._repr_mimebundle_(**kwargs) | {"image/png": b64encode(self.image.value).decode()}
+
+
+def _slider(says, low, high, step):
+    kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
+    return kind(min=low, max=high, step=step, value=low, description=says, continuous_update=False,
+                style={"description_width": "11em"}, layout=widgets.Layout(width="auto"))
+
+
+def _unlike(clips, targets):
+    """The first clip that shares no label with the first of all, or else the last one."""
+    return next((clip for clip in clips if not (targets[clip] * targets[clips[0]]).any()), clips[-1])
+
+
+def _some_of_each(targets, most=200):
+    """The first clips of each label."""
+    targets = np.asarray(targets) > 0
+    rank = np.where(targets, targets.cumsum(0), len(targets) + 1).min(1)  # its number among the clips of a label
+    return sorted(np.argsort(rank, kind="stable")[:most], key=lambda clip: (targets[clip].argmax(), clip))

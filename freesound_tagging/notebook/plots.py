@@ -1,0 +1,141 @@
+"""A clip to look at and to listen to: what all figures are made of."""
+
+import base64
+import io
+from html import escape
+
+import librosa
+import matplotlib.pyplot as plt
+import numpy as np
+import soundfile as sf
+import torch
+from IPython.display import HTML
+
+from ..images.excerpts import gather, pixels_on
+from ..images.mel import load_clip, log_mel, to_image
+from ..networks.models import to_images
+
+HZ_TICKS = (100, 500, 1000, 2000, 4000, 8000, 16000)
+
+
+def player(path, config, label="", seconds=5):
+    """An audio player for the first seconds of a clip, small enough to be kept in a notebook.
+
+    Parameters
+    ----------
+    path : path
+    config : MelConfig
+    label : str
+        Shown beside the player.
+    seconds : float
+
+    Returns
+    -------
+    IPython.display.HTML
+        What is wrong with the file, if it cannot be read.
+    """
+    try:
+        signal = load_clip(path, config)[:round(seconds * config.sample_rate)]
+    except OSError as error:
+        return HTML(escape(f"{label}: {error}"))
+    buffer = io.BytesIO()
+    sf.write(buffer, signal, config.sample_rate, format="MP3")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return HTML(f'<audio controls preload="none" style="vertical-align: middle" src="data:audio/mpeg;base64,{data}">'
+                f"</audio> {escape(label)}")
+
+
+def players(rows, config, seconds=4):
+    """Players of several clips, one below the other.
+
+    Parameters
+    ----------
+    rows : iterable of (path, str)
+        Clips and what to write beside them.
+    config : MelConfig
+    seconds : float
+
+    Returns
+    -------
+    IPython.display.HTML
+    """
+    return HTML("<br>".join(player(path, config, label, seconds).data for path, label in rows))
+
+
+def clip_figure(path, config, title=""):
+    """A clip as waveform and as mel spectrogram, over the same time.
+
+    Parameters
+    ----------
+    path : path
+    config : MelConfig
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    signal = load_clip(path, config)
+    image = to_image(log_mel(signal, config))
+    seconds = len(signal) / config.sample_rate
+    figure, (wave, mel) = plt.subplots(2, 1, figsize=(8, 4.5), sharex=True, height_ratios=(1, 2.5),
+                                       layout="constrained")
+    points = max(1, len(signal) // 8000)
+    wave.plot(np.arange(0, len(signal), points) / config.sample_rate, signal[::points], lw=0.5)
+    wave.set(title=title, ylabel="amplitude")
+    show_spectrogram(mel, image, config)
+    mel.set(xlim=(0, seconds), xlabel="time (s)", ylabel="frequency (Hz)")
+    _hz_ticks(mel, config)
+    return figure
+
+
+def show_spectrogram(axes, image, config):
+    """Draw a clip's image over its time in seconds.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    image : array, uint8 (n_mels, frames)
+    config : MelConfig
+    """
+    axes.imshow(image, origin="lower", aspect="auto", cmap="magma",
+                extent=(0, image.shape[1] * config.hop_length / config.sample_rate, 0, config.n_mels))
+
+
+def _hz_ticks(axes, config):
+    centres = librosa.mel_frequencies(config.n_mels, fmin=config.f_min, fmax=config.f_max)
+    ticks = [hz for hz in HZ_TICKS if config.f_min < hz < config.f_max]
+    axes.set_yticks(np.interp(ticks, centres, np.arange(config.n_mels)) + 0.5, ticks)
+
+
+def some_excerpts(store, clips, seed=0):
+    """A random excerpt of each clip, as the augmentations take it.
+
+    Parameters
+    ----------
+    store : SpectrogramStore
+    clips : sequence of int
+    seed : int
+
+    Returns
+    -------
+    torch.Tensor, float32 (clips, 1, mel bands, frames)
+    """
+    rng = np.random.default_rng(seed)
+    frames = store.config.excerpt_frames
+    first = [store.starts[clip] + rng.integers(store.lengths[clip] - frames + 1) for clip in clips]
+    return to_images(gather(pixels_on("cpu", store), torch.as_tensor(np.array(first)), frames))
+
+
+def show_excerpt(axis, image, weights, vocabulary, title):
+    """One excerpt with the labels that it carries, and how much of each, below."""
+    axis.imshow(np.asarray(image), origin="lower", cmap="magma", vmin=0, vmax=1)
+    axis.set(title=title, xticks=[], yticks=[])
+    order = np.argsort(-np.asarray(weights), kind="stable")[:4]
+    axis.set_xlabel("\n".join(f"{weights[i]:.2f}  {shortened(vocabulary[i])}" for i in order if weights[i] > 0.005),
+                    fontsize=8)
+
+
+def shortened(label, most=26):
+    """A label, cut where it is too long for a figure."""
+    return label if len(label) <= most else label[:most - 1] + "…"

@@ -1,0 +1,9 @@
+"""From networks and clips to probabilities, and from those to a submission, its score, and tags of any sound."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "inference": ["Budget", "ensemble_mean", "predict", "predict_ensemble"],
+    "submission": ["PUBLISHED", "leaderboards", "score_submission", "write_submission"],
+    "tagging": ["tag", "timeline"],
+})

@@ -1,0 +1,153 @@
+"""`submission.csv`, and its score where the labels of the test clips are known."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..clips.tables import few, label_matrix, read_table
+from ..lwlrap import lwlrap, lwlrap_bounds, per_class_lwlrap
+from ..machine.files import whole_file
+
+# lwlrap on the public leaderboard, as published: of CNN-model-1's models alone, of the three, and with VGG-16's.
+PUBLISHED = {"cnn-model-1, model 2": 0.723, "cnn-model-1, model 3": 0.724, "cnn-model-1, model 4": 0.724,
+             "cnn-model-1, ensemble": 0.733, "ensemble of all": 0.738}
+
+
+def write_submission(path, fnames, vocabulary, probabilities):
+    """Write `submission.csv`: a row a clip, a column a label.
+
+    Parameters
+    ----------
+    path : path
+    fnames : sequence of str (clips,)
+    vocabulary : sequence of str (labels,)
+        In the order of ``sample_submission.csv``.
+    probabilities : array (clips, labels)
+
+    Returns
+    -------
+    pandas.DataFrame
+        What was written.
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not fit or a probability is not a number.
+    """
+    probabilities = np.asarray(probabilities)
+    if probabilities.shape != (len(fnames), len(vocabulary)):
+        raise ValueError(f"probabilities of shape {probabilities.shape} for {len(fnames)} clips and "
+                         f"{len(vocabulary)} labels: expected {(len(fnames), len(vocabulary))}")
+    if np.isnan(probabilities).any():
+        raise ValueError(f"the probabilities of {fnames[np.flatnonzero(np.isnan(probabilities).any(1))[0]]} "
+                         "are not all numbers; nothing was written")
+    submission = pd.DataFrame(probabilities, columns=list(vocabulary))
+    submission.insert(0, "fname", list(fnames))
+    with whole_file(path) as part:
+        submission.to_csv(part, index=False)
+    return submission
+
+
+def leaderboards(truth, scores, usage=None):
+    """lwlrap on all clips and on those of each leaderboard.
+
+    Parameters
+    ----------
+    truth, scores : array (clips, labels)
+        As for `lwlrap`.
+    usage : sequence of str (clips,), optional
+        ``"Public"`` or ``"Private"``.
+
+    Returns
+    -------
+    dict of str to float
+        ``"public"`` and ``"private"``, each where it has a clip, and ``"overall"``.
+    """
+    usage = np.asarray(usage if usage is not None else [""] * len(truth))
+    parts = {"public": usage == "Public", "private": usage == "Private", "overall": np.full(len(truth), True)}
+    return {name: lwlrap(truth[part], scores[part]) for name, part in parts.items() if part.any()}
+
+
+def score_submission(submission, truth):
+    """Score a submission as the competition did, where the labels are known.
+
+    Where a clip's true label has the same score as one that is not, the figure depends on how such ties are broken
+    (`lwlrap` says how they are here, and that the competition's rule is not known): a warning says how many clips
+    have ties, and between which figures the score lies.
+
+    Parameters
+    ----------
+    submission : path
+        A file as `write_submission` writes; clips and labels in any order.
+    truth : path
+        A table with `fname`, `labels` and perhaps `usage`, such as Zenodo's ``test_post_competition.csv``.
+        Clips of it with a usage that the submission has none of are left out: Kaggle's test set today is the
+        private one.
+
+    Returns
+    -------
+    scores : dict of str to float
+        As `leaderboards` gives it.
+    per_class : pandas.DataFrame
+        Indexed by label: `lwlrap` and `clips`, the number of clips that carry it.
+
+    Raises
+    ------
+    ValueError
+        If clips are missing, double or unknown, labels are unknown, or a score is not a number.
+        The message names them.
+    """
+    scores = read_table(submission, ["fname"]).set_index("fname")
+    scores = scores.apply(pd.to_numeric, errors="coerce")
+    known = read_table(truth, ["fname", "labels"]).set_index("fname")
+    if "usage" in known:
+        known = known[known["usage"].isin(known["usage"].reindex(scores.index).dropna().unique())]
+    wrong = {
+        "lacks the clips": known.index.difference(scores.index),
+        "has clips that the truth does not know": scores.index.difference(known.index),
+        "has scores that are not numbers for": scores.index[scores.isna().any(axis=1)],
+    }
+    for what, names in wrong.items():
+        if len(names):
+            raise ValueError(f"{submission} {what} {few(names)} (the truth is {truth})")
+    labels = label_matrix(known.reset_index(), scores.columns, truth)
+    scores = scores.loc[known.index]
+    result = leaderboards(labels, scores.to_numpy(), known.get("usage"))
+    least, greatest, tied = lwlrap_bounds(labels, scores)
+    if tied:
+        warnings.warn(f"{submission} gives a true label and another one the same score in {tied} of {len(scores)} "
+                      f"clips: as ties are broken, lwlrap overall is {least:.5f} to {greatest:.5f}", stacklevel=2)
+    per_class, _ = per_class_lwlrap(labels, scores)
+    return result, pd.DataFrame({"lwlrap": per_class, "clips": labels.sum(0).astype(int)}, index=scores.columns)
+
+
+def main(arguments=None):
+    """``python -m freesound_tagging.submission SUBMISSION TRUTH``: score a submission offline."""
+    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.submission",
+                                     description="Score a submission where the labels of the test clips are known.")
+    parser.add_argument("submission", type=Path)
+    parser.add_argument("truth", type=Path, help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv")
+    options = parser.parse_args(arguments)
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UserWarning)
+            scores, per_class = score_submission(options.submission, options.truth)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for warning in told:
+        print(warning.message, file=sys.stderr)
+    print(per_class[per_class["clips"] > 0].sort_values("lwlrap").to_string(float_format="{:.5f}".format))
+    print()
+    for name, value in scores.items():
+        print(f"lwlrap {name:8}{value:.5f}")
+    print("published, public: " + ", ".join(f"{value} ({name})" for name, value in PUBLISHED.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

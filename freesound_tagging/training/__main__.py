@@ -1,0 +1,67 @@
+"""Train networks by a command, without a notebook: ``python -m freesound_tagging.train INPUT``."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from ..clips.dataset import FSDKaggle2019
+from ..images.store import SpectrogramStore
+from ..machine.executors import EXECUTORS, executor_of
+from ..networks.models import ARCHITECTURES
+from .stages import PROFILES
+from .warmup import WarmupPipeline, run_together
+
+
+def main(arguments=None):
+    """Both networks through all stages, side by side on a Ray cluster; running again goes on.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command line's if not given.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 after an error, which is printed.
+    """
+    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.train",
+                                     description="Train networks through all stages. Running again goes on.")
+    parser.add_argument("input", type=Path, help="the data set, in Kaggle's or Zenodo's layout")
+    parser.add_argument("--output", type=Path, default=Path(), help="gets the folder work/ (default: this folder)")
+    parser.add_argument("--weights", type=Path, help="the trained networks go here (default: OUTPUT/weights)")
+    parser.add_argument("--networks", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES),
+                        help="(default: all)")
+    parser.add_argument("--profile", choices=PROFILES, default="full")
+    parser.add_argument("--folds", type=int, help="(default: the profile's)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--executor", choices=EXECUTORS, default="in-process",
+                        help='"ray": on the cluster that RAY_ADDRESS names, else the one that this machine is in, '
+                             "else all GPUs of this machine")
+    options = parser.parse_args(arguments)
+    try:
+        data, executor = FSDKaggle2019(options.input), executor_of(options.executor)
+        profile = PROFILES[options.profile]()
+        if options.folds is not None:
+            profile = dataclasses.replace(profile, n_folds=options.folds)
+        sets = {name: (SpectrogramStore.build(table["path"], options.output / "work/spectrograms" / name,
+                                              executor=executor), data.targets(table))
+                for name, table in (("curated", data.curated), ("noisy", data.noisy))}
+        weights = options.weights or options.output / "weights"
+        pipelines = [WarmupPipeline(sets, data.vocabulary, network, profile, options.output / "work" / network,
+                                    weights / network, options.seed, executor=executor)
+                     for network in options.networks]
+        tables = run_together(*pipelines)
+    except (ImportError, OSError, RuntimeError, ValueError, FloatingPointError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for pipeline, table in zip(pipelines, tables):
+        (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
+        print(f"\n{pipeline.architecture}, cross-validated:\n{table.round(5).to_string()}")
+    print(f"\nThe networks are in {weights}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Batches of excerpts, cut out of stores on the training device: random ones to train on, middle ones to validate."""
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+import torch
+
+from ..images.excerpts import HostPixels, gather, pixels_on
+from ..networks.models import to_images
+
+
+@dataclasses.dataclass
+class ClipPool:
+    """Clips of one or more stores with their targets, all on the training device if it has room for them."""
+
+    pixels: torch.Tensor | HostPixels  # uint8 (frames of all clips, mel bands)
+    starts: torch.Tensor  # int64 (clips,): first frame of each clip
+    lengths: torch.Tensor  # int64 (clips,): frames of each clip
+    targets: torch.Tensor  # float32 (clips, labels)
+    frames: int  # of an excerpt
+    fnames: list  # of str (clips,)
+
+    @classmethod
+    def of(cls, stores, targets, device, stream=None):
+        """Put stores together, clip numbers running through them in order.
+
+        Parameters
+        ----------
+        stores : sequence of SpectrogramStore
+            Of the same MelConfig.
+        targets : sequence of array (clips, labels)
+            A label matrix a store.
+        device : str or torch.device
+        stream : bool, optional
+            As for `pixels_on`.
+
+        Returns
+        -------
+        ClipPool
+        """
+        if any(store.config != stores[0].config for store in stores):
+            raise ValueError("the stores were built with different settings: build all with the same MelConfig")
+        before = np.cumsum([0] + [len(store.pixels) for store in stores])
+        on = partial(torch.as_tensor, device=device)
+        return cls(
+            pixels_on(device, *stores, stream=stream),
+            on(np.concatenate([store.starts + first for store, first in zip(stores, before)])),
+            on(np.concatenate([store.lengths for store in stores])),
+            on(np.concatenate(targets).astype(np.float32)),
+            stores[0].config.excerpt_frames,
+            [fname for store in stores for fname in store.fnames],
+        )
+
+    def images(self, batches):
+        """Images of many batches of excerpts, one batch at a time.
+
+        Parameters
+        ----------
+        batches : sequence of torch.Tensor, int64 (batch,)
+            First frames of the excerpts.
+
+        Yields
+        ------
+        torch.Tensor, float32 (batch, 1, mel bands, frames)
+        """
+        if isinstance(self.pixels, HostPixels):
+            excerpts = self.pixels.ahead([first.numpy() for first in _to_host(batches)], self.frames)
+        else:
+            excerpts = (gather(self.pixels, first, self.frames) for first in batches)
+        yield from map(to_images, excerpts)
+
+
+def _to_host(batches):
+    """All batches with a single wait for the device."""
+    return torch.cat(list(batches)).cpu().split([len(first) for first in batches]) if len(batches) else ()
+
+
+class RandomExcerpts:
+    """Batches of random excerpts without end, `n_batches` of them an epoch.
+
+    Clips come in one random order after another: none comes again before all others have come. All batches are
+    full, whatever the number of clips, and a clip's excerpt is drawn anew each time. Nothing is computed on the host.
+
+    Parameters
+    ----------
+    pool : ClipPool
+    clips : array of int
+        The clips of the pool to draw from.
+    batch_size, n_batches : int
+    generator : torch.Generator
+        On the pool's device.
+    """
+
+    def __init__(self, pool, clips, batch_size, n_batches, generator):
+        self.pool, self.batch_size, self.n_batches, self.generator = pool, batch_size, n_batches, generator
+        self.device = pool.pixels.device
+        self.clips = torch.as_tensor(clips, device=self.device)
+        if not len(self.clips):
+            raise ValueError("no clips to train on: expected at least one")
+        self.queue = self.clips[:0]
+
+    def __len__(self):
+        return self.n_batches
+
+    def __iter__(self):
+        needed = self.n_batches * self.batch_size
+        while len(self.queue) < needed:
+            order = torch.randperm(len(self.clips), generator=self.generator, device=self.device)
+            self.queue = torch.cat([self.queue, self.clips[order]])
+        self.drawn = clips = self.queue[:needed]
+        self.queue = self.queue[needed:]
+        free = self.pool.lengths[clips] - self.pool.frames + 1
+        place = torch.rand(needed, generator=self.generator, device=self.device, dtype=torch.float64)
+        first = self.pool.starts[clips] + (place * free).long()
+        for images, now in zip(self.pool.images(first.split(self.batch_size)), clips.split(self.batch_size)):
+            yield images, self.pool.targets[now]
+
+    def fnames(self, step):
+        """The clips of a step of the epoch that was begun last."""
+        drawn = self.drawn[step * self.batch_size:(step + 1) * self.batch_size]
+        return [self.pool.fnames[clip] for clip in drawn.tolist()]
+
+
+class MiddleExcerpts:
+    """Each clip's excerpt from its middle, in batches: what an epoch is validated on.
+
+    Parameters
+    ----------
+    pool : ClipPool
+    clips : array of int
+    batch_size : int
+    """
+
+    def __init__(self, pool, clips, batch_size=256):
+        self.pool, self.device = pool, pool.pixels.device
+        self.batches = torch.as_tensor(clips, device=self.device).split(batch_size) if len(clips) else ()
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        first = [self.pool.starts[now] + (self.pool.lengths[now] - self.pool.frames) // 2 for now in self.batches]
+        for images, now in zip(self.pool.images(first), self.batches):
+            yield images, self.pool.targets[now]

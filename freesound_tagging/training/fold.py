@@ -1,0 +1,197 @@
+"""The training of one fold of a stage: all that it needs in one description, so that any process can do it."""
+
+import copy
+import dataclasses
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..images.store import SpectrogramStore
+from ..networks.models import NetworkSpec, OutOfMemory, Tagger, training_precision
+from ..prediction.inference import for_prediction, predict
+from .batches import ClipPool, MiddleExcerpts, RandomExcerpts
+from .learner import fit
+
+
+class SharedClips:
+    """The clips that all folds of a run are trained on, numbered through its stores.
+
+    Pickled, it holds the way to the stores and no images.
+
+    Parameters
+    ----------
+    stores : sequence of SpectrogramStore
+    targets : sequence of array (clips, labels)
+        A label matrix a store.
+
+    Attributes
+    ----------
+    identity : str
+        Sixteen hex digits that differ whenever a file or a label does.
+    """
+
+    def __init__(self, stores, targets):
+        self.stores, self.targets = list(stores), [np.ascontiguousarray(matrix, np.float32) for matrix in targets]
+        self.folders = [store.folder for store in self.stores]
+        self.contents = [_contents(store) for store in self.stores]
+        data = hashlib.sha256()
+        for contents, matrix in zip(self.contents, self.targets):
+            data.update(json.dumps(contents).encode())
+            data.update(matrix.data)
+        self.identity = data.hexdigest()[:16]
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name not in ("stores", "pool")}
+
+    def is_here(self):
+        """Open the stores by their folders, if this machine has them and they hold the same clips."""
+        try:
+            stores = [SpectrogramStore(folder) for folder in self.folders]
+        except FileNotFoundError:
+            return False
+        if [_contents(store) for store in stores] != self.contents:
+            return False
+        self.stores = stores
+        return True
+
+    def whole(self):
+        """The same with the images in it, to be sent to where the stores are not."""
+        stores = [copy.copy(store) for store in self.stores]
+        for store in stores:
+            store.pixels = np.asarray(store.pixels)  # unlike a memory map, pickled without a copy
+        return _WholeClips(stores, self.targets)
+
+    def on(self, device):
+        """The clips on a device, put there when first asked for.
+
+        Parameters
+        ----------
+        device : torch.device
+
+        Returns
+        -------
+        ClipPool
+        """
+        if getattr(self, "pool", None) is None or self.pool[0] != device:
+            self.pool = device, ClipPool.of(self.stores, self.targets, device)
+        return self.pool[1]
+
+
+class _WholeClips(SharedClips):
+    """Clips that are pickled with their images."""
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "pool"}
+
+
+def _contents(store):
+    return [store.fnames, [file["digest"] for file in store.files]]
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldTraining:
+    """What is trained, from where, on what, and for how long."""
+
+    spec: NetworkSpec  # says of which stage and fold the network is
+    start: dict | None  # the weights that it begins with; None: new ones
+    trained: np.ndarray  # int64: the clips, by their numbers in `SharedClips`
+    validated: np.ndarray  # int64: the clips of each epoch's validation
+    held_out: dict  # of str to int64 array: the clips whose predictions are kept
+    batch_size: int
+    epochs: int
+    steps: int  # gradient steps of an epoch
+    lr: float  # the greatest of the one-cycle policy
+    augmentation: object  # see `augment.compose`
+    seed: int  # decides first weights, excerpts, augmentation and dropout
+    device: torch.device
+    compiled: bool  # train through torch.compile
+    tensorboard: Path | None  # a folder for logs
+
+
+# Gradients on whatever was before, and as they were before whatever happens: an interrupt at the edge of one of
+# fastai's `with torch.no_grad()` would leave them off for the rest of the process.
+@torch.inference_mode(False)
+def train_fold(training, clips, report):
+    """Train a network on the clips that its fold does not hold out.
+
+    Parameters
+    ----------
+    training : FoldTraining
+    clips : SharedClips
+    report : callable
+        Called after each step with the number of steps done, and the mean loss and the lwlrap of the last epoch
+        (None during the first).
+
+    Returns
+    -------
+    tagger : Tagger
+    record : dict of str to numpy.ndarray
+        `loss` of each step, `lwlrap` of each epoch, and the predictions of the clips held out, float32
+        (clips, labels), under their names in `training.held_out`; they are what `predict_ensemble` makes of them.
+
+    Raises
+    ------
+    FloatingPointError, OutOfMemory
+        If a loss is not finite or the GPU has too little memory. The message says of which stage and fold.
+    """
+    pool, news = clips.on(training.device), [0, None, None]
+
+    def on_step():
+        news[0] += 1
+        report(*news)
+
+    def on_epoch(loss, score):
+        news[1:] = loss, score
+        report(*news)
+    for_network, for_batches = (int(stream.generate_state(1)[0])
+                                for stream in np.random.SeedSequence(training.seed).spawn(2))
+    generator = torch.Generator(training.device).manual_seed(for_batches)
+    with torch.random.fork_rng([training.device] if training.device.type == "cuda" else []):
+        torch.manual_seed(for_network)  # for first weights and dropout, which take no generator
+        tagger = Tagger(training.spec, training_precision(training.device), training.compiled)
+        if training.start is not None:
+            tagger.load_state_dict(training.start)
+        tagger.to(training.device)
+        excerpts = RandomExcerpts(pool, training.trained, training.batch_size, training.steps, generator)
+        try:
+            history = fit(tagger, excerpts, MiddleExcerpts(pool, training.validated), training.epochs, training.lr,
+                          training.augmentation, generator, on_step, on_epoch, training.tensorboard)
+        except (FloatingPointError, OutOfMemory) as error:
+            raise type(error)(f"stage {training.spec.stage}, fold {training.spec.fold}: {error}. What was finished "
+                              "before is kept; running again takes this fold up from its start") from error
+    starts, lengths = pool.starts.cpu().numpy(), pool.lengths.cpu().numpy()
+    predicting = for_prediction(copy.deepcopy(tagger), pool.pixels, starts, lengths)
+    predictions = {name: predict(predicting, pool.pixels, starts[numbers], lengths[numbers])
+                   for name, numbers in training.held_out.items()}
+    return tagger, {"loss": history.losses, "lwlrap": history.lwlraps, **predictions}
+
+
+def train_fold_away(training, clips, report, threads=None):
+    """`train_fold` on a machine that shares no disk with the one that asks for it.
+
+    Parameters
+    ----------
+    training, clips, report
+        As for `train_fold`.
+    threads : int, optional
+        Of torch, on a CPU. On one kind of CPU they decide the result's last bits.
+
+    Returns
+    -------
+    tagger : Tagger
+        On the CPU.
+    record : dict of str to numpy.ndarray
+    logs : dict of str to bytes
+        Files for `training.tensorboard`.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        here = dataclasses.replace(training, tensorboard=training.tensorboard and Path(folder))
+        tagger, record = train_fold(here, clips, report)
+        logs = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    return tagger.cpu(), record, logs

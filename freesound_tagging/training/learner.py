@@ -1,0 +1,210 @@
+"""One training: a fastai Learner around batches and their augmentation."""
+
+import warnings
+
+import numpy as np
+import torch
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # fastai uses what newer torch and pandas call deprecated
+    import fastai.callback.schedule  # noqa: F401  (gives Learner its fit_one_cycle)
+    from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
+    from fastai.callback.fp16 import MixedPrecision
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner, Recorder
+    from fastai.optimizer import OptimWrapper
+
+from ..clips.tables import few
+from ..lwlrap import lwlrap
+from ..networks.models import enough_memory, prepare_device
+
+
+class AugmentBatch(Callback):
+    """Apply a function of `augment`, or several with `augment.compose`, to each training batch.
+
+    Parameters
+    ----------
+    augmentation : callable
+        ``(images, targets, generator=)`` to new images and targets.
+    generator : torch.Generator, optional
+        On the batches' device.
+    """
+
+    run_valid = False
+
+    def __init__(self, augmentation, generator=None):
+        self.augmentation, self.generator = augmentation, generator
+
+    def before_batch(self):
+        images, targets = self.augmentation(*self.xb, *self.yb, generator=self.generator)
+        self.learn.xb, self.learn.yb = (images,), (targets,)
+
+
+class History(Callback):
+    """The training loss of every step and the validation's lwlrap of every epoch.
+
+    fastai's own recorder fetches the loss from the device after each step, which makes host and device wait for each
+    other; this one keeps it there and fetches it once an epoch.
+
+    Parameters
+    ----------
+    on_step : callable, optional
+        Called without arguments after each step.
+    on_epoch : callable, optional
+        Called with (mean loss of the epoch, lwlrap) after each epoch.
+
+    Attributes
+    ----------
+    losses : list of float
+    lwlraps : list of float
+        NaN where the validation has no clips.
+    broken : int or None
+        The step of the last epoch whose loss, or else its validation, was not finite; training ends with that epoch.
+    """
+
+    def __init__(self, on_step=None, on_epoch=None):
+        self.on_step, self.on_epoch = on_step, on_epoch
+
+    def before_fit(self):
+        self.losses, self.lwlraps, self.broken = [], [], None
+
+    def before_epoch(self):
+        self.pending, self.outputs = [], []
+
+    def after_batch(self):
+        if self.training:
+            self.pending.append(self.loss.detach())
+            if self.on_step:
+                self.on_step()
+        else:
+            self.outputs.append((self.yb[0], self.pred))
+
+    def after_epoch(self):
+        losses = torch.stack(self.pending).float().cpu().tolist()
+        self.losses += losses
+        truth, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*self.outputs)) if self.outputs else ([], [])
+        finite = np.append(np.isfinite(losses), np.isfinite(scores).all())
+        if not finite.all():
+            self.broken = min(int(finite.argmin()), len(losses) - 1)
+            raise CancelFitException
+        self.lwlraps.append(lwlrap(truth, scores) if len(truth) else float("nan"))
+        if self.on_epoch:
+            self.on_epoch(float(np.mean(losses)), self.lwlraps[-1])
+
+
+def make_learner(tagger, train, valid, augmentation=None, generator=None, weight_decay=0.01, cbs=()):
+    """A fastai Learner: binary cross-entropy with logits, AdamW, the batch augmented on the device.
+
+    The optimizer is fastai 1.0.51's default, by which the published system was trained: betas (momentum, 0.99),
+    epsilon 1e-8, and decoupled weight decay of all parameters, those of batch normalization and biases too.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        Its `precision` decides what is computed in; float16 adds fastai's loss scaling.
+    train, valid : iterable with a length
+        Batches of (images, targets), such as `RandomExcerpts` and `MiddleExcerpts`.
+    augmentation : callable, optional
+        See `AugmentBatch`.
+    generator : torch.Generator, optional
+        For the augmentation.
+    weight_decay : float
+    cbs : sequence of fastai.callback.core.Callback
+
+    Returns
+    -------
+    fastai.learner.Learner
+        With one `History` among its callbacks' attributes if you gave one; fastai's recorder and progress bar,
+        which wait for the device at each step, are left out.
+    """
+    # One fused kernel for all parameters, where fastai's own optimizers loop over them in Python.
+    optimizer = OptimWrapper(opt=torch.optim.AdamW(tagger.parameters(), betas=(0.95, 0.99), eps=1e-8, fused=True))
+    cbs = [TrainEvalCallback(), *cbs]
+    if augmentation is not None:
+        cbs.append(AugmentBatch(augmentation, generator))
+    if tagger.precision == torch.float16:
+        cbs.append(MixedPrecision())
+    return Learner(DataLoaders(train, valid), tagger, torch.nn.BCEWithLogitsLoss(), optimizer, cbs=cbs,
+                   default_cbs=False, wd=weight_decay)
+
+
+def fit_one_cycle(learner, epochs, lr):
+    """`Learner.fit_one_cycle` with the cycle of fastai 1.0.51.
+
+    The first 30 % of the steps rise from lr/25 to lr, the others fall to lr/250,000; momentum goes from 0.95 to 0.85
+    and back; all by cosine.
+
+    Parameters
+    ----------
+    learner : fastai.learner.Learner
+    epochs : int
+    lr : float
+        The greatest learning rate of the cycle.
+    """
+    steps = epochs * len(learner.dls.train)
+    rising = int(0.3 * steps) / steps  # fastai 1 counts whole steps
+    learner.fit_one_cycle(epochs, lr, div=25, div_final=25e4, pct_start=rising, moms=(0.95, 0.85, 0.95))
+
+
+def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_step=None, on_epoch=None,
+        tensorboard=None):
+    """Train a network as fastai 1.0.51 does by default: `make_learner`, then `fit_one_cycle`.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        Trained in place; in evaluation mode afterwards.
+    train, valid, augmentation, generator
+        As for `make_learner`.
+    epochs : int
+    lr : float
+        The greatest learning rate of the cycle.
+    on_step, on_epoch : callable, optional
+        As for `History`.
+    tensorboard : path, optional
+        A folder for the logs of fastai's TensorBoard callback: losses, lwlrap and the learning rate. The loss is
+        then fetched from the device at each step.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite. The message names the clips of its batch.
+    OutOfMemory
+        If a batch does not fit on the GPU.
+    """
+    prepare_device(train.device)
+    history = History(on_step, on_epoch)
+    learner = make_learner(tagger, train, valid, augmentation, generator, cbs=[history])
+    if tensorboard is not None:
+        _log_to_tensorboard(learner, tensorboard)
+    with enough_memory(train.batch_size), learner.no_logging():
+        fit_one_cycle(learner, epochs, lr)
+    if history.broken is not None:
+        epoch = len(history.losses) // len(train)
+        raise FloatingPointError(
+            f"the loss is not finite in step {history.broken + 1} of epoch {epoch} of {epochs}. Its batch: "
+            f"{few(train.fnames(history.broken), 16)}. Listen to these clips, or lower the learning rate of {lr:g}")
+    tagger.eval()
+    return history
+
+
+def _log_to_tensorboard(learner, folder):
+    try:
+        from fastai.callback.tensorboard import TensorBoardCallback
+    except ImportError as error:
+        raise ImportError(f"logs for TensorBoard need it ({error}): pip install tensorboard") from error
+    from fastai.metrics import AccumMetric
+
+    class Logs(TensorBoardCallback):
+        def after_batch(self):  # fastai's logs all of torch's options for the optimizer, and fails where one is None
+            if self.training:
+                self.writer.add_scalar("train_loss", self.smooth_loss, self.train_iter)
+                self.writer.add_scalar("lr", self.opt.hypers[0]["lr"], self.train_iter)
+
+    learner.metrics = AccumMetric(lwlrap, to_np=True, invert_arg=True, flatten=False)
+    learner.add_cbs([Recorder(valid_metrics=len(learner.dls.valid) > 0),
+                     Logs(folder, trace_model=False, log_preds=False)])

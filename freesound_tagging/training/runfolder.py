@@ -1,0 +1,87 @@
+"""What a run leaves on the disk: what it is, and of each finished fold its weights, history and predictions."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .. import __version__
+from ..machine.files import only_writer, whole_file
+from ..networks.weights import load_tagger, save_tagger, weights_path
+
+
+class RunFolder:
+    """The two folders of a run. A fold of a stage is finished once both its files are there.
+
+    Parameters
+    ----------
+    work, weights : path
+        Made if need be.
+    settings : dict of str to object
+        All that decides the results, such as can be written as JSON; the package's version is added.
+
+    Raises
+    ------
+    ValueError
+        If `work` holds a run of other settings, or `weights` networks of a run that `work` knows nothing of.
+        The message says what differs.
+    """
+
+    def __init__(self, work, weights, settings):
+        self.work, self.weights = Path(work), Path(weights)
+        settings = json.loads(json.dumps(settings | {"version": __version__}))
+        path = self.work / "run.json"
+        if path.exists():
+            earlier = json.loads(path.read_text())
+            differ = [f"{key} was {earlier.get(key)!r} and is {settings.get(key)!r}"
+                      for key in sorted(earlier.keys() | settings.keys()) if earlier.get(key) != settings.get(key)]
+            if differ:
+                raise ValueError(f"{self.work} holds a run that this one cannot continue: {'; '.join(differ)}. "
+                                 "Give another folder, or delete this one and its weights to start anew")
+            return
+        left = sorted(self.weights.glob("stage-*_fold-*.safetensors"))
+        if left:
+            raise ValueError(f"{self.weights} holds networks of another run ({left[0].name}) and {self.work} does not; "
+                             "give the folder of that run, or another one for these weights, or delete them")
+        with whole_file(path) as part:
+            part.write_text(json.dumps(settings, indent=1))
+
+    def only_trainer(self):
+        """A context in which no other process trains in this folder."""
+        return only_writer(self.work, "training in it")
+
+    def is_finished(self, stage, fold):
+        """Whether a fold of a stage is."""
+        return self._record_path(stage, fold).exists() and weights_path(self.weights, stage, fold).exists()
+
+    def save(self, tagger, **record):
+        """Keep a finished fold: its network, which says of which stage and fold it is, and arrays."""
+        stage, fold = tagger.spec.stage, tagger.spec.fold
+        save_tagger(tagger, weights_path(self.weights, stage, fold))
+        with whole_file(self._record_path(stage, fold)) as part, open(part, "wb") as file:
+            np.savez(file, **record)
+
+    def record(self, stage, fold):
+        """The arrays of a finished fold."""
+        if not self.is_finished(stage, fold):
+            raise RuntimeError(f"fold {fold} of stage {stage} is not finished: run_stage({stage}) first")
+        with np.load(self._record_path(stage, fold)) as record:
+            return dict(record)
+
+    def tagger(self, spec):
+        """The network of a finished fold, if it is what is wanted.
+
+        Parameters
+        ----------
+        spec : NetworkSpec
+            What it has to be.
+
+        Returns
+        -------
+        Tagger
+        """
+        path = weights_path(self.weights, spec.stage, spec.fold)
+        return load_tagger(path, expected=spec)
+
+    def _record_path(self, stage, fold):
+        return self.work / f"stage-{stage}_fold-{fold}.npz"

@@ -1,0 +1,142 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.networks.models import (
+    ConcatPool,
+    NetworkSpec,
+    Tagger,
+    cnn_model_1,
+    fold_batchnorm,
+    inference_precision,
+    to_images,
+    training_precision,
+    vgg16_bn,
+)
+
+SPEC = NetworkSpec("cnn-model-1", 2, ("Bark", "Meow"), MelConfig(), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+
+
+def layers(network):
+    """Layers without children, as (kind, what defines them)."""
+    describe = {
+        nn.Conv2d: lambda m: (m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding, m.bias is not None),
+        nn.BatchNorm2d: lambda m: m.num_features, nn.BatchNorm1d: lambda m: m.num_features,
+        nn.Linear: lambda m: (m.in_features, m.out_features, m.bias is not None),
+        nn.Dropout: lambda m: m.p, nn.AvgPool2d: lambda m: m.kernel_size,
+        nn.AdaptiveAvgPool2d: lambda m: (m.output_size,) * 2 if isinstance(m.output_size, int) else m.output_size,
+    }
+    return [(type(m).__name__, describe.get(type(m), lambda m: None)(m))
+            for m in network.modules() if not list(m.children())]
+
+
+HEAD = [("ConcatPool", None), ("BatchNorm1d", 1024), ("Dropout", 0.25), ("Linear", (1024, 512, True)), ("ReLU", None),
+        ("BatchNorm1d", 512), ("Dropout", 0.5), ("Linear", (512, 80, True))]
+
+
+def test_cnn_model_1_has_the_layers_and_parameters_of_table_1():
+    network = cnn_model_1(80)
+    table_1 = []
+    for n_in, n_out in ((3, 64), (64, 128), (128, 256), (256, 512)):
+        for channels in (n_in, n_out):
+            table_1 += [("Conv2d", (channels, n_out, (3, 3), (1, 1), (1, 1), True)), ("BatchNorm2d", n_out),
+                        ("ReLU", None)]
+        table_1.append(("AvgPool2d", 2))
+    assert layers(network) == table_1 + HEAD
+    assert sum(parameter.numel() for parameter in network.parameters()) == 5_258_128
+
+
+def test_vgg16_has_torchvisions_body_and_its_pool_weight_for_weight():
+    """What fastai 1.0.51 keeps of torchvision's network: all but the classifier."""
+    ours, theirs = vgg16_bn(80), torchvision.models.vgg16_bn(weights=None)
+    body = nn.Sequential(*theirs.features, theirs.avgpool)
+    assert layers(ours[0]) == layers(body)
+    assert layers(ours[1]) == HEAD
+    ours[0].load_state_dict(body.state_dict())  # every name and shape
+    images = torch.rand(1, 3, 128, 128)
+    torch.testing.assert_close(ours[0].eval()(images), body.eval()(images))
+    assert layers(vgg16_bn(80, body_pool=0)[0]) == layers(theirs.features)
+
+
+def test_the_pool_before_the_head_weights_the_mean_and_leaves_the_maximum():
+    """4 x 4 spread to 7 x 7: of 7 windows a side, rows 0 and 3 are in 2 windows (one of them shared with 1 and 2)."""
+    x = torch.rand(2, 3, 4, 4)
+    side = torch.tensor([1 + 1 / 2, 1 / 2 + 1 + 1 / 2, 1 / 2 + 1 + 1 / 2, 1 / 2 + 1]) / 7
+    maximum, mean = ConcatPool()(nn.AdaptiveAvgPool2d(7)(x)).split(3, 1)
+    torch.testing.assert_close(maximum, x.amax((2, 3)))
+    torch.testing.assert_close(mean, (x * side[:, None] * side).sum((2, 3)))
+
+
+def test_a_description_has_the_published_pool_unless_it_says_otherwise():
+    changed = {name: NetworkSpec(**{**vars(SPEC), "architecture": name, "body_pool": None}).body_pool
+               for name in ("cnn-model-1", "vgg16")}
+    assert changed == {"cnn-model-1": 0, "vgg16": 7}
+    assert NetworkSpec(**{**vars(SPEC), "architecture": "vgg16", "body_pool": 0}).body_pool == 0
+
+
+@pytest.mark.parametrize("build", [cnn_model_1, vgg16_bn])
+def test_a_narrow_network_gives_a_logit_a_label(build):
+    assert build(12, width=4).eval()(torch.rand(2, 3, 128, 128)).shape == (2, 12)
+
+
+def test_convolutions_start_kaiming_normal_without_bias():
+    for layer in cnn_model_1(80)[0]:
+        if isinstance(layer, nn.Conv2d):
+            fan_in = layer.in_channels * 9
+            assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)
+            assert not layer.bias.any()
+
+
+def test_concat_pooling_puts_the_maximum_first():
+    x = torch.tensor([[[[1.0, 3.0], [0.0, 0.0]], [[2.0, 2.0], [2.0, 6.0]]]])
+    assert ConcatPool()(x).tolist() == [[3, 6, 1, 3]]
+
+
+def test_images_are_upright_in_0_to_1():
+    excerpts = torch.arange(6, dtype=torch.uint8).reshape(1, 3, 2) * 51  # 3 frames of 2 mel bands
+    images = to_images(excerpts)
+    torch.testing.assert_close(images, torch.tensor([[[[0, 0.4, 0.8], [0.2, 0.6, 1.0]]]]))
+
+
+def test_a_tagger_normalizes_each_of_the_three_channels():
+    tagger = Tagger(SPEC).eval()
+    images = torch.rand(2, 1, 128, 128)
+    channels = torch.cat([(images - mean) / std for mean, std in zip(SPEC.mean, SPEC.std)], 1)
+    torch.testing.assert_close(tagger(images), tagger.network(channels))
+
+
+def test_a_tagger_computes_in_bfloat16_but_answers_in_float32():
+    tagger = Tagger(SPEC).eval()
+    images = torch.rand(2, 1, 128, 128)
+    full = tagger(images)
+    tagger.precision = torch.bfloat16
+    half = tagger(images)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    torch.testing.assert_close(half, full, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("architecture", ["cnn-model-1", "vgg16"])
+def test_folding_batch_normalization_changes_no_output(architecture):
+    tagger = Tagger(NetworkSpec(**{**vars(SPEC), "architecture": architecture, "width": 8, "body_pool": None}))
+    images = torch.rand(4, 1, 128, 128)
+    for _ in range(3):
+        tagger.train()(images)  # gives the normalization something to do
+    before = tagger.eval()(images)
+    folded = fold_batchnorm(tagger)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+    torch.testing.assert_close(folded(images), before, atol=1e-5, rtol=1e-5)
+
+
+def test_the_cpus_precision_is_one_it_can_compute_in():
+    assert training_precision(torch.device("cpu")) in (torch.bfloat16, torch.float32)
+    assert inference_precision(torch.device("cpu")) == torch.float32
+
+
+@pytest.mark.parametrize("wrong", [{"architecture": "resnet"}, {"std": (0.1, 0.0, 0.1)}, {"mean": (0.5,)},
+                                   {"body_pool": 7}])
+def test_descriptions_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        NetworkSpec(**{**vars(SPEC), **wrong})

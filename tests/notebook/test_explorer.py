@@ -1,0 +1,124 @@
+"""The explorer of augmentations without a browser: what it shows is what the augmentations do."""
+
+import base64
+import io
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from freesound_tagging.augment import PUBLISHED, mixup, spec_augment, specmix
+from freesound_tagging.notebook import explorer
+from freesound_tagging.notebook.explorer import AUGMENTATIONS, AugmentationExplorer, augmented, settings_of
+
+
+@pytest.fixture
+def two_clips():
+    generator = torch.Generator().manual_seed(3)
+    return torch.rand((2, 1, 128, 128), generator=generator), torch.tensor([[1.0, 0, 0], [0, 1, 1]])
+
+
+@pytest.fixture
+def shown(demo, demo_stores):
+    widget = AugmentationExplorer(demo.curated, demo_stores["curated"], demo.targets(demo.curated), demo.vocabulary)
+    yield widget
+    plt.close("all")
+
+
+def test_the_outlined_pixels_are_those_of_the_partner(two_clips):
+    images, targets = two_clips
+    for seed in range(5):
+        step = partial(specmix, stripes=(2, 1), min_width=0.1)
+        result, weights, replaced = augmented(images, targets, [step], seed)
+        assert torch.equal(result[0, 0], torch.where(replaced, images[1, 0], images[0, 0]))
+        share = replaced.float().mean()
+        assert 0 < share < 1
+        torch.testing.assert_close(weights[0], torch.stack([1 - share, share, share]))
+
+
+def test_the_outlined_pixels_are_those_that_specaugment_blanks(two_clips):
+    images, targets = two_clips
+    result, weights, replaced = augmented(images, targets, [partial(spec_augment, warp=0.0, max_width=0.5)], seed=1)
+    assert replaced.any()
+    torch.testing.assert_close(result[0, 0][~replaced], images[0, 0][~replaced])
+    torch.testing.assert_close(result[0, 0][replaced], images[0].mean().expand(int(replaced.sum())))
+    assert torch.equal(weights, targets)
+    _, _, replaced = augmented(images, targets, [partial(spec_augment, stripes=0)], seed=1)
+    assert not replaced.any(), "warped time alone replaces nothing"
+
+
+def test_in_the_full_chain_the_outline_is_specmixs_and_both_steps_mix(two_clips):
+    images, targets = two_clips
+    same = 0
+    for seed in range(8):
+        result, weights, replaced = augmented(images, targets, PUBLISHED, seed)
+        before, mixed, _ = augmented(images, targets, PUBLISHED[:-1], seed)
+        assert 0 < mixed[0, 0] < 1 and 0 < weights[0, 0] < 1
+        if torch.equal(result[0, 0][~replaced], before[0, 0][~replaced]):  # else SpecMix needed another draw
+            same += 1
+            assert torch.equal(result[0, 0][replaced], before[1, 0][replaced])
+    assert same > 0
+
+
+def test_the_same_seed_shows_the_same_draw_and_another_another(two_clips):
+    images, targets = two_clips
+    first, again, other = (augmented(images, targets, [mixup], seed)[1] for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_settings_are_the_published_ones():
+    assert settings_of("SpecMix") == {"min_width": 0.0, "max_width": 0.25, "stripes": (1, 1)}
+    assert settings_of("mixup") == {"alpha": 0.4}
+    assert settings_of("the full chain") == {"max_zoom": 1.05, "max_change": 0.2, "p": 0.75, "alpha": 0.4,
+                                             "min_width": 0.0, "max_width": 0.25, "stripes": (1, 1)}
+
+
+def test_every_widget_changes_the_picture(shown):
+    def picture():
+        return np.asarray(Image.open(io.BytesIO(shown.image.value)).convert("L"))
+
+    def moved(widget, value):
+        before = picture()
+        widget.value = value
+        return not np.array_equal(before, picture())
+
+    for name in [name for name in AUGMENTATIONS if name != shown.augmentation.value]:
+        assert moved(shown.augmentation, name)
+        assert len(shown._sliders.children) == sum(len(explorer.SETTINGS[setting]) for setting in settings_of(name))
+    assert moved(shown.augmentation, "SpecMix")
+    assert moved(shown.settings["max_width"][0], 1.0)
+    assert moved(shown.settings["stripes"][1], 3)
+    assert moved(shown.seed, 7)
+    player = shown._players[1].value
+    other = [clip for _, clip in shown.clips[1].options if clip != shown.clips[1].value][-1]
+    assert moved(shown.clips[1], other)
+    assert shown._players[1].value != player
+    assert player.startswith("<audio")
+
+
+def test_settings_that_do_not_go_together_are_explained_and_the_picture_stays(shown):
+    before = shown.image.value
+    shown.settings["min_width"][0].value = 0.9
+    assert "expected fractions" in shown._error.value
+    assert shown.image.value == before
+    shown.settings["max_width"][0].value = 1.0
+    assert shown._error.value == ""
+    assert shown.image.value != before
+
+
+def test_without_widgets_it_is_a_picture(shown):
+    bundle = shown._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).width > 800
+
+
+def test_it_starts_with_clips_of_different_labels_and_offers_each_label(shown, demo):
+    targets = demo.targets(demo.curated)
+    first, second = (dropdown.value for dropdown in shown.clips)
+    assert not (targets[first] * targets[second]).any()
+    offered = [clip for _, clip in shown.clips[0].options]
+    assert (targets[offered].sum(0) > 0).all()

@@ -1,0 +1,107 @@
+"""What is said about a run: tables worked out by hand, figures that show all of it."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from freesound_tagging.lwlrap import clip_lwlrap, confused_pairs, lwlrap
+from freesound_tagging.notebook import reports
+from freesound_tagging.training.stages import published_stages
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def texts(axis):
+    return [text.get_text() for text in axis.texts] + [label.get_text() for label in axis.get_yticklabels()]
+
+
+def test_confused_pairs_by_hand():
+    truth = [[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1]]
+    scores = [[0.5, 0.6, 0.7],  # a: b and c above it
+              [0.1, 0.2, 0.3],  # a and b: c above both; b above a is no confusion, as b is true
+              [0.9, 0.1, 0.1],  # right
+              [0.4, 0.5, 0.5]]  # c: b is not above it, as it is equal
+    assert confused_pairs(truth, scores, ["a", "b", "c"]).to_numpy().tolist() == [
+        ["a", "c", 2, 3], ["b", "c", 1, 1], ["a", "b", 1, 3]]
+
+
+def test_confused_pairs_where_nothing_is():
+    assert confused_pairs(np.eye(3), np.eye(3), "abc").empty
+    reports.confusion_figure(confused_pairs(np.eye(3), np.eye(3), "abc"))
+
+
+def test_the_members_effects_by_hand():
+    truth = np.eye(2)
+    right, wrong = [[0.9, 0.1], [0.2, 0.8]], [[0.45, 0.55], [0.6, 0.4]]
+    table = reports.members_table(truth, np.array([right, wrong, wrong]), ["good", "bad", "bad"])
+    assert lwlrap(truth, np.mean([right, wrong, wrong], 0)) == 1  # 0.6 against 0.4, 0.47 against 0.53
+    np.testing.assert_allclose(table.loc["good"], [1, 0.5, 0.5])
+    np.testing.assert_allclose(table.loc["bad"], [0.5, 1, 0])
+    alone = reports.members_table(truth, np.array([right]), ["good"])
+    assert alone.loc["good", "alone"] == 1 and np.isnan(alone.loc["good", "without"])
+    figure = reports.members_figure(table, 1.0)
+    dots, diamonds = figure.axes[0].lines[1:]
+    assert dots.get_xdata().tolist() == [1, 0.5] and diamonds.get_xdata().tolist() == [0.5, 1]
+
+
+def test_the_selection_table_shows_the_best_and_the_worst_with_both_scores(demo, demo_stores):
+    config, n = demo_stores["noisy"].config, len(demo.noisy)
+    scores = {"model 1": np.linspace(0.1, 1, n), "model 2": np.linspace(0.2, 0.9, n)}
+    selected = np.sqrt(scores["model 1"] * scores["model 2"]) >= 0.5
+    html = reports.selection_table(demo.noisy, scores, selected, config, most=2).data
+    rows = re.findall("<tr>.*?</tr>", html)[1:]
+    assert [re.findall("<td>(selected|turned down)</td>", row)[0] for row in rows] == ["selected"] * 2 + [
+        "turned down"] * 2
+    for row, clip in zip(rows, (n - 1, n - 2, 0, 1)):
+        mean = np.sqrt(scores["model 1"][clip] * scores["model 2"][clip])
+        for number in (scores["model 1"][clip], scores["model 2"][clip], mean):
+            assert f"<td>{number:.2f}</td>" in row
+        assert demo.noisy["fname"][clip] in row and "<audio" in row
+
+
+def test_the_pipelines_picture_says_what_the_stages_do():
+    axis = reports.pipeline_figure(published_stages()).axes[0]
+    said = " ".join(texts(axis)).replace("$", "")
+    for words in ("model 1\n(new)", "model 4", "noisy\nall", "≥ 0.5", "≤ 5 a fold", "= 1", "mean of 2, 3, 4"):
+        assert words in said
+    assert said.count("curated") == 3
+    from_stage_to_stage, from_data, by_score = 3, 6, 3
+    arrows = [text for text in axis.texts if getattr(text, "arrow_patch", None)]
+    assert len(arrows) == from_stage_to_stage + from_data + by_score + 1  # and one to the ensemble
+
+
+def test_every_label_is_in_the_figures(finished_run, demo):
+    targets = finished_run.targets["curated"]
+    axis = reports.labels_figure({"curated": targets}, demo.vocabulary).axes[0]
+    assert [bar.get_width() for bar in axis.patches] == targets.sum(0).tolist()
+    assert set(texts(axis)) == set(demo.vocabulary)
+    per_class = pd.DataFrame({"lwlrap": [0.5, 1.0, np.nan], "clips": [2, 3, 0]}, index=["a", "b", "none"])
+    assert texts(reports.per_class_figure(per_class).axes[0]) == ["0.500 (2)", "1.000 (3)", "a", "b"]
+    selected = clip_lwlrap(finished_run.targets["noisy"], finished_run.out_of_fold(1)["noisy"]) > 0.5
+    bars = reports.selection_figure(selected, finished_run.targets["noisy"], demo.vocabulary).axes[0].patches
+    assert sum(bar.get_width() for bar in bars[len(demo.vocabulary):]) == finished_run.targets["noisy"][selected].sum()
+
+
+def test_a_stages_figure_has_a_line_a_fold_and_their_mean(finished_run):
+    history = finished_run.history(2)
+    loss, score = reports.training_figure(history, 2).axes
+    assert len(loss.lines) == 3
+    assert len(score.lines) == 4
+    np.testing.assert_allclose(score.lines[-1].get_ydata(), np.mean([record["lwlrap"] for record in history], axis=0))
+
+
+def test_a_timeline_is_drawn_from_end_to_end(demo_stores):
+    store = demo_stores["test"]
+    clip = int(store.lengths.argmax())
+    table = pd.DataFrame({"dog": [0.1, 0.9], "cat": [0.3, 0.2]}, index=[0.0, 1.0])
+    mel, heat, _ = reports.timeline_figure(table, store[clip], store.config, top=2).axes
+    np.testing.assert_allclose(heat.get_xlim(), (0, store.lengths[clip] * 694 / 44100))
+    assert heat.get_xlim() == mel.get_xlim()
+    assert [label.get_text() for label in heat.get_yticklabels()] == ["cat", "dog"], "the surest on top"

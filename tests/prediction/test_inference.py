@@ -1,0 +1,188 @@
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import label_ranking_average_precision_score
+
+from freesound_tagging.images.excerpts import pixels_on, window_starts
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.networks.models import NetworkSpec, Tagger
+from freesound_tagging.networks.weights import save_tagger
+from freesound_tagging.prediction import inference
+from freesound_tagging.prediction.inference import ensemble_mean, predict, predict_ensemble
+from freesound_tagging.prediction.submission import main, score_submission, write_submission
+
+LABELS = tuple(f"label {i}" for i in range(5))
+
+
+def tagger_of(seed, **changes):
+    torch.manual_seed(seed)
+    spec = {"architecture": "cnn-model-1", "width": 2, "vocabulary": LABELS, "mel": MelConfig(),
+            "mean": (0.4,) * 3, "std": (0.2,) * 3, "stage": 2, "fold": seed}
+    return Tagger(NetworkSpec(**spec | changes)).eval()
+
+
+def test_averaged_predictions_equal_a_plain_loop(demo_stores):
+    store, tagger = demo_stores["test"], tagger_of(0)
+    plain = []
+    with torch.no_grad():
+        for clip in range(len(store)):
+            image = torch.tensor(store[clip] / 255, dtype=torch.float32)
+            windows = []
+            for start in window_starts(image.shape[1]):
+                window = image[:, start:start + 128].expand(1, 3, -1, -1)
+                windows.append(torch.sigmoid(tagger.network((window - 0.4) / 0.2)))
+            plain.append(torch.cat(windows).mean(0).numpy())
+    for batch_size in (1, 7, 256):
+        ours = predict(tagger, pixels_on("cpu", store), store.starts, store.lengths, batch_size)
+        np.testing.assert_allclose(ours, plain, atol=1e-5)
+
+
+def test_no_clips_give_no_predictions(demo_stores):
+    tagger = tagger_of(0)
+    assert predict(tagger, pixels_on("cpu", demo_stores["test"]), [], []).shape == (0, 5)
+
+
+def test_predicting_leaves_a_network_in_the_mode_it_was_in(demo_stores):
+    store, tagger = demo_stores["test"], tagger_of(0).train()
+    before = tagger.network[0][1].running_mean.clone()
+    predict(tagger, pixels_on("cpu", store), store.starts[:2], store.lengths[:2])
+    assert tagger.training
+    assert torch.equal(tagger.network[0][1].running_mean, before)
+
+
+def test_an_ensemble_is_the_mean_of_its_networks(demo_stores, tmp_path):
+    store = demo_stores["test"]
+    taggers = [tagger_of(0), tagger_of(1, architecture="vgg16", width=4)]
+    paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for tagger, path in zip(taggers, paths):
+        save_tagger(tagger, path)
+    both = predict_ensemble(paths, store, precision=torch.float32, progress=False)
+    alone = [predict(tagger, pixels_on("cpu", store), store.starts, store.lengths) for tagger in taggers]
+    np.testing.assert_allclose(both, alone, atol=1e-6)
+    np.testing.assert_allclose(ensemble_mean(both), (alone[0] + alone[1]) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("tolerance", "used"), [(1.0, torch.bfloat16), (1e-9, torch.float32)])
+def test_half_precision_is_used_where_it_changes_little(demo_stores, tmp_path, monkeypatch, tolerance, used):
+    """As on a GPU, with the half precision that a CPU has."""
+    save_tagger(tagger_of(0), tmp_path / "a.safetensors")
+    exact, half = (predict_ensemble([tmp_path / "a.safetensors"], demo_stores["test"], precision=precision,
+                                    progress=False) for precision in (torch.float32, torch.bfloat16))
+    monkeypatch.setattr(inference, "inference_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(inference, "TOLERANCE", tolerance)
+    chosen = predict_ensemble([tmp_path / "a.safetensors"], demo_stores["test"], progress=False)
+    np.testing.assert_array_equal(chosen, half if used == torch.bfloat16 else exact)
+    assert 0 < np.abs(half - exact).mean() < 5e-3
+
+
+def test_the_same_model_of_the_same_fold_does_not_count_twice(demo_stores, tmp_path):
+    for name in ("a", "b"):
+        save_tagger(tagger_of(0), tmp_path / f"{name}.safetensors")
+    with pytest.raises(ValueError, match=r"b\.safetensors and .*a\.safetensors are both model 2 of fold 0"):
+        predict_ensemble([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], demo_stores["test"])
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"vocabulary": LABELS[::-1]}, r"b\.safetensors has another vocabulary"),
+    ({"mel": MelConfig(hop_length=347)}, r"b\.safetensors was trained on images of MelConfig.*hop_length=347"),
+])
+def test_networks_that_do_not_belong_together_are_refused(demo_stores, tmp_path, change, message):
+    save_tagger(tagger_of(0), tmp_path / "a.safetensors")
+    save_tagger(tagger_of(1, **change), tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match=message):
+        predict_ensemble([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], demo_stores["test"])
+
+
+def test_a_submission_is_written_whole_and_in_order(tmp_path):
+    probabilities = np.random.default_rng(0).random((2, 5), np.float32)
+    write_submission(tmp_path / "submission.csv", ["a.wav", "b.wav"], LABELS, probabilities)
+    read = pd.read_csv(tmp_path / "submission.csv", index_col="fname")
+    assert list(read.columns) == list(LABELS)
+    assert list(read.index) == ["a.wav", "b.wav"]
+    np.testing.assert_allclose(read, probabilities)
+    probabilities[1, 3] = np.nan
+    with pytest.raises(ValueError, match=r"probabilities of b\.wav are not all numbers"):
+        write_submission(tmp_path / "other.csv", ["a.wav", "b.wav"], LABELS, probabilities)
+    with pytest.raises(ValueError, match=r"expected \(1, 5\)"):
+        write_submission(tmp_path / "other.csv", ["a.wav"], LABELS, probabilities)
+    assert not (tmp_path / "other.csv").exists()
+
+
+@pytest.fixture
+def scored(tmp_path):
+    rng = np.random.default_rng(0)
+    fnames = [f"{i}.wav" for i in range(40)]
+    truth = rng.random((40, 5)) < 0.3
+    truth[np.arange(40), rng.integers(0, 5, 40)] = True
+    usage = np.where(rng.random(40) < 0.25, "Public", "Private")
+    scores = rng.random((40, 5), np.float32)
+    pd.DataFrame({"fname": fnames, "labels": [",".join(np.array(LABELS)[row]) for row in truth], "usage": usage,
+                  "license": "CC0"}).to_csv(tmp_path / "truth.csv", index=False)
+    submission = write_submission(tmp_path / "submission.csv", fnames, LABELS, scores)
+    return tmp_path, truth, scores, usage, submission
+
+
+def test_scores_are_scikit_learns_on_each_leaderboard(scored):
+    folder, truth, scores, usage, submission = scored
+    shuffled = submission.sample(frac=1, random_state=0)[["fname", *LABELS[::-1]]]
+    shuffled.to_csv(folder / "submission.csv", index=False)
+    result, per_class = score_submission(folder / "submission.csv", folder / "truth.csv")
+
+    def sklearns(part):
+        return label_ranking_average_precision_score(truth[part], scores[part], sample_weight=truth[part].sum(1))
+    assert result == pytest.approx({"overall": sklearns(np.full(40, True)), "public": sklearns(usage == "Public"),
+                                    "private": sklearns(usage == "Private")})
+    assert per_class["clips"].to_dict() == dict(zip(LABELS, truth.sum(0)))
+    weighted = (per_class["lwlrap"] * per_class["clips"]).sum() / truth.sum()
+    assert weighted == pytest.approx(result["overall"])
+
+
+def test_a_score_says_what_ties_make_of_it(scored, capsys):
+    folder, truth, scores, _, submission = scored
+    scores[:3] = 0.5  # three clips with all labels equal
+    submission[list(LABELS)] = scores
+    submission.to_csv(folder / "submission.csv", index=False)
+    with pytest.warns(UserWarning, match=r"in 3 of 40 clips: as ties are broken, lwlrap overall is"):
+        result, _ = score_submission(folder / "submission.csv", folder / "truth.csv")
+    assert main([str(folder / "submission.csv"), str(folder / "truth.csv")]) == 0
+    said = capsys.readouterr()
+    bounds = re.search(r"lwlrap overall is (\d\.\d+) to (\d\.\d+)", said.err)
+    # By scikit-learn, with the true labels of the three clips moved up and down a little.
+    expected = [label_ranking_average_precision_score(
+        truth, scores + sign * 1e-5 * truth + 1e-7 * np.arange(5), sample_weight=truth.sum(1))
+                for sign in (-1, 1)]
+    assert [float(bounds[1]), float(bounds[2])] == pytest.approx(expected, abs=1e-5)
+    assert expected[0] < result["overall"] < expected[1]
+
+
+def test_a_submission_of_the_private_clips_alone_is_scored_on_them(scored):
+    folder, _, _, usage, submission = scored
+    submission[usage == "Private"].to_csv(folder / "submission.csv", index=False)
+    result, _ = score_submission(folder / "submission.csv", folder / "truth.csv")
+    assert set(result) == {"overall", "private"}
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda s: s[s.fname != "3.wav"], r"lacks the clips 3\.wav"),
+    (lambda s: pd.concat([s, s[:1]]), r"lists 0\.wav more than once"),
+    (lambda s: s.replace({"fname": {"3.wav": "x.wav"}}), r"lacks the clips 3\.wav"),
+    (lambda s: pd.concat([s, s[:1].assign(fname="x.wav")]), r"has clips that the truth does not know x\.wav"),
+    (lambda s: s.assign(**{"label 2": np.nan}), r"has scores that are not numbers for 0\.wav"),
+    (lambda s: s.drop(columns="label 2"), "carries the label 'label 2'"),
+])
+def test_submissions_that_do_not_fit_the_truth_are_refused_by_name(scored, change, message):
+    folder, *_, submission = scored
+    change(submission).to_csv(folder / "submission.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        score_submission(folder / "submission.csv", folder / "truth.csv")
+
+
+def test_prediction_imports_neither_fastai_nor_plotting():
+    code = ("import sys, freesound_tagging.inference; "
+            "print([m for m in ('fastai', 'matplotlib', 'IPython') if m in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,374 @@
+import copy
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import freesound_tagging
+from freesound_tagging.augment import PUBLISHED, mixup
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
+from freesound_tagging.networks.models import Tagger
+from freesound_tagging.networks.weights import load_tagger, save_tagger, weights_path
+from freesound_tagging.prediction.inference import predict_ensemble
+from freesound_tagging.training import fold as fold_training
+from freesound_tagging.training.stages import PROFILES, Profile, batch_size_for, published_stages, select_noisy
+
+STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
+
+
+def test_the_stages_are_the_published_ones():
+    first, second, third, fourth = published_stages((1, 1, 1, 1), (1, 1, 1, 1))
+    assert (first.starts_from, first.curated, first.noisy) == (None, False, "all")
+    assert (second.starts_from, second.curated, second.noisy) == (1, True, "none")
+    assert (third.starts_from, third.curated, third.noisy) == (2, True, "selected")
+    assert (third.scored_by, third.threshold, third.cap) == ((1, 2), 0.5, 5)
+    assert (fourth.starts_from, fourth.curated, fourth.noisy) == (3, True, "selected")
+    assert (fourth.scored_by, fourth.threshold, fourth.cap) == ((3,), 1.0, None)
+
+
+def test_the_full_profile_has_the_published_size():
+    full = PROFILES["full"]()
+    assert (full.n_folds, full.width) == (10, 64)
+    assert batch_size_for(4964 * 9 // 10) == 128
+
+
+def test_how_long_a_stage_trains_follows_from_its_clips():
+    """The figures of published_stages' docstring, by hand."""
+    first, second, *_ = published_stages()
+    assert first.schedule(17_834, 128) == (50, 140)
+    assert second.schedule(4_473, 128) == (100, 35)
+    assert first.schedule(80, 32) == (20, 25)  # 50 passes of 3 batches are fewer than 500 steps
+    assert second.schedule(1, 1) == (20, 25)
+    assert [batch_size_for(clips) for clips in (1, 2, 40, 63, 64, 128, 5000)] == [2, 2, 32, 32, 64, 128, 128]
+
+
+def test_a_held_out_clip_is_never_trained_on(finished_run):
+    for stage in STAGES:
+        for fold in FOLDS:
+            clips = finished_run.training_clips(stage, fold)
+            for name in ("curated", "noisy"):
+                assert not (finished_run.folds[name][clips[name]] == fold).any()
+            assert (len(clips["curated"]) > 0) == (stage > 1)
+
+
+def test_batches_hold_only_the_clips_of_training_clips(make_pipeline, tmp_path, monkeypatch):
+    """What reaches the network, seen at the batches themselves, in every stage and fold."""
+    drawn = []
+    real = fold_training.RandomExcerpts
+    monkeypatch.setattr(fold_training, "RandomExcerpts", lambda pool, clips, *rest: drawn.append(set(clips)) or
+                        real(pool, clips, *rest))
+    pipeline = make_pipeline(tmp_path)
+    pipeline.run()
+    n_curated = len(pipeline.folds["curated"])
+    folds = np.concatenate([pipeline.folds["curated"], pipeline.folds["noisy"]])
+    assert len(drawn) == len(STAGES) * len(FOLDS)
+    for clips, (stage, fold) in zip(drawn, [(stage, fold) for stage in STAGES for fold in FOLDS]):
+        assert not (folds[list(clips)] == fold).any()
+        if stage == 1:
+            assert clips == set(n_curated + np.flatnonzero(pipeline.folds["noisy"] != fold))
+        if stage == 2:
+            assert clips == set(np.flatnonzero(pipeline.folds["curated"] != fold))
+
+
+def test_selection_is_by_the_models_that_hold_the_clip_out(finished_run):
+    targets = finished_run.targets["noisy"]
+    scores = {stage: clip_lwlrap(targets, finished_run.out_of_fold(stage)["noisy"]) for stage in (1, 2, 3)}
+    third = finished_run.selected(3)
+    assert (np.sqrt(scores[1] * scores[2])[third] >= 0.5 - 1e-12).all()
+    for fold in FOLDS:
+        assert (targets[third & (finished_run.folds["noisy"] == fold)].sum(0) <= 5).all()
+    np.testing.assert_array_equal(finished_run.selected(4), scores[3] == 1)
+
+
+def test_out_of_fold_predictions_are_what_inference_makes_of_the_folds_own_network(finished_run):
+    for stage, fold, name in ((1, 0, "noisy"), (2, 1, "curated"), (4, 2, "noisy")):
+        mine = finished_run.folds[name] == fold
+        expected, = predict_ensemble([weights_path(finished_run.weights, stage, fold)], finished_run.stores[name],
+                                     progress=False)
+        np.testing.assert_allclose(finished_run.out_of_fold(stage)[name][mine], expected[mine], atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", [2, 3, 4])
+def test_each_model_starts_from_the_one_before(make_pipeline, finished_run, stage, tmp_path):
+    """With a learning rate of nothing a stage returns the weights that it began with."""
+    frozen = tuple(dataclasses.replace(config, lr=0.0) if config.stage >= 2 else config
+                   for config in finished_run.profile.stages)
+    pipeline = make_pipeline(tmp_path, profile=dataclasses.replace(finished_run.profile, stages=frozen))
+    for earlier in range(1, stage + 1):
+        pipeline.run_stage(earlier)
+    for fold in FOLDS:
+        before, after = (load_tagger(weights_path(pipeline.weights, s, fold)) for s in (stage - 1, stage))
+        for (name, old), (_, new) in zip(before.named_parameters(), after.named_parameters()):
+            assert torch.equal(old, new), name
+        assert after.spec.stage == stage
+        assert after.spec.fold == fold
+
+
+def test_stage_1_starts_anew_in_each_fold(finished_run):
+    first, second = (load_tagger(weights_path(finished_run.weights, 1, fold)) for fold in (0, 1))
+    assert not torch.equal(first.network[0][0].weight, second.network[0][0].weight)
+
+
+def test_a_second_run_trains_nothing(make_pipeline, finished_run, monkeypatch):
+    monkeypatch.setattr(fold_training, "fit", None)  # training would fail
+    again = make_pipeline(finished_run.work.parent)
+    assert again.run().equals(finished_run.table())
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same_to_the_bit(make_pipeline, finished_run, tmp_path, monkeypatch):
+    fitted = []
+
+    def interrupt(*arguments):
+        fitted.append(1)
+        if len(fitted) == 6:
+            raise KeyboardInterrupt
+        return fit(*arguments)
+    fit = fold_training.fit
+    monkeypatch.setattr(fold_training, "fit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_pipeline(tmp_path).run()
+    pipeline = make_pipeline(tmp_path)
+    pipeline.run()
+    assert len(fitted) == 1 + len(STAGES) * len(FOLDS)
+    for stage in STAGES:
+        for fold in FOLDS:
+            name = weights_path("", stage, fold).name
+            assert (pipeline.weights / name).read_bytes() == (finished_run.weights / name).read_bytes()
+        for name, predictions in pipeline.out_of_fold(stage).items():
+            np.testing.assert_array_equal(predictions, finished_run.out_of_fold(stage)[name])
+
+
+@pytest.mark.parametrize("left_over", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_on_in_training_whatever_was_before(make_pipeline, finished_run, tmp_path, left_over):
+    """Such as what an interrupted cell left behind; the weights are those of any other run."""
+    pipeline = make_pipeline(tmp_path)
+    with left_over():
+        pipeline.run_stage(1)
+    for fold in FOLDS:
+        name = weights_path("", 1, fold).name
+        assert (pipeline.weights / name).read_bytes() == (finished_run.weights / name).read_bytes()
+
+
+@pytest.mark.parametrize("moment", [1, 5, 20, 40])
+def test_an_interrupt_in_training_leaves_gradients_on(make_pipeline, tmp_path, interrupted, moment):
+    """Even right after a library turned them off, before its own `with` would turn them on again."""
+    def turned_off(frame, event):
+        return event == "return" and frame.f_code is torch.no_grad.__enter__.__code__
+    pipeline = make_pipeline(tmp_path)
+    try:
+        with interrupted(turned_off, moment):
+            pipeline.run_stage(1)
+        assert torch.is_grad_enabled()
+    finally:
+        torch.set_grad_enabled(True)  # for the tests that follow
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"seed": 1}, "seed was 0 and is 1"),
+    ({"augmentation": (mixup,)}, "augmentation was"),
+    ({"architecture": "vgg16"}, "architecture was 'cnn-model-1' and is 'vgg16'"),
+    ({"profile": Profile(2, 2, published_stages((1,) * 4, (3e-3, 1e-3, 1e-3, 1e-3), 1), 16)}, "n_folds was 3 and is 2"),
+])
+def test_a_run_of_other_settings_is_not_continued(make_pipeline, finished_run, change, message):
+    with pytest.raises(ValueError, match=message):
+        make_pipeline(finished_run.work.parent, **change)
+
+
+def test_changed_labels_are_not_continued(make_pipeline, finished_run):
+    sets = {name: (store, finished_run.targets[name].copy()) for name, store in finished_run.stores.items()}
+    sets["noisy"][1][0] = 1 - sets["noisy"][1][0]
+    with pytest.raises(ValueError, match="clips and labels was"):
+        make_pipeline(finished_run.work.parent, sets=sets)
+
+
+def test_a_run_of_another_version_is_not_continued(make_pipeline, tmp_path):
+    pipeline = make_pipeline(tmp_path)
+    run = json.loads((pipeline.work / "run.json").read_text())
+    assert run["version"] == freesound_tagging.__version__
+    (pipeline.work / "run.json").write_text(json.dumps(run | {"version": "0.0.9"}))
+    with pytest.raises(ValueError, match=r"version was '0\.0\.9' and is .*delete this one .* to start anew"):
+        make_pipeline(tmp_path)
+
+
+def test_other_images_are_not_continued(make_pipeline, finished_run, demo, tmp_path):
+    stores = {name: SpectrogramStore.build(getattr(demo, name)["path"], tmp_path / name, MelConfig(hop_length=600), 1,
+                                           False) for name in ("curated", "noisy")}
+    sets = {name: (store, finished_run.targets[name]) for name, store in stores.items()}
+    with pytest.raises(ValueError, match=r"MelConfig\.hop_length was 694 and is 600"):
+        make_pipeline(finished_run.work.parent, sets=sets)
+
+
+def test_weights_of_a_run_elsewhere_are_not_overwritten(make_pipeline, finished_run, tmp_path):
+    with pytest.raises(ValueError, match=r"holds networks of another run \(stage-1_fold-0\.safetensors\)"):
+        make_pipeline(tmp_path, weights=finished_run.weights)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"width": 4}, "width is 4, expected 2"),
+    ({"architecture": "vgg16"}, "architecture is 'vgg16', expected 'cnn-model-1'"),
+    ({"fold": 2}, "fold is 2, expected 0"),
+    ({"vocabulary": ("Woof", "Miaow")}, "vocabulary is"),
+    ({"mel": MelConfig(hop_length=347)}, "mel is"),
+])
+def test_a_stage_does_not_start_from_another_network(make_pipeline, finished_run, tmp_path, change, message):
+    shutil.copytree(finished_run.work.parent, tmp_path / "run")
+    pipeline = make_pipeline(tmp_path / "run")
+    path = weights_path(pipeline.weights, 1, 0)
+    save_tagger(Tagger(dataclasses.replace(load_tagger(path).spec, **change)), path)
+    weights_path(pipeline.weights, 2, 0).unlink()
+    with pytest.raises(ValueError, match=message) as caught:
+        pipeline.run_stage(2)
+    assert str(path) in str(caught.value)
+
+
+def test_a_broken_fold_keeps_the_finished_ones_and_is_taken_up_again(make_pipeline, finished_run, tmp_path):
+    calls = []
+
+    def spoil(images, targets, generator=None):
+        calls.append(1)
+        return images, targets * (float("nan") if len(calls) == 5 else 1)
+    augmentation = (*PUBLISHED, spoil)
+    with pytest.raises(FloatingPointError, match=r"stage 1, fold 1: the loss is not finite.*kept; running again"):
+        make_pipeline(tmp_path, augmentation=augmentation).run()
+    kept = weights_path(tmp_path / "weights", 1, 0).read_bytes()
+    again = make_pipeline(tmp_path, augmentation=augmentation)
+    again.run()
+    assert weights_path(again.weights, 1, 0).read_bytes() == kept
+    for fold in FOLDS:
+        name = weights_path("", 4, fold).name
+        assert (again.weights / name).read_bytes() == (finished_run.weights / name).read_bytes()
+
+
+def test_compiling_is_refused_on_a_cpu(make_pipeline, tmp_path):
+    with pytest.raises(ValueError, match="expected False on a CPU"):
+        make_pipeline(tmp_path, compiled=True)
+
+
+def edge_case(make_pipeline, finished_run, folder, n_curated, n_noisy, n_folds, **stages):
+    """A run on the first clips of the demo set."""
+    sets = {}
+    for name, count in (("curated", n_curated), ("noisy", n_noisy)):
+        store = finished_run.stores[name]
+        few = copy.copy(store)
+        few.fnames, few.files, few.lengths, few.starts = (store.fnames[:count], store.files[:count],
+                                                         store.lengths[:count], store.starts[:count])
+        few.pixels = store.pixels[:int(few.lengths.sum())]
+        sets[name] = (few, finished_run.targets[name][:count])
+    config = [dataclasses.replace(config, **stages.get(f"stage_{config.stage}", {}))
+              for config in published_stages((1,) * 4, (1e-3,) * 4, 1)]
+    pipeline = make_pipeline(folder, sets=sets, profile=Profile(n_folds, 2, tuple(config)))
+    pipeline.run()
+    return pipeline
+
+
+def test_a_fold_of_one_clip(make_pipeline, finished_run, tmp_path):
+    pipeline = edge_case(make_pipeline, finished_run, tmp_path, 3, 3, 3)
+    assert [np.bincount(folds).tolist() for folds in pipeline.folds.values()] == [[1, 1, 1]] * 2
+    assert pipeline.table().notna().all().all()
+    assert all(np.isfinite(record["lwlrap"]).all() for record in pipeline.history(4))
+
+
+def test_a_stage_for_which_no_noisy_clip_qualifies_trains_on_the_curated_ones(make_pipeline, finished_run, tmp_path):
+    pipeline = edge_case(make_pipeline, finished_run, tmp_path, 12, 12, 2, stage_3={"threshold": 1.1},
+                         stage_4={"threshold": 1.1})
+    for stage, fold in ((3, 0), (4, 1)):
+        clips = pipeline.training_clips(stage, fold)
+        assert len(clips["noisy"]) == 0
+        np.testing.assert_array_equal(clips["curated"], pipeline.training_clips(2, fold)["curated"])
+
+
+def test_labels_without_a_clip_in_a_fold_do_no_harm(make_pipeline, finished_run, tmp_path):
+    """Of 18 labels most have no clip at all here, and none has one in every fold."""
+    pipeline = edge_case(make_pipeline, finished_run, tmp_path, 5, 5, 5)
+    assert (pipeline.targets["curated"].sum(0) == 0).any()
+    assert pipeline.table().notna().all().all()
+
+
+def test_a_stage_needs_the_ones_before(make_pipeline, tmp_path):
+    with pytest.raises(RuntimeError, match=r"fold 0 of stage 1 is not finished: run_stage\(1\) first"):
+        make_pipeline(tmp_path).run_stage(3)
+
+
+def test_the_table_is_cross_validated_lwlrap_of_each_model(finished_run):
+    table = finished_run.table()
+    assert list(table.index) == [f"model {stage}" for stage in STAGES]
+    assert list(table.columns) == ["lwlrap noisy", "lwlrap curated"]
+    predictions = finished_run.out_of_fold(2)
+    assert table.loc["model 2", "lwlrap curated"] == lwlrap(finished_run.targets["curated"], predictions["curated"])
+
+
+def test_the_history_has_every_step_and_epoch(finished_run):
+    for stage in STAGES:
+        for record, steps in zip(finished_run.history(stage), finished_run.n_steps(stage)):
+            assert len(record["loss"]) == steps
+            assert len(record["lwlrap"]) == 1
+
+
+def test_no_stage_has_fewer_steps_than_the_least(make_pipeline, tmp_path):
+    pipeline = make_pipeline(tmp_path, profile=Profile(3, 2, published_stages((3, 1, 1, 1), (1e-3,) * 4, 12), 16))
+    assert pipeline.n_steps(1) == [12, 12, 12]
+    assert make_pipeline(tmp_path / "b").n_steps(1) == [3, 3, 3]  # 48 clips in batches of 16
+
+
+def test_normalization_is_that_of_all_training_pixels(finished_run):
+    spec = load_tagger(weights_path(finished_run.weights, 4, 0)).spec
+    pixels = np.concatenate([store.pixels for store in finished_run.stores.values()]) / 255
+    assert spec.mean == pytest.approx((pixels.mean(),) * 3)
+    assert spec.std == pytest.approx((pixels.std(),) * 3)
+
+
+def test_selection_worked_out_by_hand():
+    targets = np.array([[1, 0], [1, 0], [1, 0], [1, 1], [0, 1], [1, 0]])
+    folds = np.array([0, 0, 0, 0, 0, 1])
+    scores = [[1.0, 0.9, 0.4, 1.0, 0.25, 0.5], [1.0, 0.9, 0.5, 0.25, 1.0, 0.5]]
+    # geometric means: 1, 0.9, 0.447, 0.5, 0.5, 0.5
+    assert select_noisy(scores, targets, folds, 0.5).tolist() == [True, True, False, True, True, True]
+    assert select_noisy(scores, targets, folds, 0.5, cap=2).tolist() == [True, True, False, False, True, True]
+    assert select_noisy(scores, targets, folds, 0.5, cap=1).tolist() == [True, False, False, False, True, True]
+    assert select_noisy(scores[:1], targets, folds, 1.0).tolist() == [True, False, False, True, False, False]
+
+
+def test_a_mean_of_exactly_one_half_is_selected_however_it_rounds():
+    """Labels at ranks 2, 3 and 9 have precisions 1/2, 2/3 and 1/3, whose mean is 1/2."""
+    truth = np.zeros((1, 10), int)
+    truth[0, [1, 2, 8]] = 1
+    half = clip_lwlrap(truth, -np.arange(10.0)[None])[0]
+    assert half < 0.5, "rounding would lose it"
+    scores = np.array([[half, 1 / 4, half - 1e-9]] * 2)
+    assert select_noisy(scores, np.ones((3, 1)), np.zeros(3, int), 0.5).tolist() == [True, False, False]
+    scores = np.array([[half, 1 / 2]] * 2)  # equal means: the earlier clip
+    assert select_noisy(scores, np.ones((2, 1)), np.zeros(2, int), 0.5, cap=1).tolist() == [True, False]
+
+
+def test_dropout_and_excerpts_are_drawn_from_streams_of_their_own(make_pipeline, tmp_path):
+    seeds = set()
+
+    def watch(images, targets, generator=None):
+        seeds.add((torch.initial_seed(), generator.initial_seed()))
+        return images, targets
+    make_pipeline(tmp_path, augmentation=[watch]).run_stage(1)
+    assert len(seeds) == len(FOLDS)
+    assert len({seed for pair in seeds for seed in pair}) == 2 * len(FOLDS)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6), st.floats(0, 1))
+def test_selection_obeys_threshold_and_cap_and_wastes_no_room(seed, cap, threshold):
+    rng = np.random.default_rng(seed)
+    n = 60
+    targets = (rng.random((n, 4)) < 0.3) | np.eye(4, dtype=bool)[rng.integers(0, 4, n)]
+    folds, scores = rng.integers(0, 3, n), rng.random((2, n))
+    chosen = select_noisy(scores, targets, folds, threshold, cap)
+    mean = np.sqrt(scores[0] * scores[1])
+    assert (mean[chosen] >= threshold - 1e-12).all()
+    count = np.stack([targets[chosen & (folds == fold)].sum(0) for fold in range(3)])
+    assert (count <= cap).all()
+    left_out = (mean >= threshold + 1e-12) & ~chosen
+    for clip in np.flatnonzero(left_out):  # some label of its had no room
+        assert (count[folds[clip]][targets[clip]] == cap).any()

@@ -1,0 +1,94 @@
+"""Read mutated files for a while: run by test_fuzz.py, which sees how it ends. Prints how many files were read.
+
+``python fuzz_files.py audio|export SECONDS FOLDER SEED_FILE...``. The file in hand is in FOLDER, so that it is there
+when this process crashes. Every file ends in a result or in an error that names it; a minute a file and 4 GiB are the
+limits.
+"""
+
+import json
+import random
+import resource
+import signal
+import struct
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from freesound_tagging.images.mel import load_clip, log_mel, to_image
+
+EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+
+
+def mutated(content, rng, head):
+    """One to a few changes, most of them where headers are: in the first `head` bytes."""
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        if not data:
+            break
+        at = rng.randrange(min(len(data), head if rng.random() < 0.8 else len(data)))
+        kind = rng.randrange(6)
+        if kind == 0:
+            data[at:at + 1] = bytes([rng.randrange(256)])
+        elif kind == 1:
+            data[at:at + 4] = struct.pack("<I", rng.choice(EXTREMES))
+        elif kind == 2:
+            data[at:at + 4] = struct.pack(">I", rng.choice(EXTREMES))
+        elif kind == 3:
+            del data[at:at + rng.randrange(1, 64)]
+        elif kind == 4:
+            data[at:at] = data[at:at + rng.randrange(1, 64)]
+        else:
+            del data[at + rng.randrange(len(data)):]
+    return bytes(data)
+
+
+def read_audio_file(path):
+    """What the store does with a file."""
+    image = to_image(log_mel(load_clip(path)))
+    assert image.shape[0] == 128, image.shape
+
+
+def read_export_file(path):
+    """What inference does with a file of the author's."""
+    from freesound_tagging.networks.weights import import_fastai_v1
+
+    import_fastai_v1(path)
+
+
+def main(kind, seconds, folder, *seeds):
+    """Mutate and read until the time is up."""
+    read, allowed, head = {"audio": (read_audio_file, OSError, 120),
+                           "export": (read_export_file, ValueError, 80_000)}[kind]
+    contents = [(Path(seed).suffix, Path(seed).read_bytes()) for seed in seeds]
+    warnings.simplefilter("error")
+    warnings.simplefilter("default", DeprecationWarning)  # libraries' own, as pyproject.toml has it for the tests
+    for suffix, content in contents:  # the whole files can be read, and import what reading needs
+        path = Path(folder) / f"whole{suffix}"
+        path.write_bytes(content)
+        read(path)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (4 << 30), resource.RLIM_INFINITY))
+    rng, end = random.Random(0), time.monotonic() + float(seconds)
+    found = {"files": 0, "results": 0, "errors": 0, "longest, s": 0.0}
+    while time.monotonic() < end:
+        suffix, content = rng.choice(contents)
+        path = Path(folder) / f"mutated{suffix}"
+        path.write_bytes(mutated(content, rng, head))
+        begun = time.monotonic()
+        signal.alarm(60)
+        try:
+            read(path)
+            found["results"] += 1
+        except allowed as error:
+            assert str(path) in str(error), f"an error that does not name the file: {error!r}"
+            found["errors"] += 1
+        signal.alarm(0)
+        found["files"] += 1
+        found["longest, s"] = max(found["longest, s"], time.monotonic() - begun)
+    found["peak, MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

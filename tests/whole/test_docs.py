@@ -1,0 +1,37 @@
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_test_that_a_promise_names_is_there():
+    tests = re.findall(r"^def (test_\w+)", "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py")), re.M)
+    named = re.findall(r"`(test_\w+|(?:test_\w*)?\.\.\.\w+)(?:\.\.\.)?`", (ROOT / "docs/reliability.md").read_text())
+    assert len(named) > 20
+    for name in named:
+        part = name.strip(".").removesuffix("_")
+        assert any(part in test for test in tests), name
+
+
+def test_every_file_that_the_readme_and_the_docs_link_to_is_there():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_module_is_in_the_readmes_table():
+    table = (ROOT / "README.md").read_text().partition("## The package")[2]
+    for path in (ROOT / "freesound_tagging").glob("[!_]*.py"):
+        assert f"`{path.stem}`" in table, path.stem
+
+
+def test_the_errors_that_the_readme_explains_are_those_that_people_see():
+    source = "".join(path.read_text() for path in sorted((ROOT / "freesound_tagging").rglob("*.py")))
+    source = re.sub(r'"\s+f?"', "", source)  # literals that are continued on the next line
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "README.md").read_text().split("## When something goes wrong")[1],
+                      re.MULTILINE)
+    ours = [row for row in rows if row != "operator torchvision::nms does not exist"]
+    assert len(ours) >= 7
+    for row in ours:
+        for part in filter(None, (part.strip() for part in row.replace("process 123 on host is", "...").split("..."))):
+            assert part in source, part

@@ -1,0 +1,178 @@
+"""The three notebooks as a user runs them, on a tiny data set."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import papermill
+import pytest
+import torch
+from sklearn.metrics import label_ranking_average_precision_score
+from test_dataset import to_zenodo
+from test_fastai_v1 import author_folder
+from test_spectrogram import published_image
+
+from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.networks.weights import import_fastai_v1
+from freesound_tagging.prediction.submission import main as score
+from freesound_tagging.training.stages import PROFILES
+from freesound_tagging.training.warmup import WarmupPipeline
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+NAMES = ("training-cnn-model1", "training-vgg16", "inference-kernel")
+
+
+@pytest.fixture(scope="module")
+def executed(demo, tmp_path_factory):
+    """All three, one after the other, in folders of their own; the parsed results by name."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    folders = {"input_folder": str(demo.root), "weights_folder": str(folder / "weights"),
+               "work_folder": str(folder / "work")}
+    own = {"training-cnn-model1": {"profile": "tiny"}, "training-vgg16": {"profile": "tiny", "n_folds": 3},
+           "inference-kernel": {"submission_file": str(folder / "submission.csv")}}
+    return folder, {name: execute(name, folder, folders | own[name]) for name in NAMES}
+
+
+def execute(name, folder, parameters):
+    os.environ.pop("MPLBACKEND", None)  # the kernel draws inline
+    return papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", folder / f"{name}.ipynb", parameters, cwd=NOTEBOOKS,
+                                      progress_bar=False, kernel_name="python3")
+
+
+def outputs(notebook, kind):
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+            if kind in output.get("data", {})]
+
+
+def test_training_leaves_the_weights_of_every_stage_and_fold(executed):
+    folder, _ = executed
+    for model, n_folds in (("cnn-model-1", 2), ("vgg16", 3)):
+        names = {path.name for path in (folder / "weights" / model).iterdir()}
+        assert names == {f"stage-{stage}_fold-{fold}.safetensors" for stage in (1, 2, 3, 4) for fold in range(n_folds)}
+
+
+def test_the_notebooks_show_their_figures_players_and_tables(executed):
+    _, notebooks = executed
+    for name, figures, shown in (("training-cnn-model1", 13, (4, 2)), ("training-vgg16", 11, (3,)),
+                                 ("inference-kernel", 6, ())):
+        images = outputs(notebooks[name], "image/jpeg")
+        assert len(images) == figures, name
+        assert min(len(image["data"]["image/jpeg"]) for image in images) > 10_000, "no empty figure"
+        html = "".join(output["data"]["text/html"] for output in outputs(notebooks[name], "text/html"))
+        printed = "".join(output.get("text", "") for cell in notebooks[name].cells
+                          for output in cell.get("outputs", []))
+        selections = re.findall(r"stage \d trains on (\d+) of (\d+) noisy clips", printed)
+        assert len(selections) == (0 if name == "inference-kernel" else 2)
+        # A table of a selection plays the best selected clips and the worst of the others, as far as there are any.
+        players = {"inference-kernel": 7}.get(name, 1) + sum(
+            min(most, int(chosen)) + min(most, int(clips) - int(chosen))
+            for most, (chosen, clips) in zip(shown, selections))
+        assert html.count("<audio") == players
+        assert html.count("<table") >= 2
+    explorer, = outputs(notebooks["training-cnn-model1"], "application/vnd.jupyter.widget-view+json")
+    assert len(explorer["data"]["image/png"]) > 50_000, "what is seen of it where widgets cannot run"
+
+
+def test_no_cell_warns_or_writes_errors(executed):
+    _, notebooks = executed
+    for name, notebook in notebooks.items():
+        for cell in notebook.cells:
+            streams = [output.text for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+            assert not streams, (name, streams)
+
+
+def test_the_submission_is_complete_and_in_order(executed, demo):
+    folder, _ = executed
+    submission = pd.read_csv(folder / "submission.csv")
+    assert list(submission.columns) == ["fname", *demo.vocabulary]
+    assert list(submission["fname"]) == list(demo.test["fname"])
+    assert submission[demo.vocabulary].to_numpy().min() >= 0
+    assert submission[demo.vocabulary].to_numpy().max() <= 1
+    assert np.ptp(submission[demo.vocabulary].to_numpy()) > 0
+    assert "ensemble of all" in (folder / "submission.scores.txt").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_notebooks_are_kept_executed_small_and_without_functions(name):
+    path = NOTEBOOKS / f"{name}.ipynb"
+    assert path.stat().st_size < 2_500_000  # most of it sound
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "executed from top to bottom"
+    assert all(output.output_type != "error" for cell in code for output in cell.outputs)
+    assert outputs(notebook, "image/jpeg")
+    source = "\n".join(cell.source for cell in code)
+    assert "def " not in source
+    assert "lambda" not in source
+    assert not outputs(notebook, "application/vnd.jupyter.widget-view+json"), "its picture is kept in its place"
+    text = path.read_text()
+    for private in (str(ROOT), "/home/", "/root/", "/tmp/"):
+        assert private not in text, f"a path of a machine: {private}"
+
+
+def test_zenodos_layout_of_real_recordings_is_scored_as_scikit_learn_scores_it(esc10, tmp_path, capsys):
+    """ESC-10 as Zenodo would have it, our weights, the notebook, the scorer; and scikit-learn on the same two files."""
+    data = FSDKaggle2019(to_zenodo(esc10.root, tmp_path / "zenodo"))
+    sets = {name: (SpectrogramStore.build(getattr(data, name)["path"], tmp_path / name, progress=False),
+                   data.targets(getattr(data, name))) for name in ("curated", "noisy")}
+    WarmupPipeline(sets, data.vocabulary, "cnn-model-1", PROFILES["tiny"](), tmp_path / "work",
+                   tmp_path / "weights/cnn-model-1", progress=False).run()
+    notebook = execute("inference-kernel", tmp_path, {
+        "input_folder": str(data.root), "weights_folder": str(tmp_path / "weights"),
+        "work_folder": str(tmp_path / "work"), "submission_file": str(tmp_path / "submission.csv")})
+
+    assert score([str(tmp_path / "submission.csv"), str(data.truth)]) == 0
+    printed = dict(re.findall(r"lwlrap (\w+) +([\d.]+)", capsys.readouterr().out))
+    shown = "".join(output["data"]["text/html"] for output in outputs(notebook, "text/html"))
+    submission = pd.read_csv(tmp_path / "submission.csv", index_col="fname")
+    truth = pd.read_csv(data.truth, index_col="fname")
+    for name, part in {"overall": truth, "public": truth[truth["usage"] == "Public"],
+                       "private": truth[truth["usage"] == "Private"]}.items():
+        labels = part["labels"].str.get_dummies(",").reindex(columns=submission.columns, fill_value=0).to_numpy()
+        expected = label_ranking_average_precision_score(labels, submission.loc[part.index].to_numpy(),
+                                                         sample_weight=labels.sum(1))
+        assert printed[name] == f"{expected:.5f}"
+        assert f">{printed[name]}<" in shown
+    assert "0.738" in shown
+
+
+def test_the_authors_files_go_through_the_notebook_as_through_a_plain_loop(shared, demo, tmp_path):
+    """Sixty files of the author's names, ten folds of two networks, against the published steps one by one."""
+    legacy = shared / "legacy-weights"
+    author_folder(legacy, tmp_path / "weights", folds=10)
+    vocabulary = (shared / "reference/vocabulary.txt").read_text().split()
+    clips = demo.test["path"][:5]
+    (tmp_path / "input/test").mkdir(parents=True)
+    for path in clips:
+        shutil.copy(path, tmp_path / "input/test")
+    sample = pd.DataFrame(0, index=[path.name for path in clips][::-1], columns=vocabulary)
+    sample.to_csv(tmp_path / "input/sample_submission.csv", index_label="fname")
+    execute("inference-kernel", tmp_path, {
+        "input_folder": str(tmp_path / "input"), "weights_folder": str(tmp_path / "weights"),
+        "work_folder": str(tmp_path / "work"), "submission_file": str(tmp_path / "submission.csv")})
+    submission = pd.read_csv(tmp_path / "submission.csv", index_col="fname")
+    assert list(submission.columns) == vocabulary
+    assert list(submission.index) == list(sample.index)
+
+    networks = [import_fastai_v1(legacy / f"{name}.pkl").network for name in ("cnn_w4", "vgg_w4")]
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    for path in clips:
+        image = published_image(path, 694)
+        frames = image.shape[1]
+        count = int(np.ceil((frames - 128) / 48)) + 1
+        starts = [round((frames - 128) * k / (count - 1)) for k in range(count)] if count > 1 else [0]
+        total = torch.zeros(80)
+        with torch.no_grad():
+            for network in networks:
+                for start in starts:
+                    window = torch.tensor(image[:, start:start + 128] / 255, dtype=torch.float32).expand(3, -1, -1)
+                    total += torch.sigmoid(network(((window - mean) / std)[None]))[0] / count / 2
+        np.testing.assert_allclose(submission.loc[path.name], total, atol=1e-5, rtol=0)

@@ -1,0 +1,82 @@
+"""The order of the rooms, and which heavy libraries each may bring along."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs/rooms.py")
+rooms = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(rooms)
+
+HALL = {"augment", "lwlrap"}
+MAY_IMPORT = {
+    "augment": set(),
+    "lwlrap": set(),
+    "machine": set(),
+    "clips": {"machine"},
+    "demo": {"machine"},
+    "images": {"machine", "clips"},
+    "networks": {"machine", "clips", "images"},
+    "prediction": {"machine", "clips", "images", "networks"} | HALL,
+    "training": {"machine", "clips", "images", "networks", "prediction"} | HALL,
+    "notebook": {"machine", "clips", "images", "networks", "prediction"} | HALL,
+}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_earlier_rooms_only(room):
+    assert rooms.rooms_imported(room) <= MAY_IMPORT[room]
+
+
+def test_every_module_is_in_a_room():
+    found = {path.relative_to(rooms.PACKAGE).parts[0].removesuffix(".py") for path in rooms.PACKAGE.rglob("*.py")}
+    assert found - {"__init__", "__main__"} == {*rooms.HALL, *rooms.ORDER} == set(MAY_IMPORT)
+
+
+def test_an_import_upwards_would_be_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(rooms, "PACKAGE", tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/mel.py").write_text("def f():\n    from ..training.stages import PROFILES\n")
+    assert rooms.rooms_imported("images") == {"training"}
+    (tmp_path / "images/mel.py").write_text("from .. import lwlrap\nimport freesound_tagging.notebook\n")
+    assert rooms.rooms_imported("images") == {"lwlrap", "notebook"}
+
+
+@pytest.mark.parametrize(("library", "where"), [
+    ("fastai", {"training"}),
+    ("matplotlib", {"notebook"}),
+    ("ipywidgets", {"notebook"}),
+    ("IPython", {"notebook"}),
+    ("ray", {"machine"}),
+    ("torch", {"augment", "machine", "images", "networks", "prediction", "training", "notebook"}),
+])
+def test_heavy_libraries_are_where_they_belong(library, where):
+    found = {room for room in MAY_IMPORT for path in rooms.modules(room)
+             if any(f"{name}.".startswith(f"{library}.") for name in rooms.imports(path))}
+    assert found and found <= where
+
+
+@pytest.mark.parametrize(("code", "without"), [
+    ("import freesound_tagging", ("torch", "pandas", "librosa")),
+    ("from freesound_tagging import clips, images, networks, prediction, training, notebook", ("torch", "pandas")),
+    ("from freesound_tagging.clips import FSDKaggle2019", ("torch", "fastai", "matplotlib")),
+    ("from freesound_tagging.prediction import predict_ensemble, tag", ("fastai", "matplotlib", "IPython")),
+    ("from freesound_tagging.training import PROFILES, select_noisy", ("fastai", "matplotlib", "torch")),
+])
+def test_what_an_import_does_not_bring(code, without):
+    seen = f"import sys; {code}; print([m for m in {without} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_every_name_on_a_face_is_there():
+    seen = ("import importlib; names = [(room, name) for room in %r for module in "
+            "[importlib.import_module(f'freesound_tagging.{room}')] for name in module.__all__ "
+            "if getattr(module, name).__doc__ or name.isupper()]; print(len(names), len(set(n for _, n in names)))")
+    done = subprocess.run([sys.executable, "-c", seen % (rooms.ORDER,)], capture_output=True, text=True, check=True)
+    every, different = done.stdout.split()
+    assert int(every) > 40
+    assert every == different, "no name on two faces"

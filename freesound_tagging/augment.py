@@ -4,8 +4,12 @@ Every function takes `images`, float (batch, channels, mel bands, frames) in [0,
 float (batch, labels), and returns new ones of both; nothing is changed in place. Random numbers come from
 `generator`, a `torch.Generator` on the images' device, or from torch's global one. No function loops over samples,
 and none makes the host wait for the device.
+
+`mixup`, `specmix` and `spec_augment` draw in one function and apply in another, so that a draw can be looked at and
+applied again.
 """
 
+import math
 from functools import partial
 
 import torch
@@ -31,12 +35,51 @@ def mixup(images, targets, alpha=0.4, generator=None):
     ----------
     Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
     """
+    return apply_mixup(images, targets, *draw_mixup(images, alpha, generator))
+
+
+def draw_mixup(images, alpha=0.4, generator=None):
+    """What `mixup` draws for a batch.
+
+    Parameters
+    ----------
+    images : torch.Tensor (batch, ...)
+        Only its length and device are used.
+    alpha, generator
+        As for `mixup`.
+
+    Returns
+    -------
+    partner : torch.Tensor, int64 (batch,)
+        A random permutation: who each sample is blended with.
+    share : torch.Tensor, float32 (batch,)
+        The sample's own, from a half to 1.
+
+    References
+    ----------
+    Beta(alpha, alpha) is (1 + t / sqrt(2 alpha + t^2)) / 2 of a Student t of 2 alpha degrees of freedom, and that is
+    drawn by Bailey, "Polar generation of random variates with the t-distribution", Mathematics of Computation 62, 1994.
+    """
     if not alpha > 0:
         raise ValueError(f"mixup's alpha={alpha}: expected a positive number")
     partner = _partners(images, generator)
-    # A draw from a Dirichlet distribution of two is a Beta draw; this one takes a generator.
-    beta = torch._sample_dirichlet(torch.full((len(images), 2), float(alpha), device=images.device), generator)
-    share = beta.amax(1)
+    radius, angle = torch.rand(2, len(images), generator=generator, device=images.device)
+    w, cosine = radius ** (1 / alpha), (2 * math.pi * angle).cos()
+    # t / sqrt(2 alpha + t^2), written so that neither a small nor a great w overflows.
+    return partner, 0.5 + 0.5 * (cosine.abs() / (cosine**2 + w / (1 - w)).sqrt()).nan_to_num(1.0)
+
+
+def apply_mixup(images, targets, partner, share):
+    """Blend each sample with its partner, as `draw_mixup` has drawn.
+
+    Parameters
+    ----------
+    images, targets, partner, share : torch.Tensor
+
+    Returns
+    -------
+    images, targets : torch.Tensor
+    """
     return (_blend(images, images[partner], share[:, None, None, None]),
             _blend(targets, targets[partner], share[:, None]))
 
@@ -68,14 +111,48 @@ def specmix(images, targets, max_width=0.25, min_width=0.0, stripes=(1, 1), gene
     Bouteillon, "Specmix: a simple data augmentation and warm-up pipeline to leverage clean and noisy set for efficient
     audio tagging", DCASE 2019 challenge, technical report.
     """
-    partner = _partners(images, generator)
-    mask = specmix_mask(images, max_width, min_width, stripes, generator)
+    return apply_specmix(images, targets, *draw_specmix(images, max_width, min_width, stripes, generator))
+
+
+def draw_specmix(images, max_width=0.25, min_width=0.0, stripes=(1, 1), generator=None):
+    """What `specmix` draws for a batch.
+
+    Parameters
+    ----------
+    images : torch.Tensor (batch, channels, mel bands, frames)
+        Only its shape and device are used.
+    max_width, min_width, stripes, generator
+        As for `specmix`.
+
+    Returns
+    -------
+    partner : torch.Tensor, int64 (batch,)
+        A random permutation: whose pixels each sample gets.
+    mask : torch.Tensor, bool (batch, 1, mel bands, frames)
+        Which: the union of the stripes of both axes.
+    """
+    return _partners(images, generator), draw_stripes(images, max_width, min_width, stripes, generator)
+
+
+def apply_specmix(images, targets, partner, mask):
+    """Replace the pixels of a mask by the partner's, and weight the targets by the counted share.
+
+    Parameters
+    ----------
+    images, targets : torch.Tensor
+    partner, mask : torch.Tensor
+        As `draw_specmix` gives them.
+
+    Returns
+    -------
+    images, targets : torch.Tensor
+    """
     share = 1 - mask.float().mean((1, 2, 3))
     return torch.where(mask, images[partner], images), _blend(targets, targets[partner], share[:, None])
 
 
-def specmix_mask(images, max_width=0.25, min_width=0.0, stripes=(1, 1), generator=None):
-    """Which pixels a partner replaces: the union of the stripes of both axes.
+def draw_stripes(images, max_width=0.25, min_width=0.0, stripes=(1, 1), generator=None):
+    """Stripes of whole mel bands and of whole frames, as `specmix` and `spec_augment` draw them.
 
     Parameters
     ----------
@@ -120,8 +197,29 @@ def spec_augment(images, targets, warp=0.1, max_width=0.25, stripes=(1, 1), gene
     Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition", Interspeech 2019,
     section 2. Time warping here is piecewise linear in place of a spline of one control point.
     """
+    return apply_spec_augment(images, targets, *draw_spec_augment(images, warp, max_width, stripes, generator))
+
+
+def draw_spec_augment(images, warp=0.1, max_width=0.25, stripes=(1, 1), generator=None):
+    """What `spec_augment` draws for a batch.
+
+    Parameters
+    ----------
+    images : torch.Tensor (batch, channels, mel bands, frames)
+        Only its shape and device are used.
+    warp, max_width, stripes, generator
+        As for `spec_augment`.
+
+    Returns
+    -------
+    source : torch.Tensor, float (batch, frames), or None
+        Where each frame comes from, in parts of the excerpt; None where time is left alone.
+    mask : torch.Tensor, bool (batch, 1, mel bands, frames)
+        What is blanked.
+    """
     if not 0 <= warp < 0.5:
         raise ValueError(f"spec_augment's warp={warp}: expected a fraction of the excerpt from 0 to below 0.5")
+    source = None
     if warp:
         point = warp + (1 - 2 * warp) * _uniform(images, generator)  # (batch,), in parts of the excerpt
         moved = point + warp * (2 * _uniform(images, generator) - 1)
@@ -129,8 +227,24 @@ def spec_augment(images, targets, warp=0.1, max_width=0.25, stripes=(1, 1), gene
         n_frames = images.shape[3]
         time = (torch.arange(n_frames, device=images.device) + 0.5) / n_frames  # (frames,)
         source = torch.where(time < moved, time * point / moved, 1 - (1 - time) * (1 - point) / (1 - moved))
+    return source, draw_stripes(images, max_width, 0.0, stripes, generator)
+
+
+def apply_spec_augment(images, targets, source, mask):
+    """Warp time, then blank out the pixels of a mask, as `draw_spec_augment` has drawn.
+
+    Parameters
+    ----------
+    images, targets : torch.Tensor
+    source, mask : torch.Tensor
+        As `draw_spec_augment` gives them.
+
+    Returns
+    -------
+    images, targets : torch.Tensor
+    """
+    if source is not None:
         images = _sample(images, _rows(images).expand(len(images), -1), 2 * source - 1)
-    mask = specmix_mask(images, max_width, 0.0, stripes, generator)
     return torch.where(mask, images.mean((1, 2, 3), keepdim=True), images), targets
 
 

@@ -9,13 +9,17 @@ from scipy import stats
 
 from freesound_tagging.augment import (
     PUBLISHED,
+    apply_mixup,
+    apply_specmix,
     compose,
+    draw_mixup,
+    draw_specmix,
+    draw_stripes,
     lighting,
     mixup,
     name_of,
     spec_augment,
     specmix,
-    specmix_mask,
     zoom_crop,
 )
 
@@ -50,14 +54,14 @@ def test_specmix_weights_targets_by_the_pixels_that_came_from_the_partner(stripe
 
 def test_specmix_area_is_the_published_formula_for_one_stripe():
     images, _ = clip_ids(64)
-    mask = specmix_mask(images, generator=generator())[:, 0]
+    mask = draw_stripes(images, generator=generator())[:, 0]
     bands, frames = mask.all(2).sum(1) / 128, mask.all(1).sum(1) / 128
     torch.testing.assert_close(mask.float().mean((1, 2)), bands + frames - bands * frames)
 
 
 def test_specmix_replaces_whole_consecutive_bands_and_frames():
     images, _ = clip_ids(200)
-    mask = specmix_mask(images, generator=generator())[:, 0]
+    mask = draw_stripes(images, generator=generator())[:, 0]
     for axis in (1, 2):
         line = mask.all(axis)
         edges = line.int().diff(dim=1, prepend=torch.zeros(200, 1, dtype=torch.int))
@@ -76,7 +80,7 @@ def test_specmix_gives_each_clip_one_partner_and_uses_each_partner_once():
 def test_specmix_widths_and_positions_are_uniform():
     # The mask uses only the images' shape and device: draw the stripes of 40,000 samples on the CPU.
     images = torch.empty(1, 1, 128, 100).expand(40_000, 1, 128, 100)
-    line = specmix_mask(images, stripes=(1, 0), generator=generator())[:, 0, :, 0]
+    line = draw_stripes(images, stripes=(1, 0), generator=generator())[:, 0, :, 0]
     width = line.sum(1).numpy()
     assert stats.chisquare(np.bincount(width, minlength=33)).pvalue > 1e-3, "widths 0 to 32, a quarter of 128"
     start = line.int().argmax(1).numpy()
@@ -100,7 +104,7 @@ def test_specmix_weights_are_the_counted_pixels_for_any_shape_and_setting(n, ban
 
 def test_specmix_least_width_is_kept():
     images, _ = clip_ids(500, (40, 40))
-    mask = specmix_mask(images, max_width=0.5, min_width=0.25, generator=generator())[:, 0]
+    mask = draw_stripes(images, max_width=0.5, min_width=0.25, generator=generator())[:, 0]
     for axis in (1, 2):
         assert set(mask.all(axis).sum(1).tolist()) == set(range(10, 21))
 
@@ -148,6 +152,29 @@ def test_mixup_shares_are_the_greater_of_a_beta_draw_and_its_rest():
     assert stats.kstest(share, lambda x: np.where(x < 0.5, 0, beta.cdf(x) - beta.cdf(1 - x))).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.4, 0.5, 1, 2.0, 30.0])
+def test_mixup_draws_are_beta_for_every_alpha(alpha):
+    _, share = draw_mixup(torch.empty(40_000, 1), alpha, generator())
+    beta = stats.beta(alpha, alpha)
+    assert share.isfinite().all() and share.min() >= 0.5 and share.max() <= 1
+    x = np.array([0.51, 0.55, 0.6, 0.7, 0.8, 0.9, 0.99, 0.999])
+    below = (share.numpy()[:, None] < x).mean(0)
+    np.testing.assert_allclose(below, 1 - 2 * beta.sf(x), atol=0.01)
+
+
+def test_the_published_chain_is_traced_whole():
+    """No step of it asks the host: one graph, and the same batch."""
+    images, targets = batch(4)
+    draws = torch.compile(lambda images: (draw_mixup(images), draw_specmix(images)), backend="eager", fullgraph=True)
+    (partner, share), (other, mask) = draws(images)
+    assert sorted(partner.tolist()) == sorted(other.tolist()) == [0, 1, 2, 3]
+    assert share.shape == (4,) and mask.shape == (4, 1, 64, 96)
+    applied = torch.compile(lambda *a: apply_specmix(*apply_mixup(*a[:4]), *a[4:]), backend="eager", fullgraph=True)
+    for ours, plain in zip(applied(images, targets, partner, share, other, mask),
+                           apply_specmix(*apply_mixup(images, targets, partner, share), other, mask)):
+        torch.testing.assert_close(ours, plain)
+
+
 def test_up_to_four_clips_are_in_a_sample_of_the_published_chain():
     _, weights = compose()(*clip_ids(64, (128, 128)), generator=generator())
     assert (weights > 0).sum(1).max() == 4
@@ -188,7 +215,7 @@ def test_lighting_is_fastais_brightness_and_contrast_on_logits():
 def test_spec_augment_blanks_to_the_mean_and_keeps_targets():
     images, targets = batch(32)
     new, weights = spec_augment(images, targets, warp=0, generator=generator())
-    mask = specmix_mask(images, 0.25, generator=generator())
+    mask = draw_stripes(images, 0.25, generator=generator())
     assert torch.equal(weights, targets)
     means = images.mean((1, 2, 3), keepdim=True).expand_as(images)
     torch.testing.assert_close(new[mask], means[mask])

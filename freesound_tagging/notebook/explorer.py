@@ -11,11 +11,26 @@ import numpy as np
 import torch
 from matplotlib.patches import Rectangle
 
-from ..augment import PUBLISHED, lighting, mixup, spec_augment, specmix, specmix_mask, zoom_crop
+from ..augment import (
+    PUBLISHED,
+    apply_mixup,
+    apply_spec_augment,
+    apply_specmix,
+    draw_mixup,
+    draw_spec_augment,
+    draw_specmix,
+    lighting,
+    mixup,
+    spec_augment,
+    specmix,
+    zoom_crop,
+)
 from .plots import player, shortened, show_excerpt, some_excerpts
 
 AUGMENTATIONS = {"SpecMix": (specmix,), "mixup": (mixup,), "SpecAugment": (spec_augment,),
                  "zoom and crop": (zoom_crop,), "lighting": (lighting,), "the full chain": PUBLISHED}
+DRAWN = {mixup: (draw_mixup, apply_mixup), specmix: (draw_specmix, apply_specmix),
+         spec_augment: (draw_spec_augment, apply_spec_augment)}  # what can be looked at between draw and result
 # The sliders of their settings: what it says, least and greatest value, and step. A pair has two.
 SETTINGS = {
     "max_zoom": (("greatest zoom", 1.0, 2.0, 0.05),),
@@ -69,17 +84,17 @@ def augmented(images, targets, steps, seed=0):
     while True:
         results, replaced, mixed = (images, targets), torch.zeros_like(images[0, 0], dtype=torch.bool), True
         for step in steps:
-            function, again = getattr(step, "func", step), torch.Generator().set_state(generator.get_state())
-            results = step(*results, generator=generator)
-            if function is spec_augment:
-                noise, _ = step(torch.rand(images.shape, generator=again.clone_state()), targets, generator=again)
-                values, counts = noise[0, 0].unique(return_counts=True)
-                if counts.max() >= min(images.shape[2:]):  # all pixels of a stripe are the same
-                    replaced = noise[0, 0] == values[counts.argmax()]
-            elif function in (mixup, specmix):
-                mixed &= bool(torch.randperm(2, generator=again)[0] == 1)  # both draw the partners first
-                if function is specmix:
-                    replaced = specmix_mask(images, generator=again, **getattr(step, "keywords", {}))[0, 0]
+            function = getattr(step, "func", step)
+            if function not in DRAWN:
+                results = step(*results, generator=generator)
+                continue
+            draw, apply = DRAWN[function]
+            drawn = draw(results[0], generator=generator, **getattr(step, "keywords", {}))
+            results = apply(*results, *drawn)
+            if function is mixup or function is specmix:
+                mixed &= bool(drawn[0][0] == 1)  # the first clip's partner
+            if function is not mixup:
+                replaced = drawn[1][0, 0]
         if mixed:
             return *results, replaced
 

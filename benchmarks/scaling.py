@@ -14,7 +14,7 @@ from common import BATCH, CLIPS_A_STAGE, CUDA, WIDTH, seconds
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.store import SpectrogramStore
-from freesound_tagging.machine.executors import RayExecutor
+from freesound_tagging.machine.cluster import RayExecutor
 from freesound_tagging.training.stages import Profile, full_profile, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline
 

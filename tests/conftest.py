@@ -77,7 +77,8 @@ def make_pipeline(demo, demo_stores):
     def make(folder, **changes):
         settings = {"sets": sets, "vocabulary": demo.vocabulary, "architecture": "cnn-model-1",
                     "profile": TINY,
-                    "work": folder / "work", "weights": folder / "weights", "device": "cpu", "progress": False}
+                    "work": folder / "work", "weights": folder / "weights", "device": "cpu", "progress": False,
+                    "executor": "in-process"}
         return WarmupPipeline(**settings | changes)
     return make
 

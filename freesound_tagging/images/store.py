@@ -1,13 +1,11 @@
 """The store that holds the mel spectrogram images of all clips of a set, and how it is built."""
 
 import dataclasses
-import functools
 import hashlib
 import io
 import json
 import os
 import sys
-import threading
 import time
 import warnings
 from contextlib import closing
@@ -21,6 +19,7 @@ from ..clips.audio import first_bytes
 from ..clips.tables import few
 from ..machine.executors import executor_of
 from ..machine.files import only_writer, told_of_a_full_disk, whole_file
+from ..machine.processes import end_with
 from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
 
 CLIPS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s
@@ -106,9 +105,9 @@ class SpectrogramStore:
             Worker processes; -1 for one a core.
         progress : bool
             Show a progress bar.
-        executor : {"in-process", "ray"} or RayExecutor
-            Where images are computed: by `n_jobs` processes here, or by all cores of a Ray cluster, to which the
-            files' contents are sent.
+        executor : {"auto", "in-process", "processes", "ray"} or RayExecutor
+            Where images are computed: by all cores of a Ray cluster, to which the files' contents are sent, or, for
+            every other executor, by `n_jobs` processes here.
 
         Returns
         -------
@@ -232,19 +231,9 @@ def _journaled(journal):
     return [json.loads(line) for line in whole.splitlines()]
 
 
-@functools.cache
-def _end_with(parent):
-    """Let this process end soon after its parent, which may have been killed and takes no results any more."""
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _images(paths, config, n_jobs, executor):
     """`_image_of` clips. They go to workers a few at a time and come back in order: only a few are in memory."""
-    if executor.remote:
+    if hasattr(executor, "map"):
         return executor.map(_image_of, ((path, config, None, _stat(path), first_bytes(path)) for path in paths))
     n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER)))
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
@@ -257,7 +246,7 @@ def _image_of(path, config, builder, stat=None, content=None):
     `builder` is the process of this machine that asks for it; one of another machine sends the file.
     """
     if builder is not None and os.getpid() != builder:
-        _end_with(builder)
+        end_with(builder)
     try:
         signal, problem = load_clip(path, config, content), ""
     except OSError as error:

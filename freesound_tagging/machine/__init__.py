@@ -3,6 +3,8 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "executors": ["InProcess", "RayExecutor", "executor_of"],
+    "cluster": ["RayExecutor"],
+    "executors": ["InProcess", "executor_of"],
     "files": ["only_writer", "whole_file"],
+    "processes": ["Processes"],
 })

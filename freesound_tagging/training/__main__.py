@@ -8,7 +8,7 @@ from pathlib import Path
 from ..clips.dataset import FSDKaggle2019
 from ..images.store import SpectrogramStore
 from ..machine.executors import EXECUTORS, executor_of
-from ..networks.models import ARCHITECTURES
+from ..networks.models import ARCHITECTURES, default_device
 from .stages import PROFILES
 from .warmup import WarmupPipeline, run_together
 
@@ -36,15 +36,15 @@ def main(arguments=None):
     parser.add_argument("--profile", choices=PROFILES, default="full")
     parser.add_argument("--folds", type=int, help="(default: the profile's)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--executor", choices=EXECUTORS, default="in-process",
+    parser.add_argument("--executor", choices=EXECUTORS, default="auto",
                         help='"ray": on the cluster that RAY_ADDRESS names, else the one that this machine is in, '
                              "else all GPUs of this machine")
     options = parser.parse_args(arguments)
     try:
-        data, executor = FSDKaggle2019(options.input), executor_of(options.executor)
-        profile = PROFILES[options.profile]()
+        data, profile = FSDKaggle2019(options.input), PROFILES[options.profile]()
         if options.folds is not None:
             profile = dataclasses.replace(profile, n_folds=options.folds)
+        executor = executor_of(options.executor, profile.n_folds, default_device())
         sets = {name: (SpectrogramStore.build(table["path"], options.output / "work/spectrograms" / name,
                                               executor=executor), data.targets(table))
                 for name, table in (("curated", data.curated), ("noisy", data.noisy))}

@@ -56,9 +56,10 @@ class WarmupPipeline:
         it gains a few percent in float32, but compiled bfloat16, which is faster, gives NaN (torch 2.15).
     tensorboard : path, optional
         A folder for logs that TensorBoard shows, a run a stage and fold. Off if not given: it slows training down.
-    executor : {"in-process", "ray"} or RayExecutor
-        Where folds are trained: here one after the other, or side by side over the GPUs and machines of a Ray cluster
-        (see `executors.RayExecutor`). What comes of it is the same, and is kept here.
+    executor : {"auto", "in-process", "processes", "ray"} or RayExecutor
+        Where folds are trained: in this process one after the other, side by side in processes that share the cores,
+        or over the GPUs and machines of a Ray cluster (see `machine.RayExecutor`). "auto" is "processes" on a CPU and
+        "in-process" on a GPU. What comes of it is kept here, and is the same for the same number of torch's threads.
 
     Raises
     ------
@@ -69,7 +70,7 @@ class WarmupPipeline:
 
     def __init__(self, sets, vocabulary, architecture, profile, work, weights, seed=0, device=None,
                  augmentation=PUBLISHED, progress=True, compiled=False, tensorboard=None,
-                 executor="in-process"):
+                 executor="auto"):
         self.stores = {name: sets[name][0] for name in ("curated", "noisy")}
         self.targets = {name: np.asarray(sets[name][1]) for name in ("curated", "noisy")}
         for name, store in self.stores.items():
@@ -83,7 +84,7 @@ class WarmupPipeline:
         self.work, self.weights, self.seed = Path(work), Path(weights), seed
         self.known = {name: np.array([clip not in store.problems for clip in range(len(store))])
                       for name, store in self.stores.items()}  # bool (clips,): could be read
-        self.executor = executor_of(executor)
+        self.executor = executor_of(executor, profile.n_folds, torch.device(device or default_device()))
         theirs = self.executor.device()
         self.device, self.compiled = torch.device(device or theirs or default_device()), compiled
         if theirs is not None and theirs != self.device.type:
@@ -102,7 +103,7 @@ class WarmupPipeline:
             **dataclasses.asdict(profile)})
 
     def __repr__(self):
-        profile, where = self.profile, ", over Ray" if self.executor.remote else ""
+        profile, where = self.profile, f", {self.executor}"
         return (f"{self.architecture}: {profile.n_folds} folds, width {profile.width}, batches of "
                 f"{profile.batch_size}, on {self.device.type}{where}")
 

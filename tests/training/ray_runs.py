@@ -49,7 +49,7 @@ def drive(here, outside):
     from freesound_tagging.clips.dataset import FSDKaggle2019
     from freesound_tagging.demo.data import write_demo
     from freesound_tagging.images.store import SpectrogramStore
-    from freesound_tagging.machine.executors import RayExecutor
+    from freesound_tagging.machine.cluster import RayExecutor
     from freesound_tagging.training import fold as fold_training
     from freesound_tagging.training import together
     from freesound_tagging.training.stages import Profile, published_stages

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import freesound_tagging
-from freesound_tagging.machine.executors import _check, executor_of
+from freesound_tagging.machine.cluster import _check
+from freesound_tagging.machine.executors import executor_of
 
 HERE = Path(__file__).resolve().parent
 
@@ -108,7 +109,7 @@ def test_another_version_on_a_machine_is_refused():
 
 
 def test_an_executor_that_there_is_not(make_pipeline, tmp_path):
-    with pytest.raises(ValueError, match="executor 'dask': expected one of in-process, ray, or a RayExecutor"):
+    with pytest.raises(ValueError, match="executor 'dask': expected one of auto, in-process, proc"):
         make_pipeline(tmp_path, executor="dask")
 
 

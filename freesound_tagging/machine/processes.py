@@ -1,0 +1,146 @@
+"""Tasks side by side in processes of this machine, each with its share of the cores."""
+
+import functools
+import json
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, wait
+from pathlib import Path
+
+from .executors import REPORT_SECONDS, opened
+
+IDLE_SECONDS = 300  # after which a process that has nothing to do ends
+
+
+class Processes:
+    """Tasks in a few processes of this machine, as many at a time as there are processes.
+
+    One process with two threads makes hardly more of a narrow network than one with one, as the threads wait for each
+    other at each step: two processes of one thread each do.
+
+    Parameters
+    ----------
+    workers : int
+        Processes; the cores are divided among them. On a CPU, results are the same, bit for bit, for the same number
+        of threads.
+    """
+
+    remote = True  # tasks cannot touch this process's objects
+
+    def __init__(self, workers):
+        self.workers, self.threads = workers, max(1, cores() // workers)
+        self._waiting, self._pool = deque(), None
+
+    def __repr__(self):
+        return f"in {self.workers} processes of {self.threads} threads"
+
+    def device(self):
+        """The type of device that a task gets: ``"cpu"``."""
+        return "cpu"
+
+    def submit(self, key, function, task, shared):
+        """As `InProcess.submit`, all of it sent by pickle; `function` also gets ``threads=``.
+
+        Parameters
+        ----------
+        key : hashable
+        function : callable
+        task : object
+        shared : object
+            As for `RayExecutor.submit`; what it knows has to be on this machine's disk.
+        """
+        self._waiting.append((key, function, task, shared))
+
+    def completed(self, show):
+        """As `InProcess.completed`; tasks that are not done end with their processes.
+
+        Parameters
+        ----------
+        show : callable
+
+        Raises
+        ------
+        Exception
+            What a task has raised, as if it had been raised here.
+        RuntimeError
+            If a process died, as one does that the system has no memory for.
+        """
+        running = {}
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                while self._waiting or running:
+                    while self._waiting:
+                        key, *task = self._waiting.popleft()
+                        news = Path(folder) / f"{len(os.listdir(folder))}.news"
+                        news.touch()
+                        running[self._start(*task, news)] = key, news
+                    done, _ = wait(running, REPORT_SECONDS / 2, FIRST_COMPLETED)
+                    for key, news in running.values():
+                        if content := news.read_text():
+                            show(key, *json.loads(content))
+                    for future in done:
+                        key, _ = running.pop(future)
+                        yield key, self._result(key, future)
+            finally:
+                self._waiting.clear()
+                if running:
+                    self._pool.shutdown(kill_workers=True)
+                    self._pool = None
+
+    def _start(self, function, task, shared, news):
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.workers, timeout=IDLE_SECONDS,
+                                             env={"OMP_NUM_THREADS": str(self.threads)})
+        return self._pool.submit(_run, function, task, shared, news, self.threads, os.getpid())
+
+    def _result(self, key, future):
+        from joblib.externals.loky import BrokenProcessPool
+
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            self._pool = None
+            raise RuntimeError(f"{key}: its process died, perhaps for lack of memory. What was finished before is "
+                               'kept; run again, or one fold after the other by executor="in-process"') from error
+
+
+def cores():
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def end_with(parent):
+    """Let this process end soon after its parent, which may have been killed and takes no results any more.
+
+    Parameters
+    ----------
+    parent : int
+        Its process id.
+    """
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _run(function, task, shared, news, threads, parent):
+    end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this process
+    reported = 0.0
+
+    def report(*what):
+        nonlocal reported
+        if time.monotonic() - reported > REPORT_SECONDS:
+            reported = time.monotonic()
+            part = news.with_suffix(".part")
+            part.write_text(json.dumps(what))
+            part.replace(news)
+    return function(task, opened(shared), report, threads=threads)

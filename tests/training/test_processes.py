@@ -1,0 +1,126 @@
+"""Folds side by side in processes of this machine: the same bytes, and nothing left behind."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from freesound_tagging.machine.executors import InProcess, executor_of
+from freesound_tagging.machine.processes import Processes, cores
+
+
+class Nothing:
+    """What tasks share: on this machine, and of no use."""
+
+    identity = "nothing"
+
+    def is_here(self):
+        return True
+
+
+def count(task, shared, report, threads):
+    """A task: what it was told, its torch threads, and its process."""
+    if isinstance(task, Exception):
+        raise task
+    if task == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task == "wait":
+        time.sleep(600)
+    for step in range(3):
+        report(step, task, os.getpid())
+        time.sleep(0.6)
+    return task, threads, os.getpid()
+
+
+@pytest.fixture
+def two():
+    executor = Processes(2)
+    yield executor
+    if executor._pool is not None:
+        executor._pool.shutdown(kill_workers=True)
+
+
+def test_a_run_side_by_side_gives_the_same_bytes_as_one_after_the_other(make_pipeline, tmp_path, two):
+    before = torch.get_num_threads()
+    torch.set_num_threads(two.threads)
+    try:
+        alone = make_pipeline(tmp_path / "alone", executor="in-process")
+        alone.run_stage(1)
+    finally:
+        torch.set_num_threads(before)
+    beside = make_pipeline(tmp_path / "beside", executor=two, tensorboard=tmp_path / "logs")
+    beside.run_stage(1)
+    files = sorted(path.name for path in alone.weights.iterdir())
+    assert len(files) == 3
+    for name in files:
+        assert (beside.weights / name).read_bytes() == (alone.weights / name).read_bytes(), name
+    for ours, theirs in zip(beside.history(1), alone.history(1)):
+        np.testing.assert_array_equal(ours["loss"], theirs["loss"])
+    np.testing.assert_array_equal(beside.out_of_fold(1)["noisy"], alone.out_of_fold(1)["noisy"])
+    assert len(list((tmp_path / "logs").glob("*/events*"))) == 3
+
+
+def test_tasks_run_side_by_side_report_and_may_be_joined_by_others(two):
+    shown, done = [], {}
+    for key in "ab":
+        two.submit(key, count, key, Nothing())
+    for key, result in two.completed(lambda *news: shown.append(news)):
+        if not done:
+            two.submit("c", count, "c", Nothing())
+        done[key] = result
+    assert {key: task for key, (task, _, _) in done.items()} == {"a": "a", "b": "b", "c": "c"}
+    assert {threads for _, threads, _ in done.values()} == {max(1, cores() // 2)}
+    assert len({process for *_, process in done.values()}) == 2
+    assert os.getpid() not in {process for *_, process in done.values()}
+    assert {key for key, *_ in shown} == {"a", "b", "c"}
+    assert all(task == key and step in (0, 1, 2) for key, step, task, _ in shown)
+
+
+def test_what_a_task_raises_is_raised_here_and_the_others_end(two):
+    two.submit("a", count, ValueError("no clips"), Nothing())
+    two.submit("b", count, "wait", Nothing())
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match="no clips"):
+        list(two.completed(lambda *_: None))
+    assert time.monotonic() - begun < 60
+    two.submit("c", count, "c", Nothing())
+    assert [key for key, _ in two.completed(lambda *_: None)] == ["c"]
+
+
+def test_a_process_that_died_is_said(two):
+    two.submit("stage 1, fold 0", count, "die", Nothing())
+    with pytest.raises(RuntimeError, match="stage 1, fold 0: its process died"):
+        list(two.completed(lambda *_: None))
+
+
+def test_an_interrupt_ends_the_processes(two):
+    begun = []
+
+    def interrupted(key, step, task, process):
+        begun.append(process)
+        raise KeyboardInterrupt
+    for key in "ab":
+        two.submit(key, count, key, Nothing())
+    with pytest.raises(KeyboardInterrupt):
+        for _ in two.completed(interrupted):
+            pass
+    end = time.monotonic() + 20
+    while Path(f"/proc/{begun[0]}").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{begun[0]}").exists()
+
+
+def test_on_a_cpu_folds_go_side_by_side_unless_told_otherwise():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert isinstance(executor_of("auto", 1, cpu), InProcess)
+    assert isinstance(executor_of("auto", 2, gpu), InProcess)
+    assert isinstance(executor_of("in-process", 2, cpu), InProcess)
+    assert isinstance(executor_of("processes", 2, gpu), Processes)
+    several = executor_of("auto", 10, cpu)
+    assert isinstance(several, Processes) == (cores() > 1)
+    if cores() > 1:
+        assert several.workers * several.threads <= cores()

@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import scipy.signal
@@ -23,7 +24,7 @@ WRONG_LABELS = 0.4  # of the noisy clips
 TWO_LABELS = 0.2  # of all clips
 
 
-def write_demo(root, curated=6, noisy=16, test=6, seed=0, progress=True):
+def write_demo(root, curated=5, noisy=14, test=5, seed=0, progress=True):
     """Write the demo data set.
 
     Parameters
@@ -56,10 +57,11 @@ def write_demo(root, curated=6, noisy=16, test=6, seed=0, progress=True):
     shutil.rmtree(part, ignore_errors=True)
     labels = sorted(SOUNDS)
     # Each set has random numbers of its own, so that the size of one does not change the clips of another.
-    rng, *rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)]
-    sets = {name: _write_set(part / folder, name, count, set_rng, name == "noisy", progress)
-            for set_rng, name, folder, count in zip(rngs, ("curated", "noisy", "test"),
-                                                    ("train_curated", "train_noisy", "test"), (curated, noisy, test))}
+    for_labels, *for_sets = np.random.SeedSequence(seed).spawn(4)
+    rng = np.random.default_rng(for_labels)
+    sets = {name: _write_set(part / folder, name, count, seeds, progress)
+            for seeds, name, folder, count in zip(for_sets, ("curated", "noisy", "test"),
+                                                  ("train_curated", "train_noisy", "test"), (curated, noisy, test))}
     given = sets["noisy"].copy()
     wrong = rng.permutation(len(given)) < round(WRONG_LABELS * len(given))
     given["labels"] = [rng.choice([label for label in labels if label not in true.split(",")]) if swap else true
@@ -80,22 +82,28 @@ def write_demo(root, curated=6, noisy=16, test=6, seed=0, progress=True):
     return root
 
 
-def _write_set(folder, name, count, rng, degraded, progress):
+def _write_set(folder, name, count, seeds, progress):
     folder.mkdir(parents=True, exist_ok=True)
-    labels = sorted(SOUNDS)
-    rows = []
-    for label in tqdm(labels, f"{name} clips", unit="label", file=sys.stdout, disable=not progress):
-        for take in range(count):
-            true = [label]
-            sound = SOUNDS[label](rng, _seconds(rng))
-            if rng.random() < TWO_LABELS:
-                true.append(rng.choice([other for other in labels if other != label]))
-                sound = _over(rng, sound, SOUNDS[true[1]](rng, len(sound) / RATE))
-            signal = _recorded(rng, sound, degraded)
-            fname = hashlib.sha256(f"{name}/{label}/{take}".encode()).hexdigest()[:8] + ".wav"
-            sf.write(folder / fname, signal, RATE, subtype="PCM_16")
-            rows.append((fname, ",".join(true)))
+    clips = [(label, take) for label in sorted(SOUNDS) for take in range(count)]
+    n_jobs = min(joblib.effective_n_jobs(-1), 1 + len(clips) // 32)  # a process takes as long to start as some clips
+    rows = joblib.Parallel(n_jobs, return_as="generator")(
+        joblib.delayed(_write_clip)(folder, name, label, take, clip_seed)
+        for (label, take), clip_seed in zip(clips, seeds.spawn(len(clips))))
+    rows = list(tqdm(rows, f"{name} clips", len(clips), unit="clip", file=sys.stdout, disable=not progress))
     return pd.DataFrame(sorted(rows), columns=["fname", "labels"])
+
+
+def _write_clip(folder, name, label, take, seed):
+    """Write a clip, and give its row of the table: its numbers are its own, whoever makes it."""
+    rng, true = np.random.default_rng(seed), [label]
+    sound = SOUNDS[label](rng, _seconds(rng))
+    if rng.random() < TWO_LABELS:
+        true.append(str(rng.choice([other for other in sorted(SOUNDS) if other != label])))
+        sound = _over(rng, sound, SOUNDS[true[1]](rng, len(sound) / RATE))
+    signal = _recorded(rng, sound, degraded=name == "noisy")
+    fname = hashlib.sha256(f"{name}/{label}/{take}".encode()).hexdigest()[:8] + ".wav"
+    sf.write(folder / fname, signal, RATE, subtype="PCM_16")
+    return fname, ",".join(true)
 
 
 def _seconds(rng):
@@ -129,7 +137,7 @@ def main(arguments=None):
     """``python -m freesound_tagging.demo FOLDER``."""
     parser = argparse.ArgumentParser(prog="python -m freesound_tagging.demo", description="Write the demo data set.")
     parser.add_argument("folder", type=Path)
-    for name, default in (("curated", 6), ("noisy", 16), ("test", 6)):
+    for name, default in (("curated", 5), ("noisy", 14), ("test", 5)):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{name} clips a label (default {default})")
     parser.add_argument("--seed", type=int, default=0)
     options = vars(parser.parse_args(arguments))

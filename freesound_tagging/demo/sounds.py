@@ -5,6 +5,7 @@ makes sound returns float64 (samples,) at `RATE`.
 """
 
 import numpy as np
+import scipy.fft
 import scipy.signal
 
 RATE = 44_100  # Hz
@@ -17,9 +18,10 @@ def _time(seconds):
 
 def coloured(rng, n, slope):
     """Noise whose power falls with frequency to the power of `slope`: 0 white, 1 pink, 2 brown."""
-    spectrum = rng.standard_normal(n // 2 + 1) + 1j * rng.standard_normal(n // 2 + 1)
-    frequency = np.maximum(np.fft.rfftfreq(n, 1 / RATE), 20)
-    return np.fft.irfft(spectrum * frequency ** (-slope / 2), n)
+    size = scipy.fft.next_fast_len(n, real=True)
+    spectrum = rng.standard_normal(size // 2 + 1) + 1j * rng.standard_normal(size // 2 + 1)
+    frequency = np.maximum(np.fft.rfftfreq(size, 1 / RATE), 20)
+    return scipy.fft.irfft(spectrum * frequency ** (-slope / 2), size)[:n]
 
 
 def _noise_band(rng, n, low, high):
@@ -84,15 +86,6 @@ def acoustic_guitar(rng, seconds):
     return _events(rng, seconds, rng.uniform(1.5, 4), lambda: _pluck(rng, rng.choice(scale), brightness, 1.2))
 
 
-def marimba(rng, seconds):
-    scale = 262 * 2 ** (rng.choice([0, 2, 4, 7, 9, 12], 16) / 12) * rng.uniform(0.7, 1.6)
-
-    def bar():
-        f = rng.choice(scale)
-        return _struck(0.6, f * np.array([1, 3.9, 9.2]), [1, 0.3, 0.1], [0.18, 0.06, 0.03])
-    return _events(rng, seconds, rng.uniform(3, 8), bar)
-
-
 def glockenspiel(rng, seconds):
     scale = 1200 * 2 ** (rng.choice([0, 2, 4, 7, 9, 12], 16) / 12) * rng.uniform(0.8, 1.4)
 
@@ -108,12 +101,6 @@ def church_bell(rng, seconds):
     return _events(rng, seconds, rng.uniform(0.4, 0.9), lambda: _struck(
         min(seconds, 5), f * ratios, [0.6, 1, 0.8, 0.5, 0.9, 0.4, 0.4, 0.4, 0.25, 0.15],
         [3, 2.2, 1.8, 1.5, 1.2, 0.9, 0.8, 0.7, 0.5, 0.3]))
-
-
-def gong(rng, seconds):
-    f = np.sort(rng.uniform(60, 1500, 40))
-    swell = 1 - np.exp(-_time(seconds) / rng.uniform(0.05, 0.3))
-    return swell * _struck(seconds, f, rng.uniform(0.2, 1, 40) / np.sqrt(f / 60), rng.uniform(1, 4, 40))
 
 
 def bass_drum(rng, seconds):
@@ -132,15 +119,6 @@ def hi_hat(rng, seconds):
     def hit():
         return np.exp(-_time(0.5) / decay) * _noise_band(rng, RATE // 2, 6_000, 15_000)
     return _events(rng, seconds, rng.uniform(3, 9), hit, jitter=0.05)
-
-
-def clapping(rng, seconds):
-    centre = rng.uniform(900, 2000)
-
-    def clap():
-        return np.exp(-_time(0.12) / rng.uniform(0.01, 0.025)) * _noise_band(
-            rng, int(0.12 * RATE), 0.6 * centre, 2.2 * centre)
-    return _events(rng, seconds, rng.uniform(2, 6), clap, jitter=0.4)
 
 
 def applause(rng, seconds):
@@ -185,11 +163,6 @@ def cricket(rng, seconds):
     return song * np.clip(np.sin(2 * np.pi * pulses * t), 0, 1) * np.sin(2 * np.pi * f * t)
 
 
-def buzz(rng, seconds):
-    pitch = rng.uniform(90, 220) * (1 + 0.04 * _glide(rng, seconds, (-1, 1, 6)))
-    return _voice(pitch, 0.9 ** np.arange(40))
-
-
 def meow(rng, seconds):
     high = rng.uniform(500, 850)
 
@@ -203,40 +176,22 @@ def meow(rng, seconds):
     return _events(rng, seconds, rng.uniform(0.5, 1.1), cry)
 
 
-def purr(rng, seconds):
-    t = _time(seconds)
-    pulse = np.clip(np.sin(2 * np.pi * rng.uniform(22, 30) * t), 0, 1) ** 2
-    breath = 0.5 + 0.5 * np.abs(np.sin(np.pi * t / rng.uniform(0.8, 1.5)))
-    return pulse * breath * _noise_band(rng, len(t), 60, 600)
-
-
 def race_car(rng, seconds):
     pitch = _glide(rng, seconds, (90, 320, 0.8))
     return _voice(pitch, [0.6, 1, 0.5, 0.9, 0.4, 0.6, 0.3, 0.4, 0.2, 0.2, 0.1, 0.1]) \
         + 0.3 * _noise_band(rng, len(pitch), 300, 3_000)
 
 
-def hiss(rng, seconds):
-    air = _noise_band(rng, round(seconds * RATE), rng.uniform(2_000, 4_000), 16_000)
-    return _glide(rng, seconds, (0.4, 1, 1)) * air
-
-
 SOUNDS = {
     "Acoustic_guitar": acoustic_guitar,
     "Applause": applause,
     "Bass_drum": bass_drum,
-    "Buzz": buzz,
     "Chirp_and_tweet": chirping,
     "Church_bell": church_bell,
-    "Clapping": clapping,
     "Cricket": cricket,
     "Glockenspiel": glockenspiel,
-    "Gong": gong,
     "Hi-hat": hi_hat,
-    "Hiss": hiss,
-    "Marimba_and_xylophone": marimba,
     "Meow": meow,
-    "Purr": purr,
     "Race_car_and_auto_racing": race_car,
     "Tick-tock": ticking,
     "Waves_and_surf": waves,

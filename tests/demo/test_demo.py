@@ -20,7 +20,7 @@ def fingerprint(root):
 def test_it_has_the_competitions_layout(demo):
     assert demo.layout == "Kaggle"
     assert len(demo.vocabulary) == len(SOUNDS) >= 12
-    assert (len(demo.curated), len(demo.noisy), len(demo.test)) == (36, 72, 36)
+    assert (len(demo.curated), len(demo.noisy), len(demo.test)) == (24, 48, 24)
     assert set(demo.test["usage"]) == {"Public", "Private"}
 
 

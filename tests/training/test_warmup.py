@@ -285,7 +285,7 @@ def test_a_stage_for_which_no_noisy_clip_qualifies_trains_on_the_curated_ones(ma
 
 
 def test_labels_without_a_clip_in_a_fold_do_no_harm(make_pipeline, finished_run, tmp_path):
-    """Of 18 labels most have no clip at all here, and none has one in every fold."""
+    """Of 12 labels most have no clip at all here, and none has one in every fold."""
     pipeline = edge_case(make_pipeline, finished_run, tmp_path, 5, 5, 5)
     assert (pipeline.targets["curated"].sum(0) == 0).any()
     assert pipeline.table().notna().all().all()

@@ -103,4 +103,4 @@ def test_the_kernel_runs_from_what_was_built_alone(built, demo, demo_stores, tmp
     notebook = nbformat.read(kaggle / "working/inference-kernel.ipynb", 4)
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
     assert "of 60 min" in printed
-    assert "clips, 18 labels, after 0." in printed
+    assert "clips, 12 labels, after 0." in printed

@@ -26,6 +26,7 @@ def layers(network):
         nn.BatchNorm2d: lambda m: m.num_features, nn.BatchNorm1d: lambda m: m.num_features,
         nn.Linear: lambda m: (m.in_features, m.out_features, m.bias is not None),
         nn.Dropout: lambda m: m.p, nn.AvgPool2d: lambda m: m.kernel_size,
+        nn.AdaptiveAvgPool2d: lambda m: torch.zeros(m.output_size).expand(7, 7).shape,
     }
     return [(type(m).__name__, describe.get(type(m), lambda m: None)(m))
             for m in network.modules() if not list(m.children())]
@@ -49,11 +50,12 @@ def test_cnn_model_1_has_the_layers_and_parameters_of_table_1():
 
 def test_vgg16_has_torchvisions_body_weight_for_weight():
     ours, theirs = vgg16_bn(80), torchvision.models.vgg16_bn(weights=None)
-    assert layers(ours[0]) == layers(theirs.features)
+    body = nn.Sequential(theirs.features, theirs.avgpool)  # all before the classifier, as fastai 1.0.51 cuts it
+    assert layers(ours[0]) == layers(body)
     assert layers(ours[1]) == HEAD
     ours[0].load_state_dict(theirs.features.state_dict())  # every name and shape
     images = torch.rand(1, 3, 128, 128)
-    torch.testing.assert_close(ours[0].eval()(images), theirs.features.eval()(images))
+    torch.testing.assert_close(ours[0].eval()(images), body.eval()(images))
 
 
 @pytest.mark.parametrize("build", [cnn_model_1, vgg16_bn])
@@ -115,7 +117,35 @@ def test_the_cpus_precision_is_one_it_can_compute_in():
     assert inference_precision(torch.device("cpu")) == torch.float32
 
 
-@pytest.mark.parametrize("wrong", [{"architecture": "resnet"}, {"std": (0.1, 0.0, 0.1)}, {"mean": (0.5,)}])
+@pytest.mark.parametrize("wrong", [
+    {"architecture": "resnet"}, {"architecture": ["vgg16"]}, {"width": "64"}, {"width": -1}, {"width": 0},
+    {"width": 10**9}, {"width": 1e9}, {"width": True}, {"vocabulary": ()}, {"vocabulary": "Bark"},
+    {"vocabulary": ("Bark", 5)}, {"vocabulary": 5}, {"mel": None}, {"mel": {}}, {"mean": (0.5,)},
+    {"mean": (0.5, 0.5, float("nan"))}, {"mean": (0.5, 0.5, "0.5")}, {"mean": 0.5}, {"std": (0.1, 0.0, 0.1)},
+    {"std": (0.1, float("inf"), 0.1)}, {"std": (0.1, 10**400, 0.1)}, {"stage": "2"}, {"stage": 2.0}, {"fold": -1},
+    {"body_pool": 7}, {"body_pool": False},
+])
 def test_descriptions_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         NetworkSpec(**{**vars(SPEC), **wrong})
+
+
+@pytest.mark.parametrize("wrong", [
+    {"sample_rate": "44100"}, {"sample_rate": True}, {"n_mels": 128.5}, {"n_fft": None}, {"f_min": float("nan")},
+    {"min_seconds": float("inf")}, {"hop_length": 10**400}, {"trim_db": -60}, {"padding": ["reflect"]}, {"f_max": [1]},
+])
+def test_settings_of_images_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match=rf"MelConfig\.{next(iter(wrong))}=.*expected"):
+        MelConfig(**wrong)
+
+
+def test_given_weights_are_taken_and_not_copied():
+    weights = SPEC.build().state_dict()
+    tagger = Tagger(SPEC, weights=weights)
+    for name, tensor in tagger.network.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+        assert tensor.ndim == 4 or tensor.data_ptr() == weights[name].data_ptr(), name  # 4: put in another order
+    new = Tagger(SPEC)
+    for ours, news in zip((*tagger.parameters(), *tagger.buffers()), (*new.parameters(), *new.buffers())):
+        assert (ours.device, ours.dtype, ours.stride()) == (news.device, news.dtype, news.stride())
+        assert ours.requires_grad == news.requires_grad

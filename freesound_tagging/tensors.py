@@ -77,8 +77,8 @@ def network_file(path, failure):
             yield file
         except ValueError as error:
             raise ValueError(f"{path} {failure}: {str(error)[:1000]}") from error
-        except (ArithmeticError, AttributeError, LookupError, RecursionError, RuntimeError, TypeError) as error:
-            # whatever else nonsense makes of the steps of reading
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+            # what nonsense makes of the steps of reading
             raise ValueError(f"{path} {failure}: it is damaged or of another kind ({repr(error)[:200]})") from error
 
 

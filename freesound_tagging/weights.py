@@ -43,7 +43,7 @@ def save_tagger(tagger, path):
 
 
 def read_spec(path):
-    """The description of a network: without reading its weights, where it is a safetensors file.
+    """The description of a network, without reading its weights.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ def read_spec(path):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the file is not a network of this package. The message names it.
     """
@@ -90,8 +92,8 @@ def _parse_spec(text):
         spec.setdefault("body_pool", 0)
         return NetworkSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()})
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"it was written by another version of this package, {version}, and {__version__} does "
-                         f"not understand its description ({str(error)[:500]}); install that version") from error
+        raise ValueError(f"version {version} of this package wrote it, and {__version__} does not understand its "
+                         f"description ({str(error)[:500]}); install that version or make the file again") from error
 
 
 def load_tagger(path, device="cpu", expected=None):
@@ -112,6 +114,8 @@ def load_tagger(path, device="cpu", expected=None):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the file is not a network of this package, its weights do not fit its description, or it is another network
         than expected. The message says what differs.

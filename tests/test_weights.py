@@ -63,7 +63,7 @@ def test_weights_of_the_wanted_stages_are_found_in_order(tmp_path):
 @pytest.mark.parametrize(("metadata", "message"), [
     ({"freesound-tagging-2": "{}"}, "is of the format freesound-tagging-2, and version .* reads freesound-tagging-1"),
     ({"freesound-tagging-1": json.dumps(dataclasses.asdict(SPEC) | {"version": "9.1", "depth": 3})},
-     r"written by another version of this package, 9\.1,.*depth.*install that version"),
+     r"version 9\.1 of this package wrote it,.*depth.*install that version"),
     ({"freesound-tagging-1": "{"}, "does not understand its description"),
     ({"freesound-tagging-1": json.dumps(dataclasses.asdict(SPEC) | {"version": "0", "architecture": "resnet"})},
      "architecture 'resnet': expected one of"),

@@ -146,9 +146,10 @@ def _pools_maximum_and_mean(layer):
 def _flattens(layer):
     if layer.kind == "fastai.layers.Lambda":  # of early versions
         function = layer.state.get("func")
-        return isinstance(function, Thing) and function.name.lower().endswith("flatten")
-    return layer.kind == "fastai.layers.Flatten" and not layer.state.get("full") or (
-        not _difference(layer, nn.Flatten()))
+        flat = isinstance(function, Thing) and function.name.lower().endswith("flatten")
+    else:
+        flat = layer.kind == "fastai.layers.Flatten" and not layer.state.get("full")
+    return flat and not _own_code(layer.state, nn.Module) or not _difference(layer, nn.Flatten())
 
 
 def _own_code(state, kind):

@@ -1,12 +1,14 @@
 """The two networks, in plain torch: prediction needs no fastai."""
 
 import contextlib
+import copy
 import ctypes
 import dataclasses
 import functools
 import math
 import platform
 import reprlib
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import torch
@@ -144,8 +146,12 @@ def _build(architecture, width, n_classes, body_pool):
 
 @functools.lru_cache(maxsize=8)
 def _outline(*network):
-    with torch.device("meta"):
-        return _build(*network)
+    def build():
+        with torch.device("meta"):
+            return _build(*network)
+    # In a thread, where no interrupt comes: one within torch's context would leave all of this process on "meta".
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(build).result()
 
 
 class Tagger(nn.Module):
@@ -169,8 +175,7 @@ class Tagger(nn.Module):
     def __init__(self, spec, precision=torch.float32, compiled=False, weights=None):
         super().__init__()
         self.spec, self.precision, self.compiled = spec, precision, compiled
-        with torch.device("meta") if weights else contextlib.nullcontext():  # no numbers that are then thrown away
-            self.network = spec.build()
+        self.network = copy.deepcopy(spec.outline()) if weights else spec.build()
         if weights:
             self.network.load_state_dict(weights, assign=True)
         self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)

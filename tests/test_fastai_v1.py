@@ -177,6 +177,12 @@ def test_what_changes_nothing_in_evaluation_is_not_compared(tmp_path):
         read_spec(save_like_torch_1_0(tmp_path / "a.pkl", network))
 
 
+@pytest.mark.parametrize("flatten", [Flatten(), nn.Flatten()])
+def test_any_flatten_behind_the_pools_will_do(tmp_path, flatten):
+    network = replaced(as_fastai(cnn_model_1(2, width=2)), (1, 1), flatten)
+    assert read_spec(save_like_torch_1_0(tmp_path / "a.pkl", network)).architecture == "cnn-model-1"
+
+
 class Callback:
     """Anything that a learner may have kept."""
 

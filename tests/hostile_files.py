@@ -155,21 +155,29 @@ def hostile_safetensors(folder):
     return files
 
 
+def _read(path):
+    signal.alarm(60)
+    pages = [int(n) * resource.getpagesize() for n in Path("/proc/self/statm").read_text().split()[:2]]
+    resource.setrlimit(resource.RLIMIT_AS, (pages[0] + (1 << 30),) * 2)  # also of what is asked for and never used
+    begun = time.monotonic()
+    try:
+        load_tagger(path)
+        said = "a network"
+    except ValueError as error:
+        said = str(error)
+    return {"said": said, "seconds": time.monotonic() - begun,
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - pages[1]}
+
+
 def measured(path):
     """Read a file in a process of its own."""
     read, write = os.pipe()
     if not (pid := os.fork()):
-        signal.alarm(60)
-        before, begun = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize(), time.monotonic()
         try:
-            load_tagger(path)
-            said = "a network"
-        except ValueError as error:
-            said = str(error)
-        took = {"said": said, "seconds": time.monotonic() - begun,
-                "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before}
-        os.write(write, json.dumps(took).encode())
-        os._exit(0)
+            os.write(write, json.dumps(_read(path)).encode())
+            os._exit(0)
+        finally:
+            os._exit(1)
     os.close(write)
     _, status = os.waitpid(pid, 0)
     with open(read, "rb") as pipe:

@@ -27,11 +27,11 @@ def test_no_file_takes_more_than_ten_times_its_size_and_64_mib(found):
 
 
 def test_no_file_takes_longer_than_five_seconds(found):
-    assert max(file["seconds"] for file in found.values()) < 5
+    assert max(file.get("seconds", 60) for file in found.values()) < 5
 
 
 def test_each_is_refused_by_name_and_the_whole_ones_are_read(found):
-    read = {name for name, file in found.items() if file["said"] == "a network"}
+    read = {name for name, file in found.items() if file.get("said") == "a network"}
     assert read == {"a whole export", "a whole network"}
     for name, file in found.items():
         assert name in read or file["said"].split(" cannot be ")[0].rpartition(".")[0].endswith("/hostile"), file
@@ -49,4 +49,4 @@ def test_each_is_refused_by_name_and_the_whole_ones_are_read(found):
     ("1000000000 channels", "width=1000000000: expected a whole number from 1 to 4096"),
 ])
 def test_the_reason_is_said(found, name, reason):
-    assert re.search(reason, found[name]["said"]), found[name]["said"]
+    assert re.search(reason, found[name].get("said", "")), found[name]

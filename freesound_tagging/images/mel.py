@@ -8,12 +8,28 @@ import dataclasses
 import functools
 import hashlib
 import json
+import reprlib
 
 import librosa
 import numpy as np
 import scipy.sparse
 
 from ..clips.audio import read_audio
+
+
+def is_finite(value):
+    """Whether a value is a number, and neither NaN nor infinite.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bool
+        False for True and False, which are numbers to Python.
+    """
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +51,13 @@ class MelConfig:
 
     def __post_init__(self):
         if self.padding not in ("reflect", "constant"):
-            raise ValueError(f"MelConfig.padding={self.padding!r}: expected 'reflect' or 'constant'")
+            raise ValueError(f"MelConfig.padding={reprlib.repr(self.padding)}: expected 'reflect' or 'constant'")
         for field in dataclasses.fields(self):
-            if field.type is not str and not getattr(self, field.name) > 0:
-                raise ValueError(f"MelConfig.{field.name}={getattr(self, field.name)!r}: expected a positive number")
+            value = getattr(self, field.name)
+            if field.type is not str and not (is_finite(value) and value > 0):
+                raise ValueError(f"MelConfig.{field.name}={reprlib.repr(value)}: expected a positive number")
+            if field.type is int and not isinstance(value, int):
+                raise ValueError(f"MelConfig.{field.name}={value!r}: expected a whole number")
         if self.f_max > self.sample_rate / 2:
             raise ValueError(f"MelConfig.f_max={self.f_max}: at most half the sample rate, {self.sample_rate / 2} Hz")
         if self.min_frames < self.excerpt_frames:

@@ -1,190 +1,154 @@
-"""Reading learners that fastai 1 exported, without fastai 1 and without running anything that is in the file.
+"""Learners that fastai 1 exported: what they hold, without fastai 1 and without running anything of it."""
 
-Such a file is a pickle in torch's old format, and unpickling a stranger's file runs its code. Here only what holds
-weights is rebuilt (`torch` storages and tensors, dictionaries); every other name of the libraries that such files name
-becomes a placeholder that does nothing, and any name outside of those libraries refuses the file.
-"""
-
-import collections
-import io
-import math
-import pickle  # only its opcodes, in Python: see _Unpickler
-from pathlib import Path
+import re
+import reprlib
+import warnings
 
 import numpy as np
+import torch
+
+from ..images.mel import MelConfig
+from .layers import exported_layers, exported_tensors, matching_network
+from .pickles import Pickles, Thing
+from .tensors import Place, check_fit, network_file, read_tensors
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch.save before version 1.6
-DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8",
-          "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "<i1", "ByteStorage": "<u1"}
-# Whose names may stand in such a file, as placeholders.
+STORAGES = {"FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
+            "DoubleStorage": torch.float64, "LongStorage": torch.int64, "IntStorage": torch.int32,
+            "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
+            "BoolStorage": torch.bool}
+# Whose names are usual in such files. Others do no harm either, but are told.
 LIBRARIES = {"__main__", "fastai", "fastprogress", "torch", "torchvision", "numpy", "PIL", "pathlib", "functools",
              "collections"}
-BUILTINS = {"set", "frozenset", "list", "dict", "tuple", "object", "slice", "unicode", "str", "bytes", "int", "float",
-            "bool", "long"}
+USUAL = {"_codecs.encode", *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in (
+    "set", "frozenset", "list", "dict", "tuple", "object", "slice", "unicode", "str", "bytes", "int", "float", "bool"))}
 
 
-class UnsafePickle(ValueError):
-    """A file names something that no exported learner names."""
+class UnknownNames(UserWarning):
+    """A file names what exported learners do not usually name. Nothing of it was looked up or run."""
 
 
-class Placeholder:
-    """Stands for an object of a library: takes what a pickle does to it, and does nothing."""
-
-    def __init__(self, *arguments, **keywords):
-        self.state = {}
-
-    def __setstate__(self, state):
-        self.state = state if isinstance(state, dict) else {}
-
-    def __setitem__(self, key, value):
-        pass
-
-    def append(self, value):
-        pass
-
-    extend = add = append
-
-
-def read_export(path):
-    """Read what a network is made of out of a learner that fastai 1's ``Learner.export`` wrote.
+def read_export(path, mel=MelConfig(), stage=None, fold=None):
+    """Read which network a learner is that fastai 1's ``Learner.export`` wrote, and where its numbers are.
 
     Parameters
     ----------
     path : path
+    mel, stage, fold
+        What `NetworkSpec` needs and the file does not say.
 
     Returns
     -------
-    layers : list of dict of str to numpy.ndarray
-        Parameters and buffers by name, of each layer that has any, in the order of the network.
-    classes : list of str
-        The label of each output.
-    mean, std : numpy.ndarray (3,)
-        The normalization of the input, in [0, 1].
+    spec : NetworkSpec
+    places : dict of str to Place
+        Of the tensors of the network that `spec` builds, by their names in it.
 
     Raises
     ------
-    UnsafePickle
-        If the file names anything outside of `LIBRARIES`. Nothing of it has been run.
     ValueError
-        If the file is truncated, is no such export, or holds no model. The message names it.
+        If the file is truncated, is no such export, or holds another network than CNN-model-1 or VGG-16-BN. The
+        message names it and the first layer that differs.
     """
-    path = Path(path)
-    stream = io.BytesIO(path.read_bytes())
-    try:
-        if _Unpickler(stream).load() != MAGIC or _Unpickler(stream).load() != PROTOCOL:
-            raise ValueError("it is not in the format that torch wrote before version 1.6")
-        if not _Unpickler(stream).load().get("little_endian", True):
-            raise ValueError("its numbers are big-endian")
-        unpickler = _Unpickler(stream)
-        export = unpickler.load()
-        storages = _read_storages(stream, _Unpickler(stream).load(), unpickler.dtypes)
-        if not isinstance(export, dict) or not isinstance(export.get("model"), Placeholder):
-            raise ValueError("it holds no model; expected what Learner.export writes")
-        layers = [{name: tensor.array(storages) for name, tensor in tensors.items()}
-                  for tensors in _layers(export["model"])]
-        return layers, *_classes_and_normalization(export.get("data"), storages)
-    except UnsafePickle as error:
-        raise UnsafePickle(f"{path} was not loaded: {error}") from None
-    except (EOFError, ValueError) as error:
-        raise ValueError(f"{path} cannot be imported: {error or 'it ends too early'}") from error
-    except Exception as error:  # whatever else a broken pickle makes of the opcodes
-        raise ValueError(f"{path} cannot be imported: it is damaged or no learner ({error!r})") from error
+    with network_file(path, "cannot be imported") as file:
+        pickles = Pickles(file)
+        try:
+            if pickles.load() != MAGIC or pickles.load() != PROTOCOL:
+                raise ValueError("it is not in the format that torch wrote before version 1.6")
+            if not pickles.load().get("little_endian", True):
+                raise ValueError("its numbers are big-endian")
+            export = pickles.load()
+            _tell_unknown(path, pickles.names)
+            if not isinstance(export, dict) or not isinstance(export.get("model"), Thing):
+                raise ValueError("it holds no model; expected what Learner.export writes")
+            layers, storages = exported_layers(export["model"]), _find_storages(file, pickles)
+            mean, std = _normalization(file, export.get("data"), storages)
+            spec, names = matching_network(layers, vocabulary=_classes(export["data"], pickles.size), mel=mel,
+                                           mean=mean, std=std, stage=stage, fold=fold)
+            places = {f"{name}.{tensor}": _place(thing, storages) for name, layer in zip(names, layers)
+                      for tensor, thing in exported_tensors(layer).items()}
+            check_fit(spec, places)
+            return spec, places
+        finally:
+            pickles.forget()
 
 
-class _Unpickler(pickle._Unpickler):
-    """Python's unpickler in Python, as the one in C can be made to ask for any amount of memory. Looks up no name."""
-
-    def __init__(self, stream):
-        super().__init__(stream)
-        self.dtypes = {}  # of the numbers in each storage
-
-    def find_class(self, module, name):
-        library = module.split(".")[0]
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _Tensor
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return _parameter
-        if module in ("torch", "torch.cuda") and name in DTYPES:
-            return DTYPES[name]
-        if library in LIBRARIES or (library in ("builtins", "__builtin__") and name in BUILTINS):
-            return type(name, (Placeholder,), {"__module__": module})
-        raise UnsafePickle(f"it names {module}.{name}, which no exported learner does")
-
-    def get_extension(self, code):
-        raise UnsafePickle(f"it uses the pickle extension {code}, which no exported learner does")
-
-    def persistent_load(self, saved):
-        if isinstance(saved, tuple) and len(saved) == 4 and saved[0] == "module":
-            return saved[1]  # a class with its source code, which is left where it is
-        if isinstance(saved, tuple) and len(saved) == 6 and saved[0] == "storage" and saved[5] is None:
-            _, dtype, key, *_ = saved
-            if dtype in DTYPES.values() and self.dtypes.setdefault(key, dtype) == dtype:
-                return dtype, key
-        raise ValueError("it holds tensors in a way that torch 1.0 did not write")
+def _tell_unknown(path, names):
+    unknown = sorted(ascii(name)[1:-1][:80] for name in names - USUAL if name.split(".")[0] not in LIBRARIES)
+    if unknown:
+        warnings.warn(f"{path} names {', '.join(unknown[:10])}{', ...' * (len(unknown) > 10)}, which exported learners "
+                      "do not usually name; nothing of it was looked up or run", UnknownNames, stacklevel=5)
 
 
-class _Tensor:
-    """Where a tensor lies in which storage; `array` reads it once the storages are known."""
-
-    def __init__(self, storage, offset, size, stride, *_):
-        self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
-
-    def array(self, storages):
-        (dtype, key), size, stride = self.storage, tuple(self.size), tuple(self.stride)
-        data = np.frombuffer(storages[key], dtype)
-        numbers = [self.offset, *size, *stride]
-        if not all(isinstance(n, int) and n >= 0 for n in numbers) or len(size) != len(stride):
-            raise ValueError(f"a tensor of size {size} and stride {stride} at {self.offset}")
-        last = self.offset + sum((n - 1) * step for n, step in zip(size, stride))
-        if math.prod(size) > len(data) or last >= len(data):
-            raise ValueError(f"a tensor of size {size} lies outside of its {len(data)} numbers")
-        steps = [step * data.itemsize for step in stride]
-        return np.lib.stride_tricks.as_strided(data[self.offset:], size, steps).copy()
-
-
-def _parameter(tensor, *_):
-    return tensor
-
-
-def _read_storages(stream, keys, dtypes):
-    """The numbers behind the pickles: for each key a count, then as many numbers of the key's type."""
-    storages, data = {}, stream.getbuffer()
-    for key in keys:
-        first = stream.tell() + 8
-        count = int.from_bytes(data[first - 8:first], "little", signed=True)
-        end = first + count * np.dtype(dtypes[key]).itemsize
-        if count < 0 or end > len(data):
-            raise EOFError
-        storages[key] = data[first:end]
-        stream.seek(end)
+def _find_storages(file, pickles):
+    """Where the numbers behind the pickles are: for each key a count, then as many numbers of the key's type."""
+    storages = {}
+    for key in pickles.load():
+        if key not in pickles.storages or pickles.storages[key] not in STORAGES:
+            raise ValueError(f"it has numbers of an unknown type, {reprlib.repr(pickles.storages.get(key))}")
+        count = int.from_bytes(pickles.take(8), "little", signed=True)
+        storages[key] = Place(STORAGES[pickles.storages[key]], (count,), file.tell())
+        if count < 0 or storages[key].end > pickles.size:
+            raise ValueError("it ends too early")
+        file.seek(storages[key].end)
     return storages
 
 
-def _layers(module, depth=0):
-    """The tensors by name of each layer that has any, in order."""
-    if depth > 20:
-        raise ValueError("its modules are nested without end")
-    tensors = {name: tensor for group in ("_parameters", "_buffers")
-               for name, tensor in module.state.get(group, {}).items() if isinstance(tensor, _Tensor)}
-    if tensors:
-        yield tensors
-    for child in module.state.get("_modules", {}).values():
-        if isinstance(child, Placeholder):
-            yield from _layers(child, depth + 1)
+def _place(tensor, storages):
+    """Where the numbers of a tensor are in the file."""
+    if tensor.name != "torch._utils._rebuild_tensor_v2":
+        raise ValueError(f"it has {tensor} in place of a tensor")
+    (_, _, key, _, _, view, *_), offset, shape, stride, *_ = tensor.arguments[0].arguments, *tensor.arguments[1:]
+    dtype, (count,), start = storages[key]
+    said = f"a tensor of size {reprlib.repr(shape)} and stride {reprlib.repr(stride)}"
+    if view is not None or len(shape) != len(stride) or len(shape) > 4 or not all(
+            type(n) is int and n >= 0 for n in (offset, *shape, *stride)):
+        raise ValueError(f"{said} is stored in a way that torch 1.0 did not write")
+    numbers = 1
+    for n, step in zip(reversed(shape), reversed(stride)):
+        if n != 1 and step != numbers:
+            raise ValueError(f"{said} is not stored in order")
+        numbers *= n
+    if offset + numbers > count:
+        raise ValueError(f"{said} lies outside of its {count} numbers")
+    return Place(dtype, tuple(shape), start + offset * dtype.itemsize)
 
 
-def _classes_and_normalization(data, storages):
-    data = data if isinstance(data, dict) else {}
-    classes = next((list(step.state["classes"]) for step in data.get("y_proc") or []
-                    if isinstance(step, Placeholder) and "classes" in step.state), None)
-    if not classes or not all(isinstance(label, str) for label in classes):
-        raise ValueError("it holds no list of classes")
-    normalize = data.get("normalize")
-    if not isinstance(normalize, dict) or not all(isinstance(normalize.get(k), _Tensor) for k in ("mean", "std")):
+def _normalization(file, data, storages):
+    normalize = data.get("normalize") if isinstance(data, dict) else None
+    if not isinstance(normalize, dict) or not all(isinstance(normalize.get(k), Thing) for k in ("mean", "std")):
         raise ValueError("it holds no normalization of the input")
-    mean, std = (normalize[name].array(storages).astype(float) for name in ("mean", "std"))
-    if mean.shape != (3,) or std.shape != (3,):
-        raise ValueError(f"its normalization is of {mean.shape} and {std.shape} channels; expected 3")
-    return classes, mean, std
+    places = {name: _place(normalize[name], storages) for name in ("mean", "std")}
+    if any(place.shape != (3,) for place in places.values()):
+        raise ValueError(f"its normalization is of {' and '.join(str(p.shape) for p in places.values())} channels; "
+                         "expected 3")
+    return [tuple(tensor.tolist()) for tensor in read_tensors(file, places).values()]
+
+
+def _classes(data, size):
+    """The labels; `size` is that of the file, more than which they cannot be."""
+    steps = data.get("y_proc")
+    found = [step.state["classes"] for step in (steps if isinstance(steps, list) else [steps])
+             if isinstance(step, Thing) and isinstance(step.state, dict) and "classes" in step.state]
+    if not found:
+        raise ValueError("it holds no list of classes")
+    classes, left = found[0], size
+    if isinstance(classes, Thing) and classes.name.endswith("multiarray._reconstruct"):
+        _, _, dtype, _, content = classes.state
+        classes = content if isinstance(content, list) else _unicode(dtype, content)  # a list, where of objects
+    labels = []
+    for label in classes if isinstance(classes, list) else ():
+        if isinstance(label, Thing) and label.name.endswith("multiarray.scalar"):
+            left -= len(label.arguments[1].arguments[0])  # the same text could stand for many
+            if left < 0:
+                raise ValueError("its classes are longer than the file")
+            (label,) = _unicode(*label.arguments)
+        labels.append(label)
+    return tuple(labels)
+
+
+def _unicode(dtype, content):
+    """Texts out of what numpy wrote: dtype("<U34") and the bytes, as ``_codecs.encode(text, "latin1")``."""
+    kind, order = dtype.arguments[0], dtype.state[1]
+    if not re.fullmatch(r"U[1-9]\d{0,5}", kind) or order not in ("<", ">"):
+        raise ValueError(f"its classes are of type {reprlib.repr(kind)}; expected texts")
+    return np.frombuffer(content.arguments[0].encode("latin1"), order + kind).tolist()

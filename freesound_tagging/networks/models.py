@@ -1,10 +1,14 @@
 """The two networks, in plain torch: prediction needs no fastai."""
 
 import contextlib
+import copy
 import ctypes
 import dataclasses
 import functools
+import math
 import platform
+import reprlib
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import torch
@@ -12,8 +16,9 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.vgg import make_layers
 
-from ..images.mel import MelConfig
+from ..images.mel import MelConfig, is_finite
 
+WIDTH_AT_MOST = 4096  # 64 times what is published
 HEAD_UNITS = 512  # the head's hidden layer, whatever the width of the body
 VGG16 = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 
@@ -82,6 +87,10 @@ class ConcatPool(nn.Module):
         return torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
 
 
+def _is_count(value, least, most=math.inf):
+    return type(value) is int and least <= value <= most  # not isinstance: True is no count
+
+
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
     """All that has to be known about a network, beside its weights, to tag a clip with it."""
@@ -97,20 +106,52 @@ class NetworkSpec:
     body_pool: int | None = None  # the size that a pool between body and head gives, 0: none. None: as BODY_POOL says
 
     def __post_init__(self):
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"architecture {self.architecture!r}: expected one of {', '.join(ARCHITECTURES)}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError(f"mean {self.mean} and std {self.std}: expected three numbers each, std above 0")
+        if self.architecture not in list(ARCHITECTURES):  # a list, as what is asked may be of any type
+            raise ValueError(f"architecture {reprlib.repr(self.architecture)}: expected one of "
+                             f"{', '.join(ARCHITECTURES)}")
+        if not _is_count(self.width, 1, WIDTH_AT_MOST):
+            raise ValueError(f"width={reprlib.repr(self.width)}: expected a whole number from 1 to {WIDTH_AT_MOST}")
+        if not isinstance(self.vocabulary, tuple) or not self.vocabulary or not all(
+                isinstance(label, str) for label in self.vocabulary):
+            raise ValueError(f"vocabulary {reprlib.repr(self.vocabulary)}: expected a tuple of labels")
+        if not isinstance(self.mel, MelConfig):
+            raise ValueError(f"mel {reprlib.repr(self.mel)}: expected a MelConfig")
+        if not all(isinstance(three, tuple) and len(three) == 3 and all(map(is_finite, three))
+                   for three in (self.mean, self.std)) or min(self.std) <= 0:
+            raise ValueError(f"mean {reprlib.repr(self.mean)} and std {reprlib.repr(self.std)}: expected three numbers "
+                             "each, std above 0")
+        for name in ("stage", "fold"):
+            if not (getattr(self, name) is None or _is_count(getattr(self, name), 0)):
+                raise ValueError(f"{name}={reprlib.repr(getattr(self, name))}: expected a whole number or None")
         published = BODY_POOL[self.architecture]
         if self.body_pool is None:
             object.__setattr__(self, "body_pool", published)
-        if self.body_pool not in (0, published):
-            raise ValueError(f"body_pool={self.body_pool!r}: expected {published} for {self.architecture}, or 0")
+        if not _is_count(self.body_pool, 0) or self.body_pool not in (0, published):
+            raise ValueError(f"body_pool={reprlib.repr(self.body_pool)}: expected {published} for "
+                             f"{self.architecture}, or 0")
 
     def build(self):
         """The network, with new weights: body and head."""
-        pool = {"body_pool": self.body_pool} if BODY_POOL[self.architecture] else {}
-        return ARCHITECTURES[self.architecture](len(self.vocabulary), self.width, **pool)
+        return _build(self.architecture, self.width, len(self.vocabulary), self.body_pool)
+
+    def outline(self):
+        """The network without numbers, for its layers and shapes. It is one for all of a kind: not to be changed."""
+        return _outline(self.architecture, self.width, len(self.vocabulary), self.body_pool)
+
+
+def _build(architecture, width, n_classes, body_pool):
+    pool = {"body_pool": body_pool} if BODY_POOL[architecture] else {}
+    return ARCHITECTURES[architecture](n_classes, width, **pool)
+
+
+@functools.lru_cache(maxsize=8)
+def _outline(*network):
+    def build():
+        with torch.device("meta"):
+            return _build(*network)
+    # In a thread, where no interrupt comes: one within torch's context would leave all of this process on "meta".
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(build).result()
 
 
 class Tagger(nn.Module):
@@ -127,12 +168,16 @@ class Tagger(nn.Module):
         The weights are float32 always.
     compiled : bool
         Train through `torch.compile`. Prediction is not compiled.
+    weights : dict of str to torch.Tensor, optional
+        Those of the network, which takes them as they are and keeps them. New ones without it.
     """
 
-    def __init__(self, spec, precision=torch.float32, compiled=False):
+    def __init__(self, spec, precision=torch.float32, compiled=False, weights=None):
         super().__init__()
         self.spec, self.precision, self.compiled = spec, precision, compiled
-        self.network = spec.build()
+        self.network = copy.deepcopy(spec.outline()) if weights else spec.build()
+        if weights:
+            self.network.load_state_dict(weights, assign=True)
         self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
         # Channels last is what convolutions are fastest in; but with few channels, torch's batch normalization on a

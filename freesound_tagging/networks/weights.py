@@ -4,18 +4,18 @@ import argparse
 import dataclasses
 import json
 import re
+import reprlib
 import sys
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
-import torch
 
 from .. import __version__
 from ..images.mel import MelConfig
 from ..machine.files import whole_file
 from .fastai_v1 import read_export
-from .models import ARCHITECTURES, NetworkSpec, Tagger
+from .models import NetworkSpec, Tagger
+from .tensors import check_fit, network_file, read_header, read_tensors
 
 FORMAT = "freesound-tagging-1"
 AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
@@ -43,7 +43,7 @@ def save_tagger(tagger, path):
 
 
 def read_spec(path):
-    """The description of a network: without reading its weights, where it is a safetensors file.
+    """The description of a network, without reading its weights.
 
     Parameters
     ----------
@@ -56,34 +56,44 @@ def read_spec(path):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the file is not a network of this package. The message names it.
     """
+    return _read(path)[0]
+
+
+def _read(path, mel=MelConfig()):
+    """The description of a network, and where its weights are in the file."""
     if Path(path).suffix == ".pkl":
-        return _read_fastai_v1(path, MelConfig())[0]
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or train it again") from error
-    others = [key for key in metadata if key.startswith("freesound-tagging-") and key != FORMAT]
-    if others:
-        raise ValueError(f"{path} is of the format {others[0]}, and version {__version__} of this package reads "
-                         f"{FORMAT}; install the version that wrote it")
-    if FORMAT not in metadata:
-        raise ValueError(f"{path} is a safetensors file without {FORMAT!r} in its metadata; expected one that "
-                         "save_tagger wrote")
+        return read_export(path, mel, *(stage_and_fold(path) or ()))
+    with network_file(path, "cannot be loaded") as file:
+        metadata, places = read_header(file)
+        others = [key for key in metadata if key.startswith("freesound-tagging-") and key != FORMAT]
+        if others:
+            raise ValueError(f"it is of the format {others[0]}, and version {__version__} of this package reads "
+                             f"{FORMAT}; install the version that wrote it")
+        if FORMAT not in metadata:
+            raise ValueError(f"it is a safetensors file without {FORMAT!r} in its metadata; expected one that "
+                             "save_tagger wrote")
+        spec = _parse_spec(metadata[FORMAT])
+        check_fit(spec, places)
+    return spec, places
+
+
+def _parse_spec(text):
     version = "unknown"
     try:
-        spec = json.loads(metadata[FORMAT])
-        version = spec.pop("version")
+        spec = json.loads(text)
+        version = reprlib.repr(spec.pop("version")).strip("'")
         # Until there was a choice, signals were padded with zeros, and VGG-16 had no pool before its head.
         spec["mel"] = MelConfig(**{"padding": "constant"} | spec["mel"])
         spec.setdefault("body_pool", 0)
         return NetworkSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()})
-    except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} was written by another version of this package, {version}, and {__version__} does "
-                         f"not understand its description ({error}); install that version") from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"version {version} of this package wrote it, and {__version__} does not understand its "
+                         f"description ({str(error)[:500]}); install that version or make the file again") from error
 
 
 def load_tagger(path, device="cpu", expected=None):
@@ -104,24 +114,19 @@ def load_tagger(path, device="cpu", expected=None):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
         If the file is not a network of this package, its weights do not fit its description, or it is another network
         than expected. The message says what differs.
     """
-    exported = Path(path).suffix == ".pkl"
-    tagger = import_fastai_v1(path) if exported else Tagger(read_spec(path))
-    differ = [f"{name} is {value!r}, expected {getattr(expected, name)!r}" for name, value in vars(tagger.spec).items()
+    spec, places = _read(path)
+    differ = [f"{name} is {value!r}, expected {getattr(expected, name)!r}" for name, value in vars(spec).items()
               if expected is not None and value != getattr(expected, name)]
     if differ:
         raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
                          "train it again")
-    if not exported:
-        try:
-            # Not load_file: a Ctrl-C while it maps the file comes out of torch as a ValueError about a storage's shape.
-            tagger.network.load_state_dict(safetensors.torch.load(Path(path).read_bytes()))
-        except RuntimeError as error:
-            raise ValueError(f"{path}: the weights do not fit the architecture that it names: {error}") from error
-    return tagger.to(device).eval()
+    return _load(path, spec, places).to(device)
 
 
 def import_fastai_v1(path, mel=MelConfig()):
@@ -142,36 +147,21 @@ def import_fastai_v1(path, mel=MelConfig()):
 
     Raises
     ------
-    freesound_tagging.fastai_v1.UnsafePickle
-        If the file names anything that no exported learner does. Nothing of it has been run.
     ValueError
-        If the file is damaged or holds another network than CNN-model-1 or VGG-16-BN. The message names it.
+        If the file is damaged or holds another network than CNN-model-1 or VGG-16-BN. The message names it and the
+        first layer that differs.
+
+    Warns
+    -----
+    UnknownNames
+        If the file names what exported learners do not usually name. It is read as any other.
     """
-    spec, layers = _read_fastai_v1(path, mel)
-    tagger = Tagger(spec)
-    for ours, theirs in zip(_layers_with_weights(tagger), layers):
-        ours.load_state_dict({name: torch.as_tensor(array) for name, array in theirs.items()})
-    return tagger.eval()
+    return _load(path, *read_export(path, mel, *(stage_and_fold(path) or ())))
 
 
-def _read_fastai_v1(path, mel):
-    """The description of an exported network, and the arrays of each of its layers with weights."""
-    layers, classes, mean, std = read_export(path)
-    stage, fold = stage_and_fold(path) or (None, None)
-    first = layers[0].get("weight") if layers else None
-    width = len(first) if first is not None and first.ndim == 4 else 0
-    for architecture in ARCHITECTURES if width else ():
-        try:
-            spec = NetworkSpec(architecture, width, tuple(classes), mel, tuple(mean.tolist()), tuple(std.tolist()),
-                               stage, fold)
-        except ValueError as error:
-            raise ValueError(f"{path} does not describe a network that can be: {error}") from error
-        with torch.device("meta"):  # only its shapes at first: the file decides how large it is
-            shapes = [_shapes(layer.state_dict()) for layer in _layers_with_weights(Tagger(spec))]
-        if shapes == [_shapes(layer) for layer in layers]:
-            return spec, layers
-    raise ValueError(f"{path} holds another network than {' or '.join(ARCHITECTURES)}: {len(layers)} layers with "
-                     f"weights, the first of {width} channels")
+def _load(path, spec, places):
+    with network_file(path, "cannot be loaded") as file:
+        return Tagger(spec, weights=read_tensors(file, places)).eval()
 
 
 def stage_and_fold(path):
@@ -192,14 +182,6 @@ def stage_and_fold(path):
     match = re.fullmatch(r"stage-(\d+)_fold-(\d+)", path.stem)
     stage = match and (int(match[1]) if path.suffix == ".safetensors" else AUTHORS_STAGES.get(int(match[1])))
     return (stage, int(match[2])) if stage else None
-
-
-def _layers_with_weights(network):
-    return [layer for layer in network.modules() if not list(layer.children()) and layer.state_dict()]
-
-
-def _shapes(tensors):
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def find_weights(folder, stages=(2, 3, 4)):

@@ -135,8 +135,35 @@ def test_the_cpus_precision_is_one_it_can_compute_in():
     assert inference_precision(torch.device("cpu")) == torch.float32
 
 
-@pytest.mark.parametrize("wrong", [{"architecture": "resnet"}, {"std": (0.1, 0.0, 0.1)}, {"mean": (0.5,)},
-                                   {"body_pool": 7}])
+@pytest.mark.parametrize("wrong", [
+    {"architecture": "resnet"}, {"architecture": ["vgg16"]}, {"width": "64"}, {"width": -1}, {"width": 0},
+    {"width": 10**9}, {"width": 1e9}, {"width": True}, {"vocabulary": ()}, {"vocabulary": "Bark"},
+    {"vocabulary": ("Bark", 5)}, {"vocabulary": 5}, {"mel": None}, {"mel": {}}, {"mean": (0.5,)},
+    {"mean": (0.5, 0.5, float("nan"))}, {"mean": (0.5, 0.5, "0.5")}, {"mean": 0.5}, {"std": (0.1, 0.0, 0.1)},
+    {"std": (0.1, float("inf"), 0.1)}, {"std": (0.1, 10**400, 0.1)}, {"stage": "2"}, {"stage": 2.0}, {"fold": -1},
+    {"body_pool": 7}, {"body_pool": False},
+])
 def test_descriptions_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         NetworkSpec(**{**vars(SPEC), **wrong})
+
+
+@pytest.mark.parametrize("wrong", [
+    {"sample_rate": "44100"}, {"sample_rate": True}, {"n_mels": 128.5}, {"n_fft": None}, {"f_min": float("nan")},
+    {"min_seconds": float("inf")}, {"hop_length": 10**400}, {"trim_db": -60}, {"padding": ["reflect"]}, {"f_max": [1]},
+])
+def test_settings_of_images_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match=rf"MelConfig\.{next(iter(wrong))}=.*expected"):
+        MelConfig(**wrong)
+
+
+def test_given_weights_are_taken_and_not_copied():
+    weights = SPEC.build().state_dict()
+    tagger = Tagger(SPEC, weights=weights)
+    for name, tensor in tagger.network.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+        assert tensor.ndim == 4 or tensor.data_ptr() == weights[name].data_ptr(), name  # 4: put in another order
+    new = Tagger(SPEC)
+    for ours, news in zip((*tagger.parameters(), *tagger.buffers()), (*new.parameters(), *new.buffers())):
+        assert (ours.device, ours.dtype, ours.stride()) == (news.device, news.dtype, news.stride())
+        assert ours.requires_grad == news.requires_grad

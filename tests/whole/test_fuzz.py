@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.networks.models import NetworkSpec, Tagger
+from freesound_tagging.networks.weights import save_tagger
+
 SECONDS = os.environ.get("FUZZ_SECONDS", "60")
 
 
 def fuzz(kind, folder, seeds):
     """Run the fuzzer in a process of its own, which may crash, hang or eat memory."""
-    done = subprocess.run([sys.executable, Path(__file__).with_name("fuzz_files.py"), kind, SECONDS, folder, *seeds],
+    done = subprocess.run([sys.executable, Path(__file__).parents[1] / "fuzz_files.py", kind, SECONDS, folder, *seeds],
                           capture_output=True, text=True, timeout=float(SECONDS) + 300, check=False)
     assert done.returncode == 0, f"the file is {folder}/mutated.*; exit status {done.returncode}: {done.stderr[-3000:]}"
     found = json.loads(done.stdout)
@@ -37,4 +41,18 @@ def test_mutated_audio_ends_in_an_image_or_a_named_error(tmp_path):
 
 
 def test_mutated_exports_end_in_a_network_or_a_named_error(shared, tmp_path):
-    fuzz("export", tmp_path, sorted((shared / "legacy-weights").glob("*_w4.pkl")))
+    seeds = [*(shared / "legacy-weights").glob("*_w4.pkl"), shared / "author-stack/vgg16_cut-2.pkl",
+             *(shared / "author-stack/weights").glob("*/*/stage-2_fold-0.pkl")]
+    found = fuzz("export", tmp_path, sorted(seeds))
+    assert found["longest, s"] < 5
+    assert found["more than the whole files, MiB"] < 64
+
+
+def test_mutated_networks_end_in_a_network_or_a_named_error(tmp_path):
+    seeds = []
+    for architecture in ("cnn-model-1", "vgg16"):
+        seeds.append(tmp_path / f"{architecture}.safetensors")
+        save_tagger(Tagger(NetworkSpec(architecture, 2, ("a", "b"), MelConfig(), (0.4,) * 3, (0.2,) * 3)), seeds[-1])
+    found = fuzz("network", tmp_path, seeds)
+    assert found["longest, s"] < 5
+    assert found["more than the whole files, MiB"] < 64

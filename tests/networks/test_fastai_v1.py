@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import SHARED
 from exports import AdaptiveConcatPool2d, Flatten, as_fastai, save_like_torch_1_0
 from hostile_files import HEAD, PICKLES
 from torch import nn
@@ -30,8 +31,8 @@ from freesound_tagging.networks.weights import (
     stage_and_fold,
 )
 
-SHARED = Path(__file__).resolve().parents[2] / "shared/author-stack"
-AUTHORS = sorted(path.relative_to(SHARED).as_posix() for path in SHARED.glob("**/*.pkl")) or ["none"]
+AUTHORS = sorted(path.relative_to(SHARED / "author-stack").as_posix()
+                 for path in (SHARED / "author-stack").glob("**/*.pkl")) or ["none"]
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +129,7 @@ def with_own_forward(network):
     return network
 
 
-@pytest.mark.filterwarnings("ignore::freesound_tagging.fastai_v1.UnknownNames")
+@pytest.mark.filterwarnings("ignore::freesound_tagging.networks.fastai_v1.UnknownNames")
 @pytest.mark.parametrize(("change", "reason"), [
     (lambda n: replaced(n, (0, 6), nn.MaxPool2d(2)), "0.6 is torch.nn.MaxPool2d, expected torch.nn.AvgPool2d"),
     (lambda n: replaced(n, (0, 6), nn.AvgPool2d(2, ceil_mode=True)), "0.6 has ceil_mode True, expected False"),

@@ -1,6 +1,4 @@
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -180,9 +178,3 @@ def test_submissions_that_do_not_fit_the_truth_are_refused_by_name(scored, chang
     change(submission).to_csv(folder / "submission.csv", index=False)
     with pytest.raises(ValueError, match=message):
         score_submission(folder / "submission.csv", folder / "truth.csv")
-
-
-def test_prediction_imports_neither_fastai_nor_plotting():
-    code = ("import sys, freesound_tagging.inference; "
-            "print([m for m in ('fastai', 'matplotlib', 'IPython') if m in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

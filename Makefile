@@ -26,6 +26,12 @@ SEED ?= 0
 EXECUTOR ?= in-process
 DEMO := build/demo
 
+# Recipes take names of files from the environment, "$$INPUT", so that they may hold spaces and quotes.
+export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH
+# Notebooks run in this environment's kernel and draw their figures inline, whatever is set outside.
+export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
+unexport MPLBACKEND
+
 .PHONY: demo test test-browser test-kaggle lab train train-both submission score download check kaggle bench study notebooks clean
 .DELETE_ON_ERROR:
 
@@ -38,7 +44,7 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	touch $@
 
 # Runs a notebook headless from its own folder: $(call execute,NAME,FOLDER OF THE EXECUTED COPY,PARAMETERS)
-execute = $(BIN)/python -m papermill notebooks/$(1).ipynb $(2)/$(1).ipynb --cwd notebooks --kernel python3 $(3)
+execute = $(BIN)/python -m papermill notebooks/$(1).ipynb "$(2)/$(1).ipynb" --cwd notebooks --kernel python3 $(3)
 
 demo: $(VENV)/installed
 	mkdir -p $(DEMO)/notebooks
@@ -64,47 +70,48 @@ $(OLDER)/installed: tests/whole/kaggle-requirements.txt
 	touch $@
 
 test-kaggle: $(VENV)/installed $(OLDER)/installed
-	KERNEL_PYTHON=$(abspath $(OLDER)/bin/python) $(BIN)/python -m pytest -rs tests/whole/test_kaggle.py $(ARGS)
+	KERNEL_PYTHON="$(CURDIR)/$(OLDER)/bin/python" $(BIN)/python -m pytest -rs tests/whole/test_kaggle.py $(ARGS)
 
 lab: $(VENV)/installed
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 # Paths are made absolute, as the notebooks run in their own folder.
-FOLDERS = -p input_folder $(abspath $(INPUT)) -p weights_folder $(abspath $(WEIGHTS)) \
-          -p work_folder $(abspath $(OUTPUT))/work
+absolute = "$$(realpath -m -- "$$$(1)")$(2)"
+FOLDERS = -p input_folder $(call absolute,INPUT) -p weights_folder $(call absolute,WEIGHTS) \
+          -p work_folder $(call absolute,OUTPUT,/work)
 
 train: $(VENV)/installed
-	mkdir -p $(OUTPUT)/build/notebooks
-	$(call execute,training-$(MODEL),$(OUTPUT)/build/notebooks,$(FOLDERS) -p profile $(PROFILE) -p seed $(SEED) -p executor $(EXECUTOR) $(if $(FOLDS),-p n_folds $(FOLDS)))
+	mkdir -p "$$OUTPUT/build/notebooks"
+	$(call execute,training-$(MODEL),$$OUTPUT/build/notebooks,$(FOLDERS) -p profile $(PROFILE) -p seed $(SEED) -p executor $(EXECUTOR) $(if $(FOLDS),-p n_folds $(FOLDS)))
 
 train-both: $(VENV)/installed
-	$(BIN)/python -W ignore -m freesound_tagging.train $(INPUT) --output $(OUTPUT) --weights $(WEIGHTS) --profile $(PROFILE) \
+	$(BIN)/python -W ignore -m freesound_tagging.training "$$INPUT" --output "$$OUTPUT" --weights "$$WEIGHTS" --profile $(PROFILE) \
 		--seed $(SEED) --executor $(EXECUTOR) $(if $(FOLDS),--folds $(FOLDS))
 
 submission: $(VENV)/installed
-	mkdir -p $(OUTPUT)/build/notebooks
-	$(call execute,inference-kernel,$(OUTPUT)/build/notebooks,$(FOLDERS) -p submission_file $(abspath $(OUTPUT))/submission.csv)
-	@cat $(OUTPUT)/submission.scores.txt 2>/dev/null || true
-	@echo "The submission is $(OUTPUT)/submission.csv."
+	mkdir -p "$$OUTPUT/build/notebooks"
+	$(call execute,inference-kernel,$$OUTPUT/build/notebooks,$(FOLDERS) -p submission_file $(call absolute,OUTPUT,/submission.csv))
+	@cat "$$OUTPUT/submission.scores.txt" 2>/dev/null || true
+	@echo "The submission is $$OUTPUT/submission.csv."
 
 score: $(VENV)/installed
-	$(BIN)/python -m freesound_tagging.submission $(SUBMISSION) $(TRUTH)
+	$(BIN)/python -m freesound_tagging.prediction "$${SUBMISSION:?which one? SUBMISSION=file}" "$${TRUTH:?which one? TRUTH=file}"
 
 download: $(VENV)/installed
-	$(BIN)/python -m freesound_tagging.dataset download $(INPUT) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m freesound_tagging.clips download "$$INPUT" $(if $(ONLY),--only $(ONLY))
 
 check: $(VENV)/installed
-	$(BIN)/python -m freesound_tagging.dataset check $(INPUT)
+	$(BIN)/python -m freesound_tagging.clips check "$$INPUT"
 
 kaggle: $(VENV)/installed
-	$(BIN)/python notebooks/for_kaggle.py build/kaggle --weights $(WEIGHTS) \
-		$(if $(filter command line,$(origin USER)),--user $(USER))
+	$(BIN)/python notebooks/for_kaggle.py build/kaggle --weights "$$WEIGHTS" \
+		$(if $(filter command line,$(origin USER)),--user "$(USER)")
 
 bench: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/run.py $(if $(filter command line,$(origin INPUT)),--input $(INPUT)) $(ARGS)
+	$(BIN)/python -W ignore benchmarks/run.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
 
 study: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/study.py $(INPUT) $(ARGS)
+	$(BIN)/python -W ignore benchmarks/study.py "$$INPUT" $(ARGS)
 
 # The notebooks as they are kept here, executed on the demo data.
 notebooks: $(VENV)/installed

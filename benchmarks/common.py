@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from freesound_tagging.images.mel import MelConfig  # noqa: E402
-from freesound_tagging.networks.models import NetworkSpec, Tagger, default_device, training_precision  # noqa: E402
+from freesound_tagging.machine.device import default_device, training_precision  # noqa: E402
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger  # noqa: E402
 from freesound_tagging.training.batches import ClipPool, RandomExcerpts  # noqa: E402
 from freesound_tagging.training.stages import LEAST_STEPS, full_profile  # noqa: E402
 

@@ -29,13 +29,8 @@ from common import (
 
 from freesound_tagging.augment import PUBLISHED, compose, lighting, mixup, specmix, zoom_crop
 from freesound_tagging.images.excerpts import windows_of
-from freesound_tagging.networks.models import (
-    NetworkSpec,
-    Tagger,
-    fold_batchnorm,
-    inference_precision,
-    training_precision,
-)
+from freesound_tagging.machine.device import inference_precision, training_precision
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger, fold_batchnorm
 from freesound_tagging.prediction.inference import predict
 from freesound_tagging.training.batches import MiddleExcerpts
 from freesound_tagging.training.learner import fit, make_learner

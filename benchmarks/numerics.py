@@ -12,7 +12,8 @@ from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.excerpts import pixels_on
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.lwlrap import lwlrap
-from freesound_tagging.networks.models import NetworkSpec, Tagger, prepare_device, training_precision
+from freesound_tagging.machine.device import prepare_device, training_precision
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction.inference import predict
 from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
 from freesound_tagging.training.learner import fit

@@ -2,7 +2,7 @@
 
 from common import CLIPS_A_STAGE, CUDA, DEVICE, KAGGLE_NETWORKS, KAGGLE_WINDOWS, P100_RATE, SPEC, WIDTH, network_flops
 
-from freesound_tagging.networks.models import NetworkSpec, Tagger
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.training.stages import full_profile
 
 

@@ -21,7 +21,7 @@ from numerics import numerics
 from projection import kaggle_hour, projection
 from scaling import cluster_plan, ray_preprocessing, scaling
 
-from freesound_tagging.networks.models import prepare_device
+from freesound_tagging.machine.device import prepare_device
 
 PARTS = {part.__name__: part for part in (training, compilation, numerics, step, loop, preprocessing, inference,
                                           growth, scaling, ray_preprocessing)}

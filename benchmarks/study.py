@@ -35,9 +35,9 @@ from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.lwlrap import lwlrap
 from freesound_tagging.machine.cluster import RayExecutor
+from freesound_tagging.machine.device import default_device, training_precision
 from freesound_tagging.machine.executors import EXECUTORS
 from freesound_tagging.machine.files import whole_file
-from freesound_tagging.networks.models import default_device, training_precision
 from freesound_tagging.prediction.inference import ensemble_mean, predict_ensemble
 from freesound_tagging.training.stages import LEAST_STEPS, Profile, StageConfig, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline

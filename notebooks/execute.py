@@ -4,6 +4,7 @@ What only a running kernel can show is left out, so that everybody sees a widget
 which cells ran and the steps of progress bars that are over.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def main(paths):
-    """Execute each notebook in its folder."""
+    """Execute each notebook in its folder, by this environment's kernel."""
+    os.environ["JUPYTER_PATH"] = f"{sys.prefix}/share/jupyter"
     for path in map(Path, paths):
         notebook = nbformat.read(path, 4)
         NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": path.parent}},

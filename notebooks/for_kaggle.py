@@ -20,6 +20,7 @@ from freesound_tagging.networks.weights import find_weights, load_tagger, save_t
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "freesound-tagging"
 COMPETITION = "freesound-audio-tagging-2019"
+MACHINE = "NvidiaTeslaT4"  # else it may be a P100, which the torch of Kaggle's present images is not built for
 
 
 def main(arguments=None):
@@ -50,7 +51,7 @@ def main(arguments=None):
     nbformat.write(notebook, kernel / "inference-kernel.ipynb")
     _write(kernel / "kernel-metadata.json", id=f"{user}/{NAME}-inference", title=f"{NAME} inference",
            code_file="inference-kernel.ipynb", language="python", kernel_type="notebook", is_private=True,
-           enable_gpu=True, enable_internet=False, dataset_sources=[f"{user}/{NAME}"],
+           enable_gpu=True, machine_shape=MACHINE, enable_internet=False, dataset_sources=[f"{user}/{NAME}"],
            competition_sources=[COMPETITION], kernel_sources=[])
     print(f"{len(networks)} networks in {dataset}, the notebook in {kernel}. To upload them:\n"
           f"  kaggle datasets create --dir-mode zip -p {dataset}\n"

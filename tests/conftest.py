@@ -38,7 +38,7 @@ def esc10(shared, tmp_path_factory):
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     root = tmp_path_factory.mktemp("demo") / "input"
-    return FSDKaggle2019(write_demo(root, curated=2, noisy=4, test=2, progress=False))
+    return FSDKaggle2019(write_demo(root, curated=3, noisy=6, test=3, progress=False))
 
 
 @pytest.fixture(scope="session")

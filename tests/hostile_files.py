@@ -22,7 +22,8 @@ from exports import as_fastai, save_like_torch_1_0
 from torch import nn
 
 from freesound_tagging.images.mel import MelConfig
-from freesound_tagging.networks.models import NetworkSpec, Tagger, cnn_model_1
+from freesound_tagging.networks.models import cnn_model_1
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.networks.weights import load_tagger, save_tagger
 
 HEAD = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))

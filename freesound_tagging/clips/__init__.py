@@ -5,7 +5,6 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "audio": ["read_audio"],
     "dataset": ["FSDKaggle2019", "stratified_folds"],
-    "doctor": ["examine"],
-    "download": ["download"],
+    "doctor": ["check", "examine"],
     "tables": ["label_matrix", "read_table"],
 })

@@ -1,8 +1,12 @@
 """Audio files from strangers: the one place where a clip is read and judged."""
 
 import dataclasses
+import hashlib
 import io
 import os
+import re
+import shlex
+import struct
 from pathlib import Path
 
 import librosa
@@ -13,6 +17,8 @@ MAX_SECONDS = 900  # a longer clip would take gigabytes for its spectrogram
 MAX_SAMPLE = 1e6  # of floating-point files; above it powers overflow
 MAX_BYTES = 1 << 30  # no clip's file is that large
 BLOCK = 1 << 20  # samples read at a time, as a header can promise any number of them
+# How formats begin that people have and libsndfile does not read: MP4 and M4A, Matroska and WebM, WMA, AAC, AMR.
+FOREIGN = re.compile(rb"....ftyp|\x1aE\xdf\xa3|0&\xb2u|\xff[\xf1\xf9]|ADIF|#!AMR", re.DOTALL)
 
 
 @dataclasses.dataclass
@@ -37,7 +43,8 @@ def read_audio(path, content=None):
     Returns
     -------
     Audio
-        Of a truncated file, what is there.
+        Of a truncated file, what is there; of a WAV that does not say how long it is, as its recording was broken off,
+        all to the end of the file.
 
     Raises
     ------
@@ -47,34 +54,87 @@ def read_audio(path, content=None):
         `MAX_SECONDS` need.
     """
     if content is None and not Path(path).exists():
-        raise FileNotFoundError(f"{path} does not exist; complete the data set or delete its row from the table")
+        raise FileNotFoundError(f"{path} does not exist")
     size = Path(path).stat().st_size if content is None else len(content)
     wrong = f"has more than {MAX_BYTES >> 20} MiB; cut it into clips" if size > MAX_BYTES else ""
-    blocks, length = [np.zeros(0, np.float32)], 0
     if content is None and os.name != "posix":  # where soundfile takes no file handles
         content = first_bytes(path)
+    head = b""
     try:
-        # By a handle of Python's, which is closed also where a Ctrl-C comes while libsndfile opens the file. Its name
-        # does not count: clips read here and elsewhere are read alike.
-        with (open(path, "rb") if content is None else io.BytesIO(content) as raw,
-              sf.SoundFile(raw.fileno() if content is None else raw, closefd=False) as file):
-            rate, channels, promised = file.samplerate, file.channels, file.frames
-            while not wrong and len(block := file.read(max(1, BLOCK // channels), dtype="float32", always_2d=True)):
-                length += len(block)
-                if length > MAX_SECONDS * rate:
-                    wrong = f"lasts more than {MAX_SECONDS} s; cut it into clips"
-                elif not (np.abs(block) <= MAX_SAMPLE).all():  # nor of what is not a number
-                    wrong = f"holds samples that are not numbers or above {MAX_SAMPLE:.0e}"
-                else:
-                    blocks.append(librosa.to_mono(block.T))
+        head = first_bytes(path, content, 16)  # libsndfile takes a disk's error for a format that it does not know
+        audio, wrong = (None, wrong) if wrong else _read(path, content)
+        if audio is not None and not audio.promised and (whole := _closed(first_bytes(path, content))):
+            audio, wrong = _read(path, whole)
     except (sf.SoundFileError, OSError) as error:
         wrong = f"cannot be read as audio ({getattr(error, 'error_string', error)})"
+        if FOREIGN.match(head):
+            converted = shlex.join([str(path), str(Path(path).with_suffix(".wav"))])
+            wrong = f"is of a format that libsndfile does not read (ffmpeg -i {converted} converts it)"
     if wrong:
-        raise OSError(f"{path} {wrong}; replace the file or delete its row from the table")
-    return Audio(np.concatenate(blocks), rate, channels, promised)
+        raise OSError(f"{path} {wrong}; replace the file or leave it out")
+    return audio
 
 
-def first_bytes(path):
+def _read(path, content):
+    """A file's `Audio`, and what is wrong with it if anything is."""
+    blocks, length = [np.zeros(0, np.float32)], 0
+    # By a handle of Python's, which is closed also where a Ctrl-C comes while libsndfile opens the file. Its name
+    # does not count: clips read here and elsewhere are read alike.
+    with (open(path, "rb") if content is None else io.BytesIO(content) as raw,
+          sf.SoundFile(raw.fileno() if content is None else raw, closefd=False) as file):
+        while len(block := file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)):
+            length += len(block)
+            if length > MAX_SECONDS * file.samplerate:
+                return None, f"lasts more than {MAX_SECONDS} s; cut it into clips"
+            if not (np.abs(block) <= MAX_SAMPLE).all():  # nor of what is not a number
+                return None, f"holds samples that are not numbers or above {MAX_SAMPLE:.0e}"
+            blocks.append(librosa.to_mono(block.T))
+        return Audio(np.concatenate(blocks), file.samplerate, file.channels, file.frames), ""
+
+
+def _closed(wav):
+    """A WAV whose recorder never came to write how long it is, with that filled in; None if it is nothing of the kind.
+
+    An empty sound before another chunk is what it says.
+    """
+    place = 12
+    while wav[:4] == b"RIFF" and wav[8:12] == b"WAVE" and place + 8 < len(wav):
+        name, size = struct.unpack_from("<4sI", wav, place)
+        if name == b"data":
+            rest = wav[place + 8:]
+            chunk = rest[:4].isalnum() and len(rest) >= 8 and 8 + struct.unpack_from("<I", rest, 4)[0] <= len(rest)
+            return None if size or chunk else wav[:place + 4] + struct.pack("<I", len(rest)) + rest
+        place += 8 + size + size % 2
+    return None
+
+
+def digest_of(path, content=None):
+    """What tells a file's content from all others.
+
+    Parameters
+    ----------
+    path : path
+    content : bytes, optional
+        As for `read_audio`.
+
+    Returns
+    -------
+    str
+        32 hex digits of BLAKE2; ``""`` of a file that cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb") if content is None else io.BytesIO(content) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+def first_bytes(path, content=None, most=MAX_BYTES + 1):
     """A file's content, or of one that is too large enough to tell."""
+    if content is not None:
+        return content[:most]
     with open(path, "rb") as file:
-        return file.read(MAX_BYTES + 1)
+        return file.read(most)

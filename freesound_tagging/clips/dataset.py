@@ -1,15 +1,13 @@
 """The clips of FSDKaggle2019 as data frames: which files there are, what they are labelled, how they fold."""
 
-import argparse
 import os
-import sys
 import warnings
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pandas as pd
 
-from .tables import few, label_matrix, read_table, unlisted_files
+from .tables import few, label_columns, label_matrix, odd_labels, read_table, same_name, unlisted_files
 
 # The data set's known faults (Freesound Audio Tagging 2019, discussion of the curated set).
 FAULTY_CLIPS = {
@@ -51,7 +49,11 @@ class FSDKaggle2019:
         that names them.
     missing : {"error", "skip", "list"}
         What to do about clips that a table lists but the folder lacks: raise, leave them out with a warning, or list
-        them all the same. WAV files in the folder that no table lists are named in a warning, and ignored.
+        them all the same. A file that differs from the listed name only in case or Unicode's form, as ``a.WAV`` and
+        ``a.wav``, is taken if it is the only one. WAV files in the folder that no table lists are named in a warning,
+        and ignored.
+    needed : sequence of {"curated", "noisy", "test"}
+        The sets that have to have clips.
 
     Attributes
     ----------
@@ -62,6 +64,8 @@ class FSDKaggle2019:
     curated, noisy, test : pandas.DataFrame
         A row a clip, with columns `fname` (str), `labels` (tuple of str) and `path` (pathlib.Path). `test` has
         `labels` only where the ground truth is known, and then also `usage` (``Public`` or ``Private``).
+    sample : pathlib.Path or None
+        ``sample_submission.csv``, where there is one.
     truth : pathlib.Path or None
         The table of the test clips' labels, where there is one.
 
@@ -71,10 +75,11 @@ class FSDKaggle2019:
         If `root` has neither layout, or lists clips that are missing and `missing` is ``"error"``.
     ValueError
         If a table lacks a column, lists a clip twice or without a label, names a file outside its folder, or uses a
-        label that the sample submission does not have.
+        label that the sample submission does not have; if that has columns that are no labels
+        (`tables.label_columns`); or if a needed set has no clips.
     """
 
-    def __init__(self, root, drop_faulty=True, missing="error"):
+    def __init__(self, root, drop_faulty=True, missing="error", needed=()):
         if missing not in ("error", "skip", "list"):
             raise ValueError(f"missing={missing!r}: expected 'error', 'skip' or 'list'")
         self.root = Path(root)
@@ -82,19 +87,27 @@ class FSDKaggle2019:
         self.truth = self._table("test")
         tables = {name: self._read_set(name) for name in ("curated", "noisy", "test")}
         sample = self.root / "sample_submission.csv"
-        columns = read_table(sample, ["fname"]) if sample.exists() else None
-        if columns is not None:
-            self.vocabulary = [column for column in columns.columns if column != "fname"]
+        self.sample = sample if sample.exists() else None
+        if self.sample is not None:
+            columns = read_table(sample, ["fname"])
+            self.vocabulary = label_columns(columns, sample)
             tables["test"] = self._in_order_of(columns["fname"], tables["test"])
         else:
             self.vocabulary = sorted({label for table in tables.values() if "labels" in table
                                       for labels in table["labels"] for label in labels})
-        self._listed = {name: set(table["fname"]) for name, table in tables.items()}
+        self._tables = tables
+        for name, table in tables.items():
+            self._find_files(table, name)
         for name, table in tables.items():
             if "labels" in table:
                 self.targets(table, of=name)  # raises on a label outside the vocabulary
         self.curated = self._without_faulty(tables["curated"]) if drop_faulty else tables["curated"]
         self.noisy, self.test = tables["noisy"], tables["test"]
+        lacking = [lack for name in needed if (lack := self.lack(name))]
+        if lacking:
+            raise ValueError("; ".join(lacking))
+        for odd in odd_labels(self.vocabulary):
+            warnings.warn(f"{self.root}: {odd}", stacklevel=2)
         if missing != "list":
             for name in ("curated", "noisy", "test"):
                 setattr(self, name, self._existing(getattr(self, name), name, missing))
@@ -126,6 +139,26 @@ class FSDKaggle2019:
         if "labels" not in table:
             raise ValueError(f"the labels of {of} are not known: {self.root} has no ground truth for it")
         return label_matrix(table, self.vocabulary, of)
+
+    def lack(self, name):
+        """Why a set has no clips.
+
+        Parameters
+        ----------
+        name : {"curated", "noisy", "test"}
+
+        Returns
+        -------
+        str
+            Names the table that is missing or empty; ``""`` where there are clips.
+        """
+        if len(getattr(self, name, self._tables[name])):
+            return ""
+        table, folder = (self.sample if name == "test" else None) or self._table(name), self.folder(name)
+        expected = "sample_submission.csv" if name == "test" and self.layout == "Kaggle" else (
+            LAYOUTS[self.layout][name][0][0])
+        files = f", though {folder} has files" if _files(folder) else ""
+        return f"no {name} clips: {f'{table} lists none' if table else f'{self.root / expected} is missing'}{files}"
 
     def rightly_labelled(self):
         """Which noisy clips carry exactly their right labels, where these are known: for measurement only.
@@ -204,13 +237,31 @@ class FSDKaggle2019:
                           "drop_faulty=False keeps them", stacklevel=3)
         return curated[~faulty].reset_index(drop=True)
 
+    def _find_files(self, table, name):
+        """Put in the paths the names that files have, where they are not quite those of the table."""
+        folder, listed = self.folder(name), set(table["fname"])
+        present = _files(folder)
+        absent = ~table["fname"].isin(present)
+        if not absent.any():
+            return
+        alike = {}  # by what is the same for people: the names that are listed, and those of files
+        for which, names in enumerate((table["fname"][absent], present - listed)):
+            for fname in names:
+                alike.setdefault(same_name(fname), ([], []))[which].append(fname)
+        found = {names[0]: files[0] for names, files in alike.values() if len(names) == len(files) == 1}
+        table["path"] = [folder / found.get(fname, fname) for fname in table["fname"]]
+        if found:
+            pairs = few([f"{fname!a} for {listed!a}" for listed, fname in found.items()])
+            warnings.warn(f"{len(found)} {name} clips have files of nearly the listed name in {folder}, which are "
+                          f"taken: {pairs}", stacklevel=3)
+
     def _existing(self, table, name, missing):
         if not len(table):
             return table
         folder = self.folder(name)
-        present = set(os.listdir(folder)) if folder.is_dir() else set()
-        here = table["fname"].isin(present)
-        unlisted = unlisted_files(folder, self._listed[name])
+        present = _files(folder)
+        here = np.array([path.name in present for path in table["path"]])
+        unlisted = unlisted_files(folder, {path.name for path in self._tables[name]["path"]})
         message = "" if here.all() else (f"{(~here).sum()} of the {len(table)} {name} clips are missing from "
                                          f"{folder}: {few(table['fname'][~here])}")
         ignored = f"{len(unlisted)} files in {folder} are in no table: {few(unlisted)}" if unlisted else ""
@@ -254,10 +305,18 @@ def stratified_folds(targets, n_folds, seed=0):
 
 def _paths_inside(folder, fnames, table):
     for fname in fnames:
-        if not fname or "/" in fname or "\\" in fname or fname in (".", ".."):
+        if not fname or "/" in fname or "\\" in fname or fname in (".", "..") or PureWindowsPath(fname).drive:
             raise ValueError(f"{table}: {fname!r} is not the name of a file in {folder}; "
-                             "give bare file names, without folders")
+                             "give bare file names, without folders and drives")
     return [folder / fname for fname in fnames]
+
+
+def _files(folder):
+    """The names of what is a file in a folder, through links: not of a link into nothing."""
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file()}
 
 
 def _unnested(folder):
@@ -268,71 +327,3 @@ def _unnested(folder):
 def _first_table(root, tables):
     paths = [_unnested((root / table).parent) / Path(table).name for table in tables]
     return next((path for path in paths if path.exists()), None)
-
-
-def check(root):
-    """Examine a data set and print what was found.
-
-    Parameters
-    ----------
-    root : path
-
-    Returns
-    -------
-    bool
-        Whether training on it would work.
-    """
-    from .doctor import examine, report
-
-    try:
-        data = FSDKaggle2019(root, drop_faulty=False, missing="list")
-    except (OSError, ValueError) as error:
-        print(error)
-        return False
-    print(data)
-    figures, every = [], {}
-    for name in ("curated", "noisy", "test"):
-        table = getattr(data, name)
-        row, problems = report(name, table, examine(table["path"]), data.folder(name))
-        figures.append(row)
-        every |= {(name, kind): names for kind, names in problems.items() if names}
-    print(pd.DataFrame(figures).set_index("set").T.to_string())
-    for (name, kind), names in every.items():
-        print(f"{name}, {kind}: {few(names)}")
-    faulty = sorted(set(data.curated["fname"]) & FAULTY_CLIPS.keys())
-    if faulty:
-        print(f"curated, known to be faulty and left out by default: {few(faulty, 6)}")
-    count = {kind: sum(len(names) for (_, which), names in every.items() if which == kind)
-             for kind in ("missing", "unreadable")}
-    print(f"{count['missing']} missing clips would stop training" if count["missing"] else
-          "nothing here would stop training")
-    if count["unreadable"]:
-        print(f"{count['unreadable']} unreadable clips would be left out of training and count as silence")
-    return not any(count.values())
-
-
-def main(arguments=None):
-    """``python -m freesound_tagging.dataset download DEST`` and ``... check ROOT``."""
-    from .download import ARCHIVES, RECORD, download  # what it needs, nobody else does
-
-    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.dataset")
-    commands = parser.add_subparsers(dest="command", required=True)
-    fetch = commands.add_parser("download", help="fetch FSDKaggle2019 from Zenodo, check it and unpack it")
-    fetch.add_argument("dest", type=Path)
-    fetch.add_argument("--only", nargs="+", choices=ARCHIVES, default=list(ARCHIVES), help="the sets to fetch")
-    fetch.add_argument("--record", default=RECORD, help="address of the record (default: %(default)s)")
-    doctor = commands.add_parser("check", help="examine a data set; exit status 1 if clips are missing or unreadable")
-    doctor.add_argument("root", type=Path)
-    options = parser.parse_args(arguments)
-    if options.command == "check":
-        return 0 if check(options.root) else 1
-    try:
-        print("complete:", *download(options.dest, options.only, options.record))
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

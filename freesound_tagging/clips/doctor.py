@@ -1,13 +1,17 @@
 """What state audio files are in, before anything is trained on them."""
 
+import os
 import sys
+import warnings
 
 import joblib
 import pandas as pd
 from tqdm import tqdm
 
-from .audio import read_audio
-from .tables import unlisted_files
+from .audio import digest_of, read_audio
+from .dataset import FAULTY_CLIPS, FSDKaggle2019
+from .tables import few, unlisted_files
+from .twins import find_twins, name_twins
 
 
 def examine(paths, n_jobs=-1, progress=True):
@@ -25,27 +29,28 @@ def examine(paths, n_jobs=-1, progress=True):
     -------
     pandas.DataFrame
         A row a file: `fname`, `problem` (``""``, ``"missing"``, ``"unreadable: ..."``, ``"truncated: ..."`` or
-        ``"silent"``), `seconds`, `rate` (Hz) and `channels` (0 where it cannot be read).
+        ``"silent"``), `seconds`, `rate` (Hz), `channels` (0 where it cannot be read) and `digest` of the bytes (``""``
+        where there is no sound).
     """
     paths = list(paths)
     results = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", batch_size=8)(
         joblib.delayed(_examine)(path) for path in paths)
     rows = list(tqdm(results, "reading audio", len(paths), unit="clip", file=sys.stdout, disable=not progress))
-    return pd.DataFrame(rows, columns=["fname", "problem", "seconds", "rate", "channels"])
+    return pd.DataFrame(rows, columns=["fname", "problem", "seconds", "rate", "channels", "digest"])
 
 
 def _examine(path):
-    if not path.is_file():
-        return path.name, "missing", 0.0, 0, 0
+    if not os.path.isfile(path):
+        return path.name, "missing", 0.0, 0, 0, ""
     try:
-        audio = read_audio(path)
+        audio, digest = read_audio(path), digest_of(path)
     except OSError as error:
-        return path.name, f"unreadable: {error}", 0.0, 0, 0
+        return path.name, f"unreadable: {error}", 0.0, 0, 0, ""
     read = len(audio.signal)
     problem = "" if audio.signal.any() else "silent"
     if read < audio.promised:
         problem = f"truncated: {read} of {audio.promised} samples"
-    return path.name, problem, read / audio.rate, audio.rate, audio.channels
+    return path.name, problem, read / audio.rate, audio.rate, audio.channels, digest if read else ""
 
 
 def report(name, table, examined, folder):
@@ -55,7 +60,7 @@ def report(name, table, examined, folder):
     ----------
     name : str
     table : pandas.DataFrame
-        The set's clips, with `fname`.
+        The set's clips, with `fname` and `path`.
     examined : pandas.DataFrame
         Of the same clips, from `examine`.
     folder : pathlib.Path
@@ -73,7 +78,7 @@ def report(name, table, examined, folder):
     kinds = examined["problem"].str.split(":").str[0]
     problems = {kind: examined["fname"][kinds == kind].tolist()
                 for kind in ("missing", "unreadable", "truncated", "silent")}
-    problems["not in the table"] = unlisted_files(folder, table["fname"])
+    problems["not in the table"] = unlisted_files(folder, {path.name for path in table["path"]})
     seconds = good["seconds"]
     rates = " ".join(f"{rate}:{count}" for rate, count in good["rate"].value_counts().items())
     return {
@@ -84,3 +89,61 @@ def report(name, table, examined, folder):
         "rates": rates or "-", "not mono": int((good["channels"] != 1).sum()),
         **{kind: len(names) for kind, names in problems.items()},
     }, problems
+
+
+def check(root):
+    """Examine a data set and print what was found.
+
+    Parameters
+    ----------
+    root : path
+
+    Returns
+    -------
+    bool
+        Whether training on it would work.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as odd:
+            warnings.simplefilter("always")
+            data = FSDKaggle2019(root, drop_faulty=False, missing="list")
+    except (OSError, ValueError) as error:
+        print(error)
+        return False
+    for warning in odd:
+        print(warning.message)
+    print(data)
+    figures, every, clips = [], {}, {}
+    for name in ("curated", "noisy", "test"):
+        table = getattr(data, name)
+        examined = examine(table["path"])
+        row, problems = report(name, table, examined, data.folder(name))
+        figures.append(row)
+        every |= {(name, kind): names for kind, names in problems.items() if names}
+        clips[name] = list(zip(table["fname"], examined["digest"]))
+    print(pd.DataFrame(figures).set_index("set").T.to_string())
+    counts = pd.DataFrame({name: data.targets(table).sum(0).astype(int) for name in clips
+                           if "labels" in (table := getattr(data, name)) and len(table)}, data.vocabulary)
+    print("\nclips of each label:", counts.to_string(), "", sep="\n")
+    for words, chosen in (("no clip at all", (counts == 0).all(axis=1)), *(
+            (f"{name} clips only", (counts.drop(columns=name) == 0).all(axis=1) & (counts[name] > 0))
+            for name in counts if len(counts.columns) > 1)):
+        if chosen.any():
+            print(f"labels of {words}: {few(counts.index[chosen])}")
+    if twins := find_twins(clips):
+        print(name_twins(twins, clips))
+    for (name, kind), names in every.items():
+        print(f"{name}, {kind}: {few(names)}")
+    faulty = sorted(set(data.curated["fname"]) & FAULTY_CLIPS.keys())
+    if faulty:
+        print(f"curated, known to be faulty and left out by default: {few(faulty, 6)}")
+    count = {kind: sum(len(names) for (_, which), names in every.items() if which == kind)
+             for kind in ("missing", "unreadable")}
+    lacking = {name: lack for name in clips if (lack := data.lack(name))}
+    if "test" in lacking:
+        print(f"{lacking.pop('test')}: there is no submission to make")
+    stops = [*lacking.values(), *([f"{count['missing']} missing clips"] if count["missing"] else [])]
+    print(f"{' and '.join(stops)} would stop training" if stops else "nothing here would stop training")
+    if count["unreadable"]:
+        print(f"{count['unreadable']} unreadable clips would be left out of training and count as silence")
+    return not (stops or any(count.values()))

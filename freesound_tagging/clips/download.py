@@ -11,6 +11,8 @@ import pooch
 import requests
 from tqdm import tqdm
 
+from ..machine.files import only_writer
+
 RECORD = "https://zenodo.org/api/records/3612637"
 ARCHIVES = {  # the archive of each set; it holds a folder of the same name
     "meta": "FSDKaggle2019.meta",
@@ -45,6 +47,8 @@ def download(dest, only=tuple(ARCHIVES), record=RECORD):
     ------
     OSError
         If the connection breaks, the disk is too small or `zip` is missing. Run again to go on.
+    RuntimeError
+        If another process downloads into the same folder. The message says which.
     ValueError
         If an archive's checksum is wrong, or the record has no such archive.
     """
@@ -55,20 +59,27 @@ def download(dest, only=tuple(ARCHIVES), record=RECORD):
     for name in set(only) - set(wanted):
         print(f"{dest / ARCHIVES[name]} is there already")
     if wanted:
-        parts = _parts_of(wanted, record)
-        split = [name for name in wanted if len(parts[name]) > 1]
-        if split and not shutil.which("zip"):
-            raise OSError(f"the archive of the {split[0]} set is split, and joining it needs the program zip; "
-                          "install it first (Debian and Ubuntu: apt-get install zip)")
-        _check_disk(dest, archives, [part for name in wanted for part in parts[name]])
-        for name in wanted:
-            paths = [_fetch(part, archives) for part in parts[name]]
-            _unpack(_join(paths, archives / f"{ARCHIVES[name]}.joined.zip"), ARCHIVES[name], dest)
-            for path in archives.glob(f"{ARCHIVES[name]}.*"):
-                path.unlink()
+        with only_writer(archives, "downloading into it"):
+            _download(wanted, dest, archives, record)
+        for left in (".lock", ".holder"):
+            (archives / left).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             archives.rmdir()
     return [dest / ARCHIVES[name] for name in only]
+
+
+def _download(wanted, dest, archives, record):
+    parts = _parts_of(wanted, record)
+    split = [name for name in wanted if len(parts[name]) > 1]
+    if split and not shutil.which("zip"):
+        raise OSError(f"the archive of the {split[0]} set is split, and joining it needs the program zip; "
+                      "install it first (Debian and Ubuntu: apt-get install zip)")
+    _check_disk(dest, archives, [part for name in wanted for part in parts[name]])
+    for name in wanted:
+        paths = [_fetch(part, archives) for part in parts[name]]
+        _unpack(_join(paths, archives / f"{ARCHIVES[name]}.joined.zip"), ARCHIVES[name], dest)
+        for path in archives.glob(f"{ARCHIVES[name]}.*"):
+            path.unlink()
 
 
 def _parts_of(wanted, record):
@@ -77,7 +88,7 @@ def _parts_of(wanted, record):
     answer.raise_for_status()
     files = [{"name": file["key"], "size": file["size"], "checksum": file["checksum"], "url": file["links"]["self"]}
              for file in answer.json()["files"]]
-    parts = {name: sorted((file for file in files if Path(file["name"]).stem == ARCHIVES[name]),
+    parts = {name: sorted((file for file in files if file["name"].rpartition(".")[0] == ARCHIVES[name]),
                           key=lambda file: file["name"]) for name in wanted}
     for name, found in parts.items():
         if not found or not found[-1]["name"].endswith(".zip"):

@@ -1,5 +1,9 @@
 """The CSV files of the data set: read in one place, checked, and named in every error."""
 
+import collections
+import os
+import re
+import unicodedata
 import warnings
 
 import numpy as np
@@ -19,12 +23,14 @@ def read_table(path, columns):
     Returns
     -------
     pandas.DataFrame
-        Of str; `labels`, if it is among `columns`, of tuples of str.
+        Of str; `labels`, if it is among `columns`, of tuples of str. Rows without any text, as spreadsheets leave them,
+        are passed over.
 
     Raises
     ------
     ValueError
-        If the file is empty, lacks a column, or lists a clip twice or without a label. The message names the file.
+        If the file is empty, lacks a column, or has a row without a file name, a clip twice or one without a label.
+        The message names the file.
     """
     try:
         with warnings.catch_warnings():
@@ -37,9 +43,15 @@ def read_table(path, columns):
     except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no CSV in UTF-8 ({error}); expected the columns {', '.join(columns)}, with "
                          'several labels in quotes: "Bark,Meow"') from error
+    table.columns = table.columns.str.strip()
     lacking = [column for column in columns if column not in table]
     if lacking:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}")
+    table = table[(table != "").any(axis=1)].reset_index(drop=True)
+    if (table["fname"] == "").any():
+        row = table[table["fname"] == ""].iloc[0]
+        raise ValueError(f"{path} has a row without a file name ({', '.join(filter(None, row))}); give the clip's name "
+                         "or delete the row")
     if table["fname"].duplicated().any():
         raise ValueError(f"{path} lists {few(table['fname'][table['fname'].duplicated()])} more than once")
     if "labels" in columns:
@@ -49,6 +61,81 @@ def read_table(path, columns):
         if len(unlabelled):
             raise ValueError(f"{path}: {few(unlabelled)} without a label; label them or delete their rows")
     return table
+
+
+# What tables have beside their labels, in small letters; the first is how pandas reads a nameless column.
+NO_LABELS = re.compile(r"(unnamed: \d+|index|level_\d+|id|freesound_id|fname\.\d+|path|labels?|usage|licen[cs]e|fold"
+                       r"|split|manually_verified|seconds|duration|)", re.IGNORECASE)
+
+
+def label_columns(table, path, vocabulary=None):
+    """The columns of a submission, or of a sample of one, that are labels: all but `fname`.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `read_table` gives it.
+    path : path
+        Its file, for an error.
+    vocabulary : sequence of str, optional
+        The labels, where they are known.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If there are not exactly the labels of the vocabulary; or, where it is not known, if a column is none by its
+        name (`NO_LABELS`, or the same name twice), or by its numbers: outside of 0 to 1, while those of most columns
+        are inside. The message names the columns.
+    """
+    columns = [column for column in table if column != "fname"]
+    if vocabulary is not None:
+        lacking = [label for label in vocabulary if label not in columns]
+        if lacking:
+            raise ValueError(f"{path} has no column of the labels {few(lacking)}")
+        wrong = [column for column in columns if column not in set(vocabulary)]
+    else:
+        wrong = [column for column in columns if NO_LABELS.fullmatch(column)
+                 or (re.sub(r"\.\d+$", "", column) in columns and re.search(r"\.\d+$", column))]
+        numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+        outside = numbers.columns[((numbers < -1e-3) | (numbers > 1 + 1e-3)).any()]
+        if len(outside) < len(columns) / 2:
+            wrong += [column for column in outside if column not in wrong]
+    if wrong:
+        raise ValueError(f"{path} has columns that are no labels: {few(map(repr, wrong))}; delete them "
+                         "(pandas: to_csv(..., index=False)), or mend their names")
+    return columns
+
+
+def odd_labels(labels):
+    """What makes one doubt that labels are what was meant.
+
+    Parameters
+    ----------
+    labels : iterable of str
+
+    Returns
+    -------
+    list of str
+        A sentence each kind: labels that hold brackets, quotes or separators, as of lists in another notation; and
+        labels that differ in case or in Unicode's form alone.
+    """
+    labels, same = sorted(labels), collections.defaultdict(list)
+    for label in labels:
+        same[same_name(label)].append(ascii(label))  # so that one sees how they differ
+    marked = [label for label in labels if re.search(r"[\[\]{}\"|;\t\n]|^'|'$", label)]
+    twins = [" and ".join(names) for names in same.values() if len(names) > 1]
+    return [*([f"labels with brackets, quotes or separators: {few(map(repr, marked))}; several labels of a clip stand "
+               'in quotes with commas between: "Bark,Meow"'] if marked else []),
+            *([f"labels that differ in case or Unicode form alone: {few(twins)}"] if twins else [])]
+
+
+def same_name(name):
+    """What is equal for names that people take for the same: of any case, Unicode form, and spaces around."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 def label_matrix(table, vocabulary, of="the table"):
@@ -85,7 +172,7 @@ def label_matrix(table, vocabulary, of="the table"):
 
 
 def unlisted_files(folder, fnames):
-    """WAV files that a table does not list.
+    """Sounds that a table does not list: WAV files, and those of the same endings as it lists.
 
     Parameters
     ----------
@@ -99,7 +186,8 @@ def unlisted_files(folder, fnames):
     list of str
         Sorted.
     """
-    return sorted({path.name for path in folder.glob("*.wav")} - set(fnames))
+    endings = {".wav", *(os.path.splitext(fname)[1].lower() for fname in fnames)} - {""}
+    return sorted({path.name for path in folder.glob("*") if path.suffix.lower() in endings} - set(fnames))
 
 
 def few(names, most=5):

@@ -5,7 +5,6 @@ from clip to clip. As in the competition, the noisy set's labels are wrong for a
 come from another world: a narrower band, more background.
 """
 
-import argparse
 import hashlib
 import shutil
 import sys
@@ -131,18 +130,3 @@ def _recorded(rng, sound, degraded):
                                    output="sos")
         sound = np.tanh(2 * scipy.signal.sosfilt(band, sound))
     return (10 ** (rng.uniform(-24, -1) / 20) * sound / (np.abs(sound).max() + 1e-9)).astype(np.float32)
-
-
-def main(arguments=None):
-    """``python -m freesound_tagging.demo FOLDER``."""
-    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.demo", description="Write the demo data set.")
-    parser.add_argument("folder", type=Path)
-    for name, default in (("curated", 5), ("noisy", 14), ("test", 5)):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{name} clips a label (default {default})")
-    parser.add_argument("--seed", type=int, default=0)
-    options = vars(parser.parse_args(arguments))
-    print(f"demo data in {write_demo(options.pop('folder'), **options)}")
-
-
-if __name__ == "__main__":
-    main()

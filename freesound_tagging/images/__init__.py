@@ -3,7 +3,7 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "excerpts": ["gather", "pixels_on", "window_starts", "windows_of"],
+    "excerpts": ["gather", "pixels_on", "to_images", "window_starts", "windows_of"],
     "mel": ["MelConfig", "load_clip", "log_mel", "to_image"],
     "store": ["SpectrogramStore"],
 })

@@ -141,3 +141,18 @@ def gather(pixels, first, frames):
     if isinstance(pixels, HostPixels):
         return pixels.cut(first.cpu().numpy(), frames).to(pixels.device)
     return pixels[first[:, None] + torch.arange(frames, device=first.device)]
+
+
+def to_images(excerpts):
+    """Excerpts as a store keeps them to images as networks and augmentations take them.
+
+    Parameters
+    ----------
+    excerpts : torch.Tensor, uint8 (batch, frames, mel bands)
+
+    Returns
+    -------
+    torch.Tensor, float32 (batch, 1, mel bands, frames)
+        In [0, 1]; band 0 is row 0.
+    """
+    return excerpts.transpose(1, 2)[:, None].float() / 255

@@ -123,11 +123,32 @@ def load_clip(path, config=MelConfig(), content=None):
     OSError
         If the file cannot be used (`audio.read_audio` says when). The message names it.
     """
+    return fit_signal(_resampled(path, config, content), config)
+
+
+def begins_at(path, config=MelConfig()):
+    """Where in its file a clip's image begins.
+
+    Parameters
+    ----------
+    path : path
+        As for `load_clip`.
+    config : MelConfig
+
+    Returns
+    -------
+    float
+        Seconds: the leading silence that is trimmed, less the zeros that a short signal is padded with.
+    """
+    start, end = sounding(_resampled(path, config), config)
+    return (start - max(0, config.min_samples - (end - start)) // 2) / config.sample_rate
+
+
+def _resampled(path, config, content=None):
     audio = read_audio(path, content)
-    signal = audio.signal
-    if audio.rate != config.sample_rate and len(signal):
-        signal = librosa.resample(signal, orig_sr=audio.rate, target_sr=config.sample_rate)
-    return fit_signal(signal, config)
+    if audio.rate == config.sample_rate or not len(audio.signal):
+        return audio.signal
+    return librosa.resample(audio.signal, orig_sr=audio.rate, target_sr=config.sample_rate)
 
 
 def fit_signal(signal, config=MelConfig()):

@@ -1,8 +1,6 @@
 """The store that holds the mel spectrogram images of all clips of a set, and how it is built."""
 
 import dataclasses
-import hashlib
-import io
 import json
 import os
 import sys
@@ -15,7 +13,7 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from ..clips.audio import first_bytes
+from ..clips.audio import digest_of, first_bytes
 from ..clips.tables import few
 from ..machine.executors import executor_of
 from ..machine.files import only_writer, told_of_a_full_disk, whole_file
@@ -90,7 +88,8 @@ class SpectrogramStore:
         Earlier images are taken only for the same settings and the same files in the same order: a file counts as
         the same if its size and modification time are, or else its content (BLAKE2). Each `config` has a folder of
         its own in `folder`, so that going back to earlier settings costs nothing. After an interruption the same call
-        goes on where it stopped; of two processes the second waits for the first.
+        goes on where it stopped; of two processes the second waits for the first. A store that is not whole any more
+        is built again.
 
         A clip that cannot be read stops nothing: it is named in a warning at the end and in `problems`.
 
@@ -125,7 +124,7 @@ class SpectrogramStore:
         paths = [Path(path) for path in paths]
         if not paths:
             raise ValueError(f"no clips to build a store in {folder} from; expected at least one path")
-        missing = [path for path in paths if not path.is_file()]
+        missing = [path for path in paths if not os.path.isfile(path)]
         if missing:
             raise FileNotFoundError(f"no such file: {few(missing)}; complete the data set or leave the clips out")
         folder = Path(folder) / config.key
@@ -137,7 +136,7 @@ class SpectrogramStore:
                     path.unlink()
         store = cls(folder)
         if len(store.problems) == len(store):
-            raise ValueError(f"none of {len(store)} clips can be read; the first: {store.problems[0]}")
+            raise ValueError(f"none of {len(store)} clips can be read: {few(store.problems.values())}")
         if store.problems:
             warnings.warn(f"{len(store.problems)} of {len(store)} clips cannot be read and count as silence: "
                           f"{few(store.problems.values())}", stacklevel=2)
@@ -149,8 +148,10 @@ class SpectrogramStore:
         # the clips that are safely on the disk; the index, written last, is what makes them a store.
         name = fingerprint([[path.name, _stat(path)] for path in paths])
         pixels, journal = folder / f"{name}.u8", folder / f"{name}.jsonl"
-        growing = pixels if pixels.exists() else folder / f"{name}.u8.part"
+        growing = pixels if pixels.exists() and journal.exists() else folder / f"{name}.u8.part"
         files = _journaled(journal) if growing.exists() else []
+        if files and growing.stat().st_size < sum(file["frames"] for file in files) * config.n_mels:
+            files = []
         rest = paths[len(files):]
         with (told_of_a_full_disk(growing), open(growing, "ab") as out, open(journal, "a" if files else "w") as log,
               tqdm(None, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress,
@@ -177,14 +178,19 @@ class SpectrogramStore:
     def _is_current(cls, folder, paths):
         try:
             index = json.loads((folder / "index.json").read_text())
-        except FileNotFoundError:
+            files, pixels = index["files"], folder / index["pixels"]
+            size = sum(file["frames"] for file in files) * MelConfig(**index["config"]).n_mels
+            if pixels.stat().st_size != size or not os.access(pixels, os.R_OK):
+                return False
+        except (OSError, ValueError, TypeError, KeyError):  # there is none, or what is left of one
             return False
-        files = index["files"]
         if [file["fname"] for file in files] != [path.name for path in paths]:
             return False
-        touched = [(file, path) for file, path in zip(files, paths) if file["stat"] != _stat(path)]
-        if not all(file["digest"] == _digest(path) for file, path in touched):
+        touched = [(file, path) for file, path in zip(files, paths)
+                   if not file["digest"] or file["stat"] != _stat(path)]
+        if not all(file["digest"] == digest_of(path) for file, path in touched):
             return False
+        touched = [(file, path) for file, path in touched if file["digest"]]
         for file, path in touched:
             file["stat"] = _stat(path)
         if touched:
@@ -208,12 +214,12 @@ def _stat(path):
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _digest(path, content=None):
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") if content is None else io.BytesIO(content) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _content(path):
+    """What is sent of a file: its content, or why it cannot be read."""
+    try:
+        return first_bytes(path)
+    except OSError as error:
+        return error
 
 
 def _flush(file):
@@ -234,7 +240,7 @@ def _journaled(journal):
 def _images(paths, config, n_jobs, executor):
     """`_image_of` clips. They go to workers a few at a time and come back in order: only a few are in memory."""
     if hasattr(executor, "map"):
-        return executor.map(_image_of, ((path, config, None, _stat(path), first_bytes(path)) for path in paths))
+        return executor.map(_image_of, ((path, config, None, _stat(path), _content(path)) for path in paths))
     n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER)))
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
     return parallel(joblib.delayed(_image_of)(path, config, os.getpid()) for path in paths)
@@ -248,7 +254,10 @@ def _image_of(path, config, builder, stat=None, content=None):
     if builder is not None and os.getpid() != builder:
         end_with(builder)
     try:
+        if isinstance(content, OSError):
+            raise OSError(f"{path} cannot be read ({content}); replace the file or leave it out")
         signal, problem = load_clip(path, config, content), ""
     except OSError as error:
         signal, problem = np.zeros(config.min_samples, np.float32), str(error)
-    return to_image(log_mel(signal, config)), stat or _stat(path), _digest(path, content), problem
+    digest = "" if isinstance(content, OSError) else digest_of(path, content)
+    return to_image(log_mel(signal, config)), stat or _stat(path), digest, problem

@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import glob
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -32,10 +34,15 @@ def whole_file(path):
         If the disk is full. The message names the file, and an earlier `path` is as it was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(f"{path} cannot be written, as {path.parent} is no folder; give another name"
+                                 ) from None
     host = socket.gethostname()
-    for left in path.parent.glob(f".{path.name}.{host}.*.part"):
-        if not _is_running(int(left.suffixes[-2][1:])):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(host)}.*.part"):
+        pid = re.fullmatch(r"\d{1,9}", left.suffixes[-2][1:])
+        if pid and not _is_running(int(pid[0])):
             left.unlink(missing_ok=True)
     beside = path.with_name(f".{path.name}.{host}.{os.getpid()}.part")
     try:
@@ -98,6 +105,30 @@ def only_writer(folder, doing, wait=False):
         holder.unlink(missing_ok=True)
     finally:
         lock.release()
+
+
+def files_below(folder):
+    """All files in a folder and those below it, through links, each folder once.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    list of pathlib.Path
+        Sorted.
+    """
+    seen, found = set(), []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [Path(parent) / name for name in names]
+    return sorted(found)
 
 
 def _is_running(pid):

@@ -3,6 +3,7 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "models": ["ARCHITECTURES", "NetworkSpec", "Tagger", "cnn_model_1", "default_device", "vgg16_bn"],
+    "models": ["ARCHITECTURES", "cnn_model_1", "vgg16_bn"],
+    "tagger": ["NetworkSpec", "Tagger", "fold_batchnorm"],
     "weights": ["find_weights", "import_fastai_v1", "load_tagger", "read_spec", "save_tagger", "weights_path"],
 })

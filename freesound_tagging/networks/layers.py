@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from torch import nn
 
-from .models import ConcatPool, NetworkSpec
+from .models import ConcatPool
 from .pickles import Thing
+from .tagger import NetworkSpec
 
 NETWORKS = (("cnn-model-1", 0), ("vgg16", 7), ("vgg16", 0))  # architecture and body_pool
 NOT_COMPARED = {"training", "inplace", "momentum", "p"}  # they change nothing in evaluation mode

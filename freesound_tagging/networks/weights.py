@@ -1,20 +1,18 @@
 """Trained networks as safetensors files that say what they are."""
 
-import argparse
 import dataclasses
 import json
 import re
 import reprlib
-import sys
 from pathlib import Path
 
 import safetensors.torch
 
 from .. import __version__
 from ..images.mel import MelConfig
-from ..machine.files import whole_file
+from ..machine.files import files_below, whole_file
 from .fastai_v1 import read_export
-from .models import NetworkSpec, Tagger
+from .tagger import NetworkSpec, Tagger
 from .tensors import check_fit, network_file, read_header, read_tensors
 
 FORMAT = "freesound-tagging-1"
@@ -202,42 +200,10 @@ def find_weights(folder, stages=(2, 3, 4)):
     FileNotFoundError
         If there is none.
     """
-    found = sorted(path for suffix in (".safetensors", ".pkl") for path in Path(folder).glob(f"**/*{suffix}")
-                   if (which := stage_and_fold(path)) and which[0] in stages)
+    found = [path for path in files_below(folder) if path.suffix in (".safetensors", ".pkl")
+             and (which := stage_and_fold(path)) and which[0] in stages]
     if not found:
         raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of the stages "
                                 f"{', '.join(map(str, stages))} in {folder} or below; train first, or give the folder "
                                 "that holds the weights")
     return found
-
-
-def main(arguments=None):
-    """``python -m freesound_tagging.weights SRC... DEST``: convert what fastai 1 exported to safetensors."""
-    parser = argparse.ArgumentParser(
-        prog="python -m freesound_tagging.weights",
-        description="Convert learners that fastai 1 exported to DEST/<architecture>/stage-<n>_fold-<k>.safetensors. "
-                    "Nothing in the files is run. Exit status 1 if a file could not be converted.")
-    parser.add_argument("source", nargs="+", type=Path, help="a stage-{2,10,11}_fold-<k>.pkl, or a folder of them")
-    parser.add_argument("dest", type=Path)
-    options = parser.parse_args(arguments)
-    failed = 0
-    for source in options.source:
-        for path in sorted(source.glob("**/*.pkl")) if source.is_dir() else [source]:
-            try:
-                if stage_and_fold(path) is None:
-                    raise ValueError(f"{path} does not say which model it is; name it stage-{{2,10,11}}_fold-<k>.pkl")
-                tagger = import_fastai_v1(path)
-                dest = weights_path(options.dest / tagger.spec.architecture, tagger.spec.stage, tagger.spec.fold)
-                if dest.exists():
-                    raise FileExistsError(f"{path} was not converted: {dest} exists; delete it or give another folder")
-                save_tagger(tagger, dest)
-                print(f"{path} -> {dest} ({tagger.spec.architecture}, width {tagger.spec.width}, "
-                      f"{len(tagger.spec.vocabulary)} labels)")
-            except (OSError, ValueError) as error:
-                failed += 1
-                print(error, file=sys.stderr)
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -25,7 +25,7 @@ from ..augment import (
     specmix,
     zoom_crop,
 )
-from .plots import player, shortened, show_excerpt, some_excerpts
+from .plots import as_html, plain, player, shortened, show_excerpt, some_excerpts
 
 AUGMENTATIONS = {"SpecMix": (specmix,), "mixup": (mixup,), "SpecAugment": (spec_augment,),
                  "zoom and crop": (zoom_crop,), "lighting": (lighting,), "the full chain": PUBLISHED}
@@ -169,7 +169,7 @@ def explorer_figure(images, targets, vocabulary, name, settings, seed=0):
     bars = axes[3].barh(place - 0.2, after[shown], 0.38, color="tab:orange", label="after")
     axes[3].bar_label(bars, [f"{after[i]:.2f}" for i in shown], padding=3, fontsize=8)
     axes[3].barh(place + 0.2, own[shown], 0.38, color="0.75", label="clip A before")
-    axes[3].set_yticks(place, [shortened(vocabulary[i], 20) for i in shown], fontsize=8)
+    axes[3].set_yticks(place, [plain(shortened(vocabulary[i], 20)) for i in shown], fontsize=8)
     axes[3].set(title="weights of the labels", xlim=(0, 1.2), ylim=(-0.6, max(len(shown), 4) - 0.4))
     axes[3].legend(fontsize=8, loc="upper right")
     return figure
@@ -312,7 +312,7 @@ class AugmentationExplorer(widgets.VBox):
         try:
             figure = self.figure()
         except ValueError as error:
-            self._error.value = str(error)
+            self._error.value = as_html(str(error))
             return
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=90)

@@ -11,9 +11,8 @@ import soundfile as sf
 import torch
 from IPython.display import HTML
 
-from ..images.excerpts import gather, pixels_on
+from ..images.excerpts import gather, pixels_on, to_images
 from ..images.mel import load_clip, log_mel, to_image
-from ..networks.models import to_images
 
 HZ_TICKS = (100, 500, 1000, 2000, 4000, 8000, 16000)
 
@@ -37,12 +36,18 @@ def player(path, config, label="", seconds=5):
     try:
         signal = load_clip(path, config)[:round(seconds * config.sample_rate)]
     except OSError as error:
-        return HTML(escape(f"{label}: {error}"))
+        return HTML(as_html(f"{label}: {error}"))
     buffer = io.BytesIO()
     sf.write(buffer, signal, config.sample_rate, format="MP3")
     data = base64.b64encode(buffer.getvalue()).decode()
     return HTML(f'<audio controls preload="none" style="vertical-align: middle" src="data:audio/mpeg;base64,{data}">'
-                f"</audio> {escape(label)}")
+                f"</audio> {as_html(label)}")
+
+
+def as_html(text):
+    """Words from data for HTML: no mark-up in it nor, as notebooks find it there too, mathematics."""
+    text = escape(text.encode("utf-8", "backslashreplace").decode())
+    return text.replace("$", "<span>$</span>").replace("\\", "<span>\\</span>")
 
 
 def players(rows, config, seconds=4):
@@ -82,14 +87,14 @@ def clip_figure(path, config, title=""):
                                        layout="constrained")
     points = max(1, len(signal) // 8000)
     wave.plot(np.arange(0, len(signal), points) / config.sample_rate, signal[::points], lw=0.5)
-    wave.set(title=title, ylabel="amplitude")
+    wave.set(title=plain(title), ylabel="amplitude")
     show_spectrogram(mel, image, config)
     mel.set(xlim=(0, seconds), xlabel="time (s)", ylabel="frequency (Hz)")
     _hz_ticks(mel, config)
     return figure
 
 
-def show_spectrogram(axes, image, config):
+def show_spectrogram(axes, image, config, begin=0):
     """Draw a clip's image over its time in seconds.
 
     Parameters
@@ -97,9 +102,11 @@ def show_spectrogram(axes, image, config):
     axes : matplotlib.axes.Axes
     image : array, uint8 (n_mels, frames)
     config : MelConfig
+    begin : float
+        Seconds at the image's first frame.
     """
     axes.imshow(image, origin="lower", aspect="auto", cmap="magma",
-                extent=(0, image.shape[1] * config.hop_length / config.sample_rate, 0, config.n_mels))
+                extent=(begin, begin + image.shape[1] * config.hop_length / config.sample_rate, 0, config.n_mels))
 
 
 def _hz_ticks(axes, config):
@@ -130,12 +137,17 @@ def some_excerpts(store, clips, seed=0):
 def show_excerpt(axis, image, weights, vocabulary, title):
     """One excerpt with the labels that it carries, and how much of each, below."""
     axis.imshow(np.asarray(image), origin="lower", cmap="magma", vmin=0, vmax=1)
-    axis.set(title=title, xticks=[], yticks=[])
+    axis.set(title=plain(title), xticks=[], yticks=[])
     order = np.argsort(-np.asarray(weights), kind="stable")[:4]
-    axis.set_xlabel("\n".join(f"{weights[i]:.2f}  {shortened(vocabulary[i])}" for i in order if weights[i] > 0.005),
-                    fontsize=8)
+    carried = [f"{weights[i]:.2f}  {plain(shortened(vocabulary[i]))}" for i in order if weights[i] > 0.005]
+    axis.set_xlabel("\n".join(carried), fontsize=8)
 
 
 def shortened(label, most=26):
     """A label, cut where it is too long for a figure."""
     return label if len(label) <= most else label[:most - 1] + "…"
+
+
+def plain(text):
+    """Words from data for a figure: dollar signs make no mathematics, and what is no text is written with escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")

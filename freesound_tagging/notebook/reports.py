@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch
 from ..images.excerpts import window_starts
 from ..lwlrap import lwlrap
 from ..prediction.inference import ensemble_mean
-from .plots import player, shortened, show_spectrogram
+from .plots import as_html, plain, player, shortened, show_spectrogram
 
 CURATED, NOISY = "tab:blue", "tab:orange"
 GREY = "0.8"
@@ -178,9 +178,9 @@ def selection_table(noisy, scores, selected, config, most=4, seconds=4):
     columns = [*scores, *(["mean"] if len(scores) > 1 else [])]
     head = "".join(f"<th>{escape(name)}</th>" for name in ("", "labels", *columns, "", "clip"))
     rows = "".join(
-        f"<tr><td>{choice}</td><td style='text-align: left'>{escape(', '.join(row['labels']))}</td>"
+        f"<tr><td>{choice}</td><td style='text-align: left'>{as_html(', '.join(row['labels']))}</td>"
         + "".join(f"<td>{row[name]:.2f}</td>" for name in columns)
-        + f"<td>{player(row['path'], config, seconds=seconds).data}</td><td>{escape(row['fname'])}</td></tr>"
+        + f"<td>{player(row['path'], config, seconds=seconds).data}</td><td>{as_html(row['fname'])}</td></tr>"
         for choice, clips in shown.items() for row in (table.loc[clip] for clip in clips))
     return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
 
@@ -209,12 +209,12 @@ def predictions_figure(store, clips, probabilities, vocabulary, labels=None, top
         image = store[clip]
         show_spectrogram(mel, image, store.config)
         windows = len(window_starts(image.shape[1], store.config.excerpt_frames))
-        mel.set(yticks=[], title=f"{store.fnames[clip]}, {windows} window{'s'[:windows > 1]}")
+        mel.set(yticks=[], title=f"{plain(store.fnames[clip])}, {windows} window{'s'[:windows > 1]}")
         mel.title.set_fontsize(9)
         best = np.argsort(-probabilities[clip], kind="stable")[:top][::-1]
         true = [labels is not None and vocabulary[i] in labels[clip] for i in best]
         bars.barh(range(len(best)), probabilities[clip][best], color=[CURATED if t else "silver" for t in true])
-        bars.set_yticks(range(len(best)), [shortened(vocabulary[i]) for i in best], fontsize=8)
+        bars.set_yticks(range(len(best)), [plain(shortened(vocabulary[i])) for i in best], fontsize=8)
         bars.set_xlim(0, 1)
         bars.tick_params(axis="x", labelsize=8)
     axes[-1, 0].set_xlabel("time (s)")
@@ -243,13 +243,15 @@ def timeline_figure(table, image, config, title="", top=6):
     best = table.max().nlargest(top).index[::-1]
     figure, (mel, heat) = plt.subplots(2, 1, figsize=(9, 2.4 + 0.25 * len(best)), sharex=True, layout="constrained",
                                        height_ratios=(2, 0.25 * len(best)))
-    show_spectrogram(mel, image, config)
-    mel.set(yticks=[], title=title)
+    begin = table.index[0]
+    show_spectrogram(mel, image, config, begin)
+    mel.set(yticks=[], title=plain(title))
     # A window is drawn around its middle, as far as halfway to its neighbours; the first and last to the clip's ends.
     middles = table.index + config.excerpt_frames / 2 * config.hop_length / config.sample_rate
-    edges = np.r_[0, (middles[1:] + middles[:-1]) / 2, image.shape[1] * config.hop_length / config.sample_rate]
+    end = begin + image.shape[1] * config.hop_length / config.sample_rate
+    edges = np.r_[begin, (middles[1:] + middles[:-1]) / 2, end]
     colours = heat.pcolormesh(edges, np.arange(len(best) + 1), table[best].T, vmin=0, vmax=1, cmap="Blues")
-    heat.set_yticks(np.arange(len(best)) + 0.5, [shortened(label) for label in best], fontsize=8)
+    heat.set_yticks(np.arange(len(best)) + 0.5, [plain(shortened(label)) for label in best], fontsize=8)
     heat.set_xlabel("time (s)")
     figure.colorbar(colours, ax=heat, label="probability")
     return figure
@@ -358,6 +360,6 @@ def members_figure(table, whole, title=""):
 def _labels_figure(labels, title, xlabel, line=0.2):
     """A figure with one line a label, as high as they are many."""
     figure, axis = plt.subplots(figsize=(8, 1 + line * len(labels)), layout="constrained")
-    axis.set_yticks(np.arange(len(labels)), [shortened(label, 48) for label in labels], fontsize=8)
+    axis.set_yticks(np.arange(len(labels)), [plain(shortened(label, 48)) for label in labels], fontsize=8)
     axis.set(title=title, xlabel=xlabel, ylim=(-0.7, len(labels) - 0.3))
     return figure, axis

@@ -5,5 +5,5 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "inference": ["Budget", "ensemble_mean", "predict", "predict_ensemble"],
     "submission": ["PUBLISHED", "leaderboards", "score_submission", "write_submission"],
-    "tagging": ["tag", "timeline"],
+    "tagging": ["sounds_in", "tag", "timeline"],
 })

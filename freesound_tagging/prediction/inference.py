@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..images.excerpts import HOP, gather, pixels_on, window_starts, windows_of  # noqa: F401 (window_starts is looked for here)
-from ..networks.models import enough_memory, fold_batchnorm, inference_precision, prepare_device, to_images
+from ..images.excerpts import HOP, gather, pixels_on, to_images, window_starts, windows_of  # noqa: F401 (window_starts is looked for here)
+from ..machine.device import autocast_as_before, device_named, enough_memory, inference_precision, prepare_device
+from ..networks.tagger import fold_batchnorm
 from ..networks.weights import load_tagger, read_spec
 from .submission import score_submission, write_submission  # noqa: F401 (they are looked for here)
 
@@ -45,6 +46,7 @@ class Budget:
         return f"{minutes:.1f} of {self.minutes:.0f} min" + (": too long" if minutes > self.minutes else "")
 
 
+@autocast_as_before()
 @torch.inference_mode()
 def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     """Probability of each label in each clip: the mean of the sigmoid outputs over the clip's windows.
@@ -128,7 +130,7 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
     Parameters
     ----------
     weights : sequence of path
-        Files for `load_tagger`.
+        Files for `load_tagger`; at least one.
     store : SpectrogramStore
     device : str or torch.device
     batch_size : int
@@ -149,9 +151,11 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
     Raises
     ------
     ValueError
-        If the networks differ in vocabulary, were trained on images made otherwise than the store's, or two are the
-        same model of the same fold.
+        If there are no networks or they differ in vocabulary, were trained on images made otherwise than the store's,
+        two are the same model of the same fold, or one gives what is not a number.
     """
+    if not len(weights):
+        raise ValueError("no networks: expected at least one file of weights")
     specs, seen = [read_spec(path) for path in weights], {}
     for path, spec in zip(weights, specs):
         if spec.vocabulary != specs[0].vocabulary:
@@ -163,7 +167,7 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
         if spec.mel != store.config:
             raise ValueError(f"{path} was trained on images of {spec.mel}, but the store's are of {store.config}; "
                              "build the store with the network's settings")
-    device = torch.device(device)
+    device = device_named(device)
     prepare_device(device)
     pixels, probabilities = pixels_on(device, store), []
     starts, lengths, frames = store.starts, store.lengths, store.config.excerpt_frames
@@ -175,6 +179,12 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
         for path in bar:
             tagger = for_prediction(load_tagger(path, device), pixels, store.starts, store.lengths, precision)
             probabilities.append(predict(tagger, pixels, starts, lengths, batch_size))
+            if not np.isfinite(probabilities[-1]).all() and tagger.precision != torch.float32 and not precision:
+                tagger.precision = torch.float32
+                probabilities[-1] = predict(tagger, pixels, starts, lengths, batch_size)
+            if not np.isfinite(probabilities[-1]).all():
+                raise ValueError(f"{path} gives probabilities that are not numbers; train this network again, or take "
+                                 "its file away")
             if budget:
                 left = (time.monotonic() - before) * (len(weights) / len(probabilities) - 1)
                 bar.set_postfix_str(budget.estimate(left))

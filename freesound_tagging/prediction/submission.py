@@ -1,14 +1,13 @@
 """`submission.csv`, and its score where the labels of the test clips are known."""
 
-import argparse
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..clips.tables import few, label_matrix, read_table
+from ..clips.dataset import FSDKaggle2019
+from ..clips.tables import few, label_columns, label_matrix, read_table
 from ..lwlrap import lwlrap, lwlrap_bounds, per_class_lwlrap
 from ..machine.files import whole_file
 
@@ -86,7 +85,8 @@ def score_submission(submission, truth):
     truth : path
         A table with `fname`, `labels` and perhaps `usage`, such as Zenodo's ``test_post_competition.csv``.
         Clips of it with a usage that the submission has none of are left out: Kaggle's test set today is the
-        private one.
+        private one. If it is a data set's own, that says which labels there are; else a submission's labels are told
+        from other columns by their names and numbers (`tables.label_columns`).
 
     Returns
     -------
@@ -98,11 +98,12 @@ def score_submission(submission, truth):
     Raises
     ------
     ValueError
-        If clips are missing, double or unknown, labels are unknown, or a score is not a number.
-        The message names them.
+        If clips are missing, double or unknown, labels are missing or unknown, a column is no label, or a score is not
+        a number. The message names them.
     """
-    scores = read_table(submission, ["fname"]).set_index("fname")
-    scores = scores.apply(pd.to_numeric, errors="coerce")
+    table = read_table(submission, ["fname"])
+    labels = label_columns(table, submission, _vocabulary_of(truth))
+    scores = table.set_index("fname")[labels].apply(pd.to_numeric, errors="coerce")
     known = read_table(truth, ["fname", "labels"]).set_index("fname")
     if "usage" in known:
         known = known[known["usage"].isin(known["usage"].reindex(scores.index).dropna().unique())]
@@ -125,29 +126,15 @@ def score_submission(submission, truth):
     return result, pd.DataFrame({"lwlrap": per_class, "clips": labels.sum(0).astype(int)}, index=scores.columns)
 
 
-def main(arguments=None):
-    """``python -m freesound_tagging.submission SUBMISSION TRUTH``: score a submission offline."""
-    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.submission",
-                                     description="Score a submission where the labels of the test clips are known.")
-    parser.add_argument("submission", type=Path)
-    parser.add_argument("truth", type=Path, help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv")
-    options = parser.parse_args(arguments)
-    try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always", UserWarning)
-            scores, per_class = score_submission(options.submission, options.truth)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    for warning in told:
-        print(warning.message, file=sys.stderr)
-    print(per_class[per_class["clips"] > 0].sort_values("lwlrap").to_string(float_format="{:.5f}".format))
-    print()
-    for name, value in scores.items():
-        print(f"lwlrap {name:8}{value:.5f}")
-    print("published, public: " + ", ".join(f"{value} ({name})" for name, value in PUBLISHED.items()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _vocabulary_of(truth):
+    """The labels of the data set that a table of the test clips' labels belongs to; None if it stands alone."""
+    for root in Path(truth).resolve().parents[:2]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                data = FSDKaggle2019(root, drop_faulty=False, missing="list")
+        except (OSError, ValueError):
+            continue
+        if data.truth is not None and data.truth.samefile(truth) and (data.sample is not None or len(data.curated)):
+            return data.vocabulary
+    return None

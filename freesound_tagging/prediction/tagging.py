@@ -1,5 +1,6 @@
 """Tag any sound with trained networks: all at once, and window by window."""
 
+import mimetypes
 import os
 import tempfile
 import warnings
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import soundfile as sf
 
+from ..clips.tables import few
 from ..images.excerpts import window_starts
+from ..images.mel import begins_at
 from ..images.store import SpectrogramStore
-from ..networks.models import default_device
+from ..machine.device import device_named
 from ..networks.weights import find_weights, read_spec
 from .inference import ensemble_mean, predict_ensemble
 
@@ -21,7 +25,8 @@ def tag(paths, weights="weights", device=None, progress=False):
     Parameters
     ----------
     paths : path or sequence of path
-        Files that libsndfile reads (WAV, FLAC, Ogg, MP3, ...), of any sample rate and number of channels.
+        Files that libsndfile reads (WAV, FLAC, Ogg, MP3, ...), of any sample rate and number of channels; or folders,
+        for the sounds in them (`sounds_in`).
     weights : path or sequence of path
         A folder, for the ensemble of models 2, 3 and 4 of all folds and networks in it and below; or network files.
     device : str or torch.device, optional
@@ -47,6 +52,7 @@ def tag(paths, weights="weights", device=None, progress=False):
     >>> freesound_tagging.tag("dog.wav").loc["dog.wav"].nlargest(3)  # doctest: +SKIP
     """
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    paths = [path for given in paths for path in (sounds_in(given) if os.path.isdir(given) else [given])]
     store, probabilities, vocabulary = _look_at(paths, weights, device, progress)
     table = pd.DataFrame(probabilities, pd.Index([str(path) for path in paths], name="path"), list(vocabulary))
     table.iloc[list(store.problems)] = np.nan
@@ -65,8 +71,9 @@ def timeline(path, weights="weights", device=None):
     Returns
     -------
     pandas.DataFrame, float32
-        A row a window of about 2 s, indexed by `second`, where it starts, counted from the end of the silence that
-        the sound begins with, which is trimmed; a column a label.
+        A row a window of about 2 s, indexed by `second`, where it starts in the file; a column a label. The first
+        starts where the silence ends that the sound begins with, and before 0 where a sound of less than 2 s has been
+        zero-padded on both sides.
 
     Raises
     ------
@@ -76,19 +83,56 @@ def timeline(path, weights="weights", device=None):
     store, probabilities, vocabulary = _look_at([path], weights, device, progress=False, each_window=True)
     config = store.config
     seconds = window_starts(store.lengths[0], config.excerpt_frames) * config.hop_length / config.sample_rate
+    seconds = seconds + begins_at(path, config)
     return pd.DataFrame(probabilities, pd.Index(seconds, name="second"), list(vocabulary))
+
+
+def sounds_in(folder):
+    """The sounds in a folder.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    list of pathlib.Path
+        Sorted: the files that libsndfile reads, and those that are sounds by their names, of which `tag` says what is
+        wrong with them. Others, and folders, are named in a warning.
+    """
+    everything = sorted(Path(folder) / name for name in os.listdir(folder))
+    sounds = [path for path in everything if _is_sound(path)]
+    others = [path.name for path in everything if path not in set(sounds)]
+    if others:
+        warnings.warn(f"{folder}: no sounds, passed over: {few(others)}", stacklevel=2)
+    return sounds
+
+
+def _is_sound(path):
+    if not os.path.isfile(path) or path.name.startswith("."):
+        return False
+    if (mimetypes.guess_type(path.name)[0] or "").startswith(("audio/", "video/")):
+        return True
+    try:
+        return bool(sf.info(path))
+    except (sf.SoundFileError, OSError):
+        return False
 
 
 def _look_at(paths, weights, device, progress, each_window=False):
     """The images of sounds, the ensemble's probabilities for them or for their windows, and the labels."""
     weights = [weights] if isinstance(weights, (str, os.PathLike)) else list(weights)
     networks = [network for path in weights for network in (find_weights(path) if _is_folder(path) else [path])]
+    if not paths:
+        raise ValueError("no sounds: expected at least one file that libsndfile reads")
+    if not networks:
+        raise ValueError(f"weights={weights}: expected at least one network")
     spec = read_spec(networks[0])
     with tempfile.TemporaryDirectory() as folder:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # named below
             store = SpectrogramStore.build(paths, folder, spec.mel, progress=progress)
-        probabilities = predict_ensemble(networks, store, device or default_device(), progress=progress,
+        probabilities = predict_ensemble(networks, store, device_named(device), progress=progress,
                                          each_window=each_window)
     if store.problems:
         warnings.warn(f"{len(store.problems)} of {len(paths)} sounds cannot be read: "

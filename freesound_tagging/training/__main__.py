@@ -1,4 +1,4 @@
-"""Train networks by a command, without a notebook: ``python -m freesound_tagging.train INPUT``."""
+"""Train networks by a command, without a notebook: ``python -m freesound_tagging.training INPUT``."""
 
 import argparse
 import dataclasses
@@ -7,12 +7,15 @@ from pathlib import Path
 
 from ..clips.dataset import FSDKaggle2019
 from ..images.store import SpectrogramStore
+from ..machine.commands import command
+from ..machine.device import default_device
 from ..machine.executors import EXECUTORS, executor_of
-from ..networks.models import ARCHITECTURES, default_device
+from ..networks.models import ARCHITECTURES
 from .stages import PROFILES
 from .warmup import WarmupPipeline, run_together
 
 
+@command
 def main(arguments=None):
     """Both networks through all stages, side by side on a Ray cluster; running again goes on.
 
@@ -26,7 +29,7 @@ def main(arguments=None):
     int
         Exit status: 0, or 1 after an error, which is printed.
     """
-    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.train",
+    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.training",
                                      description="Train networks through all stages. Running again goes on.")
     parser.add_argument("input", type=Path, help="the data set, in Kaggle's or Zenodo's layout")
     parser.add_argument("--output", type=Path, default=Path(), help="gets the folder work/ (default: this folder)")
@@ -40,22 +43,18 @@ def main(arguments=None):
                         help='"ray": on the cluster that RAY_ADDRESS names, else the one that this machine is in, '
                              "else all GPUs of this machine")
     options = parser.parse_args(arguments)
-    try:
-        data, profile = FSDKaggle2019(options.input), PROFILES[options.profile]()
-        if options.folds is not None:
-            profile = dataclasses.replace(profile, n_folds=options.folds)
-        executor = executor_of(options.executor, profile.n_folds, default_device())
-        sets = {name: (SpectrogramStore.build(table["path"], options.output / "work/spectrograms" / name,
-                                              executor=executor), data.targets(table))
-                for name, table in (("curated", data.curated), ("noisy", data.noisy))}
-        weights = options.weights or options.output / "weights"
-        pipelines = [WarmupPipeline(sets, data.vocabulary, network, profile, options.output / "work" / network,
-                                    weights / network, options.seed, executor=executor)
-                     for network in options.networks]
-        tables = run_together(*pipelines)
-    except (ImportError, OSError, RuntimeError, ValueError, FloatingPointError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    data, profile = FSDKaggle2019(options.input, needed=("curated", "noisy")), PROFILES[options.profile]()
+    if options.folds is not None:
+        profile = dataclasses.replace(profile, n_folds=options.folds)
+    executor = executor_of(options.executor, profile.n_folds, default_device())
+    sets = {name: (SpectrogramStore.build(table["path"], options.output / "work/spectrograms" / name,
+                                          executor=executor), data.targets(table))
+            for name, table in (("curated", data.curated), ("noisy", data.noisy))}
+    weights = options.weights or options.output / "weights"
+    pipelines = [WarmupPipeline(sets, data.vocabulary, network, profile, options.output / "work" / network,
+                                weights / network, options.seed, executor=executor, test=data.test["path"])
+                 for network in options.networks]
+    tables = run_together(*pipelines)
     for pipeline, table in zip(pipelines, tables):
         (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
         print(f"\n{pipeline.architecture}, cross-validated:\n{table.round(5).to_string()}")

@@ -6,8 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from ..images.excerpts import HostPixels, gather, pixels_on
-from ..networks.models import to_images
+from ..images.excerpts import HostPixels, gather, pixels_on, to_images
 
 
 @dataclasses.dataclass

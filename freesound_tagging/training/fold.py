@@ -1,5 +1,6 @@
 """The training of one fold of a stage: all that it needs in one description, so that any process can do it."""
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -11,10 +12,10 @@ import numpy as np
 import torch
 
 from ..images.store import SpectrogramStore
-from ..networks.models import NetworkSpec, OutOfMemory, Tagger, training_precision
+from ..machine.device import OutOfMemory, autocast_as_before, enough_memory, training_precision
+from ..networks.tagger import NetworkSpec, Tagger
 from ..prediction.inference import for_prediction, predict
 from .batches import ClipPool, MiddleExcerpts, RandomExcerpts
-from .learner import fit
 
 
 class SharedClips:
@@ -112,8 +113,9 @@ class FoldTraining:
     tensorboard: Path | None  # a folder for logs
 
 
-# Gradients on whatever was before, and as they were before whatever happens: an interrupt at the edge of one of
-# fastai's `with torch.no_grad()` would leave them off for the rest of the process.
+# Autocast as it was before, gradients on whatever was before, and both as they were before whatever happens: an
+# interrupt at the edge of one of torch's or fastai's `with` would leave them so for the rest of the process.
+@autocast_as_before()
 @torch.inference_mode(False)
 def train_fold(training, clips, report):
     """Train a network on the clips that its fold does not hold out.
@@ -138,7 +140,11 @@ def train_fold(training, clips, report):
     FloatingPointError, OutOfMemory
         If a loss is not finite or the GPU has too little memory. The message says of which stage and fold.
     """
-    pool, news = clips.on(training.device), [0, None, None]
+    from . import learner  # brings fastai, which takes seconds: not before training begins
+
+    with _named(training):
+        pool = clips.on(training.device)
+    news = [0, None, None]
 
     def on_step():
         news[0] += 1
@@ -150,24 +156,32 @@ def train_fold(training, clips, report):
     for_network, for_batches = (int(stream.generate_state(1)[0])
                                 for stream in np.random.SeedSequence(training.seed).spawn(2))
     generator = torch.Generator(training.device).manual_seed(for_batches)
-    with torch.random.fork_rng([training.device] if training.device.type == "cuda" else []):
+    with _named(training), torch.random.fork_rng([training.device] if training.device.type == "cuda" else []):
         torch.manual_seed(for_network)  # for first weights and dropout, which take no generator
         tagger = Tagger(training.spec, training_precision(training.device), training.compiled)
         if training.start is not None:
             tagger.load_state_dict(training.start)
         tagger.to(training.device)
         excerpts = RandomExcerpts(pool, training.trained, training.batch_size, training.steps, generator)
-        try:
-            history = fit(tagger, excerpts, MiddleExcerpts(pool, training.validated), training.epochs, training.lr,
-                          training.augmentation, generator, on_step, on_epoch, training.tensorboard)
-        except (FloatingPointError, OutOfMemory) as error:
-            raise type(error)(f"stage {training.spec.stage}, fold {training.spec.fold}: {error}. What was finished "
-                              "before is kept; running again takes this fold up from its start") from error
-    starts, lengths = pool.starts.cpu().numpy(), pool.lengths.cpu().numpy()
-    predicting = for_prediction(copy.deepcopy(tagger), pool.pixels, starts, lengths)
-    predictions = {name: predict(predicting, pool.pixels, starts[numbers], lengths[numbers])
-                   for name, numbers in training.held_out.items()}
+        history = learner.fit(tagger, excerpts, MiddleExcerpts(pool, training.validated), training.epochs, training.lr,
+                              training.augmentation, generator, on_step, on_epoch, training.tensorboard)
+    with _named(training):
+        starts, lengths = pool.starts.cpu().numpy(), pool.lengths.cpu().numpy()
+        predicting = for_prediction(copy.deepcopy(tagger), pool.pixels, starts, lengths)
+        predictions = {name: predict(predicting, pool.pixels, starts[numbers], lengths[numbers])
+                       for name, numbers in training.held_out.items()}
     return tagger, {"loss": history.losses, "lwlrap": history.lwlraps, **predictions}
+
+
+@contextlib.contextmanager
+def _named(training):
+    """Say of which stage and fold an error is that is no mistake of the program's."""
+    try:
+        with enough_memory(training.batch_size):
+            yield
+    except (FloatingPointError, OutOfMemory) as error:
+        raise type(error)(f"stage {training.spec.stage}, fold {training.spec.fold}: {error}. What was finished "
+                          "before is kept; running again takes this fold up from its start") from error
 
 
 def train_fold_away(training, clips, report, threads=None):

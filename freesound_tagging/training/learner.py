@@ -16,7 +16,7 @@ with warnings.catch_warnings():
 
 from ..clips.tables import few
 from ..lwlrap import lwlrap
-from ..networks.models import enough_memory, prepare_device
+from ..machine.device import enough_memory, prepare_device
 
 
 class AugmentBatch(Callback):
@@ -38,6 +38,16 @@ class AugmentBatch(Callback):
     def before_batch(self):
         images, targets = self.augmentation(*self.xb, *self.yb, generator=self.generator)
         self.learn.xb, self.learn.yb = (images,), (targets,)
+
+
+class LossScaling(MixedPrecision):
+    """fastai's loss scaling for float16, without its autocast: `Tagger` has its own, which no interrupt leaves on."""
+
+    def before_batch(self):
+        pass
+
+    def after_loss(self):
+        pass
 
 
 class History(Callback):
@@ -123,7 +133,7 @@ def make_learner(tagger, train, valid, augmentation=None, generator=None, weight
     if augmentation is not None:
         cbs.append(AugmentBatch(augmentation, generator))
     if tagger.precision == torch.float16:
-        cbs.append(MixedPrecision())
+        cbs.append(LossScaling())
     return Learner(DataLoaders(train, valid), tagger, torch.nn.BCEWithLogitsLoss(), optimizer, cbs=cbs,
                    default_cbs=False, wd=weight_decay)
 

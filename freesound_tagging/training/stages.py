@@ -53,6 +53,13 @@ class Profile:
     stages: tuple  # of StageConfig
     batch_size: int | None = None  # None: `batch_size_for` the run's curated clips
 
+    def __post_init__(self):
+        for name, least, why in (("n_folds", 2, "one to train on, one to hold out"), ("width", 1, "channels"),
+                                 ("batch_size", 2, "a batch normalization needs two")):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}={value}: expected at least {least} ({why})")
+
 
 def batch_size_for(n_clips):
     """128, or for fewer clips the largest power of two that they fill, but at least the 2 of a batch normalization.

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import math
+import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,13 @@ import pandas as pd
 import torch
 
 from ..augment import PUBLISHED, compose, name_of
+from ..clips.audio import digest_of
 from ..clips.dataset import stratified_folds
+from ..clips.twins import find_twins, name_twins
 from ..lwlrap import clip_lwlrap, lwlrap
+from ..machine.device import device_named
 from ..machine.executors import executor_of
-from ..networks.models import NetworkSpec, default_device
+from ..networks.tagger import NetworkSpec
 from .fold import FoldTraining, SharedClips
 from .runfolder import RunFolder
 from .stages import (  # noqa: F401 (all of them are looked for here)
@@ -60,6 +65,9 @@ class WarmupPipeline:
         Where folds are trained: in this process one after the other, side by side in processes that share the cores,
         or over the GPUs and machines of a Ray cluster (see `machine.RayExecutor`). "auto" is "processes" on a CPU and
         "in-process" on a GPU. What comes of it is kept here, and is the same for the same number of torch's threads.
+    test : sequence of path
+        The test clips, if there are any: training clips that are among them, or there more than once themselves, are
+        named in a warning. Clips that are the same, a noisy and a curated one too, are held out by the same fold.
 
     Raises
     ------
@@ -70,7 +78,7 @@ class WarmupPipeline:
 
     def __init__(self, sets, vocabulary, architecture, profile, work, weights, seed=0, device=None,
                  augmentation=PUBLISHED, progress=True, compiled=False, tensorboard=None,
-                 executor="auto"):
+                 executor="auto", test=()):
         self.stores = {name: sets[name][0] for name in ("curated", "noisy")}
         self.targets = {name: np.asarray(sets[name][1]) for name in ("curated", "noisy")}
         for name, store in self.stores.items():
@@ -84,9 +92,10 @@ class WarmupPipeline:
         self.work, self.weights, self.seed = Path(work), Path(weights), seed
         self.known = {name: np.array([clip not in store.problems for clip in range(len(store))])
                       for name, store in self.stores.items()}  # bool (clips,): could be read
-        self.executor = executor_of(executor, profile.n_folds, torch.device(device or default_device()))
+        self.executor = executor_of(executor, profile.n_folds, device_named(device) if executor == "auto" else None)
         theirs = self.executor.device()
-        self.device, self.compiled = torch.device(device or theirs or default_device()), compiled
+        self.device = torch.device(device or theirs) if theirs else device_named(device)
+        self.compiled = compiled
         if theirs is not None and theirs != self.device.type:
             raise ValueError(f"device={str(device)!r}, and the executor's folds get {theirs!r}: leave device out, or "
                              "give RayExecutor(num_gpus=0) for a CPU and num_gpus=1 for a GPU")
@@ -95,10 +104,12 @@ class WarmupPipeline:
         self.augmentation, self.progress, self.tensorboard = compose(augmentation), progress, tensorboard
         self.stages = {config.stage: config for config in profile.stages}
         self.folds = {name: stratified_folds(targets, profile.n_folds, seed) for name, targets in self.targets.items()}
+        twins = self._hold_out_together(test)
         self.clips = SharedClips(self.stores.values(), self.targets.values())
         self._folder = RunFolder(self.work, self.weights, {
             "architecture": architecture, "seed": seed, "vocabulary": self.vocabulary,
-            "clips and labels": self.clips.identity, "augmentation": [name_of(step) for step in augmentation],
+            "clips and labels": self.clips.identity, **({"held out together": twins} if twins else {}),
+            "augmentation": [name_of(step) for step in augmentation],
             **{f"MelConfig.{k}": v for k, v in dataclasses.asdict(self.stores["curated"].config).items()},
             **dataclasses.asdict(profile)})
 
@@ -242,6 +253,27 @@ class WarmupPipeline:
         list of int
         """
         return [self._steps(stage, clips) for clips in self._plan(stage)]
+
+    def _hold_out_together(self, test):
+        """Give clips that are the same one fold. Returns the number of groups of them."""
+        sets = {name: [(file["fname"], file["digest"] if known else "")
+                       for file, known in zip(store.files, self.known[name])] for name, store in self.stores.items()}
+        sizes = {file["stat"][0] for store in self.stores.values() for file in store.files}
+        # Of test clips only those that can be the same are read.
+        sets["test"] = [(os.path.basename(path), digest_of(path) if os.path.getsize(path) in sizes else "")
+                        for path in test if os.path.isfile(path)]
+        groups = find_twins(sets)
+        if groups:
+            tested = any(len({name for name, _ in group} - {"test"}) < len({name for name, _ in group}) > 1
+                         for group in groups)
+            warnings.warn(name_twins(groups, sets) + ". Those to train on are held out by the same fold" + (
+                "; a score on test clips that are trained on says nothing: delete them from one of the tables"
+                if tested else ""), stacklevel=3)
+        groups = [[clip for clip in group if clip[0] != "test"] for group in groups]
+        for (leader, number), *others in filter(None, groups):
+            for name, other in others:
+                self.folds[name][other] = self.folds[leader][number]
+        return sum(len(group) > 1 for group in groups)
 
     def _plan(self, stage):
         """`training_clips` of every fold, the selection made once."""

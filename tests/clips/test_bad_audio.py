@@ -1,6 +1,8 @@
 """What strangers' audio files do: each is processed as documented, or reported by name with the reason."""
 
+import json
 import shutil
+import struct
 import warnings
 
 import librosa
@@ -8,11 +10,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from freesound_tagging.clips.audio import MAX_SECONDS
+from freesound_tagging.clips.audio import MAX_SECONDS, read_audio
 from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.clips.doctor import examine
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.mel import MelConfig, fit_signal, load_clip
-from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.images.store import SpectrogramStore, _content, _image_of
 from freesound_tagging.networks.weights import find_weights
 from freesound_tagging.prediction.inference import ensemble_mean, predict_ensemble
 from freesound_tagging.prediction.submission import write_submission
@@ -162,3 +165,97 @@ def test_training_leaves_bad_clips_out_and_the_submission_is_complete(spoilt, ma
     of_silence = ensemble_mean(predict_ensemble(find_weights(pipeline.weights), silence, progress=False))
     for clip in bad["test"]:
         np.testing.assert_allclose(probabilities[clip], of_silence[0], atol=1e-6)
+
+
+def broken_off(path, riff, data, between=b""):
+    """A WAV of `TONE` with other sizes in its header, as a recorder that was killed leaves it."""
+    sf.write(path, TONE, RATE)
+    wav = bytearray(path.read_bytes())
+    struct.pack_into("<I", wav, 4, riff)
+    place = wav.index(b"data")
+    struct.pack_into("<I", wav, place + 4, data)
+    path.write_bytes(wav[:place] + between + wav[place:])
+
+
+@pytest.mark.parametrize("between", [b"", b"LIST" + struct.pack("<I", 4) + b"INFO"], ids=["", "after a list"])
+@pytest.mark.parametrize(("riff", "data"), [(0, 0), (36, 0), (2**32 - 1, 0), (2**32 - 1, 2**32 - 1), (0, 2**32 - 1)])
+def test_a_recording_that_was_broken_off_is_read_to_its_end(tmp_path, riff, data, between):
+    broken_off(tmp_path / "a.wav", riff, data, between)
+    content = (tmp_path / "a.wav").read_bytes()
+    for given in (None, content):
+        np.testing.assert_allclose(read_audio(tmp_path / "a.wav", given).signal, TONE, atol=1e-4)
+
+
+def test_an_empty_sound_before_another_chunk_is_empty(tmp_path):
+    sf.write(tmp_path / "a.wav", TONE[:0], RATE)
+    with open(tmp_path / "a.wav", "ab") as file:
+        file.write(b"LIST" + struct.pack("<I", 4) + b"INFO")
+    assert len(read_audio(tmp_path / "a.wav").signal) == 0
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\x1cftypM4A ", b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"\xff\xf1P\x80"])
+def test_a_format_that_libsndfile_does_not_read_is_called_so(tmp_path, head):
+    path = tmp_path / "my song.m4a"
+    path.write_bytes(head + bytes(1000))
+    with pytest.raises(OSError, match=r"libsndfile does not read .ffmpeg -i '.*my song.m4a' '.*my song.wav' converts"):
+        read_audio(path)
+
+
+def unreadable(path):
+    """A file whose content the system does not give: an I/O error, for the superuser too."""
+    path.symlink_to("/proc/self/mem")
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot be read and count as silence")
+def test_a_file_that_the_system_does_not_give_is_a_problem_by_name(tmp_path):
+    good = [tmp_path / f"{name}.wav" for name in "ab"]
+    for path in good:
+        sf.write(path, TONE, RATE)
+    paths = [good[0], unreadable(tmp_path / "bad.wav"), good[1]]
+    store = SpectrogramStore.build(paths, tmp_path / "store", progress=False)
+    assert list(store.problems) == [1]
+    assert str(tmp_path / "bad.wav") in store.problems[1] and "Input/output error" in store.problems[1]
+    assert store[0].any() and store[2].any()
+    assert examine(paths, progress=False)["problem"].str.contains("bad.wav").tolist() == [False, True, False]
+    before = store.folder.joinpath("index.json").stat().st_mtime_ns
+    SpectrogramStore.build(paths, tmp_path / "store", progress=False)
+    assert store.folder.joinpath("index.json").stat().st_mtime_ns == before, "nothing is computed again"
+    (tmp_path / "bad.wav").unlink()
+    sf.write(tmp_path / "bad.wav", TONE, RATE)
+    assert not SpectrogramStore.build(paths, tmp_path / "store", progress=False).problems, "nor is it held against it"
+
+
+def test_what_is_sent_of_an_unreadable_file_is_the_reason(tmp_path):
+    path = unreadable(tmp_path / "bad.wav")
+    *_, digest, problem = _image_of(path, MelConfig(), None, [0, 0], _content(path))
+    assert digest == "" and str(path) in problem and "rror" in problem
+
+
+@pytest.mark.parametrize("damage", [
+    lambda pixels, index: pixels.write_bytes(pixels.read_bytes()[:1000]),
+    lambda pixels, index: pixels.unlink(),
+    lambda pixels, index: index.write_text(""),
+    lambda pixels, index: index.write_text("[]"),
+    lambda pixels, index: index.write_text('{"files": []}'),
+    lambda pixels, index: index.write_bytes(b"\xff\xfe"),
+], ids=["cut short", "no pixels", "empty index", "a list", "lacking", "no text"])
+def test_a_store_that_is_not_whole_is_built_again(tmp_path, damage):
+    sf.write(tmp_path / "a.wav", TONE, RATE)
+    store = SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store", progress=False)
+    image, (pixels,) = store[0].copy(), store.folder.glob("*.u8")
+    damage(pixels, store.folder / "index.json")
+    again = SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store", progress=False)
+    np.testing.assert_array_equal(again[0], image)
+
+
+def test_a_journal_of_more_than_there_is_counts_for_nothing(tmp_path):
+    sf.write(tmp_path / "a.wav", TONE, RATE)
+    store = SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store", progress=False)
+    image, (pixels,), index = store[0].copy(), store.folder.glob("*.u8"), store.folder / "index.json"
+    pixels.with_suffix(".jsonl").write_text(json.dumps(json.loads(index.read_text())["files"][0]) + "\n")
+    pixels.with_suffix(".u8.part").write_bytes(pixels.read_bytes()[:1000])
+    pixels.unlink()
+    index.unlink()
+    np.testing.assert_array_equal(SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store",
+                                                         progress=False)[0], image)

@@ -1,16 +1,18 @@
 import csv
-import shutil
+import re
 import tempfile
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from helpers import to_zenodo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019, main, stratified_folds
-from freesound_tagging.clips.tables import label_matrix, read_table
+from freesound_tagging.clips.__main__ import main
+from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019, stratified_folds
+from freesound_tagging.clips.tables import label_matrix, odd_labels, read_table
 
 
 def write_set(root, curated=(("a.wav", "Meow"), ("b.wav", '"Bark,Meow"')), noisy=(("n.wav", "Bark"),), test=("t.wav",)):
@@ -22,19 +24,6 @@ def write_set(root, curated=(("a.wav", "Meow"), ("b.wav", '"Bark,Meow"')), noisy
     for name, clips in (("train_curated", curated), ("train_noisy", noisy)):
         (root / f"{name}.csv").write_text("fname,labels\n" + "".join(f"{f},{labels}\n" for f, labels in clips))
     (root / "sample_submission.csv").write_text("fname,Bark,Meow,Purr\n" + "".join(f"{t},0,0,0\n" for t in test))
-    return root
-
-
-def to_zenodo(kaggle, root):
-    """The same clips in Zenodo's layout, with its extra columns and without the sample submission."""
-    meta = root / "FSDKaggle2019.meta"
-    meta.mkdir(parents=True)
-    for name, extra in (("train_curated", "freesound_id"), ("train_noisy", "flickr_video_URL")):
-        shutil.copytree(kaggle / name, root / f"FSDKaggle2019.audio_{name}")
-        table = pd.read_csv(kaggle / f"{name}.csv")
-        table.assign(**{extra: "7", "license": "CC0"}).to_csv(meta / f"{name}_post_competition.csv", index=False)
-    shutil.copytree(kaggle / "test", root / "FSDKaggle2019.audio_test")
-    shutil.copy(kaggle / "FSDKaggle2019.meta/test_post_competition.csv", meta)
     return root
 
 
@@ -129,19 +118,135 @@ def test_a_kernel_without_training_audio_has_empty_training_sets(tmp_path):
     (b"fname,labels\na.wav,B\xe4r\n", "no CSV in UTF-8"),
     (b"\x00\x01\x02", "has no column"),
     ("fname;labels\na.wav;Bark\n", "has no column fname"),
-    ("fname,labels\na.wav,Woof\n", "a.wav carries the label 'Woof'"),
+    ("fname,labels\nC:a.wav,Meow\n", "'C:a.wav' is not the name of a file"),
+    ("fname,labels\na.wav,Meow\n,Bark\n", r"a row without a file name \(Bark\)"),
+    ("fname,labels\n", "no curated clips: .* lists none"),
 ])
 def test_bad_tables_are_refused_by_name(tmp_path, text, message):
     root = write_set(tmp_path)
     (root / "train_curated.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=message) as caught:
-        FSDKaggle2019(root)
+        FSDKaggle2019(root, needed=("curated", "noisy"))
     assert "train_curated.csv" in str(caught.value) or "curated:" in str(caught.value)
 
 
 def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     (tmp_path / "t.csv").write_bytes('\ufefffname,labels\r\na.wav,"Bark,Meow"\r\n'.encode())
     assert read_table(tmp_path / "t.csv", ["fname", "labels"])["labels"].tolist() == [("Bark", "Meow")]
+
+
+def test_the_empty_rows_of_a_spreadsheet_are_passed_over(tmp_path):
+    (tmp_path / "t.csv").write_text(' fname,labels ,\na.wav,"Bark,Meow",\n,,\n\n,,\nb.wav,Bark,\n,,\n')
+    assert read_table(tmp_path / "t.csv", ["fname", "labels"])["fname"].tolist() == ["a.wav", "b.wav"]
+
+
+@pytest.mark.parametrize(("header", "cells", "wrong"), [
+    (",fname,Bark,Meow,Purr", ["0,t.wav,0,0,0"], "'Unnamed: 0'"),
+    ("fname,Bark,Meow,Purr,usage", ["t.wav,0,0,0,Public"], "'usage'"),
+    ("fname,Bark,Meow,Purr,Usage,License", ["t.wav,0,0,0,,"], "'Usage', 'License'"),
+    ("fname,labels,Bark,Meow", ["t.wav,Bark,0,0"], "'labels'"),
+    ("fname,Bark,Meow,Bark", ["t.wav,0,0,0"], r"'Bark\.1'"),
+    ("fname,n,Bark,Meow,Purr", ["t.wav,1,0,0,0", "u.wav,2,0,0,0"], "'n'"),
+])
+def test_columns_that_are_no_labels_are_refused_by_name(tmp_path, header, cells, wrong):
+    root = write_set(tmp_path, test=("t.wav", "u.wav"))
+    (root / "sample_submission.csv").write_text("\n".join([header, *cells]) + "\n")
+    with pytest.raises(ValueError, match=rf"sample_submission\.csv has columns that are no labels: {wrong};"):
+        FSDKaggle2019(root)
+
+
+def test_spaces_around_a_columns_name_are_not_part_of_the_label(tmp_path):
+    root = write_set(tmp_path)
+    (root / "sample_submission.csv").write_text("fname, Bark , Meow\nt.wav,0,0\n")
+    assert FSDKaggle2019(root).vocabulary == ["Bark", "Meow"]
+
+
+@pytest.mark.parametrize(("labels", "said"), [
+    (["\"['Bark', 'Meow']\"", "Bark"], r"with brackets, quotes or separators: \"'Meow'\]\", \"\['Bark'\""),
+    (["Bark;Meow", "Bark"], "'Bark;Meow'"),
+    (["Bark|Meow", "Bark"], "several labels of a clip stand in quotes with commas between"),
+    (["bark", "Bark"], "that differ in case or Unicode form alone: 'Bark' and 'bark'"),
+    (["Ger\u00e4usch", "Gera\u0308usch"], r"'Gera\\u0308usch' and 'Ger\\xe4usch'"),
+])
+def test_labels_in_another_notation_are_named_when_read_and_by_the_doctor(tmp_path, capsys, labels, said):
+    root = write_set(tmp_path, curated=[(f"{i}.wav", label) for i, label in enumerate(labels)])
+    (root / "sample_submission.csv").unlink()
+    with pytest.warns(UserWarning, match=said):
+        FSDKaggle2019(root)
+    main(["check", str(root)])
+    assert re.search(said, capsys.readouterr().out)
+
+
+def test_labels_of_many_kinds_are_not_odd():
+    assert odd_labels(["Purr (cat)", "Don't", "Ba$$", "köter 犬", "Tearing/ripping", "a b", "C#"]) == []
+
+
+def test_the_doctor_lists_the_labels_with_their_clips(tmp_path, capsys):
+    main(["check", str(write_set(tmp_path, curated=[("a.wav", "Meow"), ("b.wav", "Meow")]))])
+    said = capsys.readouterr().out
+    assert re.search(r"curated +noisy\nBark +0 +1\nMeow +2 +0\nPurr +0 +0", said)
+    for line in ("labels of no clip at all: Purr", "labels of curated clips only: Meow",
+                 "labels of noisy clips only: Bark"):
+        assert line in said
+
+
+@pytest.mark.parametrize("table", [None, "fname,labels\n"], ids=["no table", "an empty one"])
+def test_a_set_without_clips_is_named_with_its_table(tmp_path, capsys, table):
+    root = write_set(tmp_path)
+    (root / "train_noisy.csv").unlink()
+    (root / "sample_submission.csv").unlink()
+    if table:
+        (root / "train_noisy.csv").write_text(table)
+    says = (rf"no noisy clips: .*train_noisy\.csv {'lists none' if table else 'is missing'}, "
+            "though .*train_noisy has files")
+    assert main(["check", str(root)]) == 1
+    said = capsys.readouterr().out
+    assert re.search(says + " would stop training", said)
+    assert re.search(r"no test clips: .*sample_submission\.csv is missing, though .*test has files: there is", said)
+    with pytest.raises(ValueError, match=says):
+        FSDKaggle2019(root, needed=("curated", "noisy"))
+    with pytest.raises(ValueError, match=r"no test clips: .*sample_submission\.csv is missing"):
+        FSDKaggle2019(root, needed=("test",))
+    assert len(FSDKaggle2019(root, needed=("curated",)).curated) == 2, "what is enough goes on"
+
+
+def test_a_link_into_nothing_and_a_folder_are_missing_files(tmp_path):
+    root = write_set(tmp_path)
+    for fname in ("a.wav", "b.wav"):
+        (root / "train_curated" / fname).unlink()
+    (root / "train_curated/a.wav").symlink_to(tmp_path / "nothing")
+    (root / "train_curated/b.wav").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"2 of the 2 curated clips are missing .*a\.wav, b\.wav"):
+        FSDKaggle2019(root)
+    with pytest.warns(UserWarning, match="left out"):
+        assert len(FSDKaggle2019(root, missing="skip").curated) == 0
+
+
+@pytest.mark.parametrize(("listed", "file"), [
+    ("a.wav", "a.WAV"), ("K\u00f6ter.wav", "Ko\u0308ter.wav"), ("Ko\u0308ter.wav", "K\u00f6ter.wav"),
+    ("a.wav ", "a.wav")])
+def test_a_file_of_nearly_the_listed_name_is_taken_where_it_is_the_only_one(tmp_path, listed, file):
+    root = write_set(tmp_path, curated=[(file, "Bark")])
+    (root / "train_curated.csv").write_text(f'fname,labels\n"{listed}",Bark\n')
+    with pytest.warns(UserWarning, match="1 curated clips have files of nearly the listed name .*, which are taken"):
+        data = FSDKaggle2019(root)
+    assert data.curated["fname"].tolist() == [listed]
+    assert data.curated["path"].tolist() == [root / "train_curated" / file]
+    (root / "train_curated" / ("A.wAv" if file.lower() == "a.wav" else "KÖTER.wav")).touch()
+    with pytest.raises(FileNotFoundError, match="1 of the 1 curated clips are missing"):
+        FSDKaggle2019(root)
+
+
+def test_the_doctor_names_clips_that_are_there_more_than_once(tmp_path, capsys):
+    root = write_set(tmp_path, curated=[("a.wav", "Bark"), ("b.wav", "Bark"), ("c.wav", "Meow")],
+                     noisy=[("b.wav", "Bark"), ("n.wav", "Meow")])
+    sounds = np.random.default_rng(0).uniform(-1, 1, (5, 44_100))
+    for path, sound in (("train_curated/a", 0), ("train_curated/b", 1), ("train_curated/c", 2), ("train_noisy/b", 3),
+                        ("train_noisy/n", 0), ("test/t", 0)):
+        sf.write(root / f"{path}.wav", sounds[sound], 44_100)
+    assert main(["check", str(root)]) == 0
+    assert ("2 clips are there more than once, by their bytes or names: curated a.wav = noisy n.wav = test t.wav, "
+            "curated b.wav = noisy b.wav") in capsys.readouterr().out
 
 
 NAMES = st.text(st.characters(exclude_categories=["C"], exclude_characters="/\\"), min_size=1, max_size=12)
@@ -236,12 +341,13 @@ def test_folders_nested_by_an_unzip_tool_are_found(esc10, tmp_path):
 
 def test_files_that_no_table_lists_are_named_and_ignored(tmp_path):
     root = write_set(tmp_path)
-    (root / "test/extra.wav").touch()
-    with pytest.warns(UserWarning, match=r"1 files in .*test are in no table: extra\.wav"):
+    for extra in ("test/extra.WAV", "test/notes.txt", "train_noisy/.DS_Store"):
+        (root / extra).touch()
+    with pytest.warns(UserWarning, match=r"1 files in .*test are in no table: extra\.WAV"):
         data = FSDKaggle2019(root)
     assert data.test["fname"].tolist() == ["t.wav"]
     (root / "test/t.wav").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of the 1 test clips are missing .*t\.wav.*in no table: extra\.wav"):
+    with pytest.raises(FileNotFoundError, match=r"1 of the 1 test clips are missing .*t\.wav.*in no table: extra\.WAV"):
         FSDKaggle2019(root)
 
 

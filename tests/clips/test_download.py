@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -13,8 +14,10 @@ import pytest
 import soundfile as sf
 
 from freesound_tagging.clips import download as module
-from freesound_tagging.clips.dataset import FSDKaggle2019, main
+from freesound_tagging.clips.__main__ import main
+from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.clips.download import ARCHIVES, download
+from freesound_tagging.machine.files import only_writer
 
 pytestmark = pytest.mark.skipif(not shutil.which("zip"), reason="the program zip is not installed")
 
@@ -177,3 +180,19 @@ def test_a_record_without_the_archive_and_an_unreachable_one_are_errors(zenodo, 
         download(tmp_path / "input", ["meta"], zenodo.record)
     assert main(["download", str(tmp_path / "input"), "--record", "http://127.0.0.1:1/record"]) == 1
     assert "127.0.0.1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["../", "/tmp/", "sub/"])
+def test_an_archive_that_would_go_elsewhere_is_not_taken(zenodo, tmp_path, monkeypatch, folder):
+    name = f"{folder}{ARCHIVES['meta']}.zip"
+    monkeypatch.setattr(module.requests.Response, "json", lambda answer: {"files": [
+        {"key": name, "size": 1, "checksum": "md5:0", "links": {"self": "http://127.0.0.1:1/x"}}]})
+    with pytest.raises(ValueError, match=rf"has no {ARCHIVES['meta']}\.zip; it has {name}"):
+        download(tmp_path / "input", ["meta"], zenodo.record)
+
+
+def test_a_second_download_into_the_same_folder_is_told_who_has_it(zenodo, tmp_path):
+    with only_writer(tmp_path / "input/archives", "testing"), pytest.raises(
+            RuntimeError, match=rf"process {os.getpid()} on .* is downloading into it"):
+        download(tmp_path / "input", ["meta"], zenodo.record)
+    assert zenodo.served == []

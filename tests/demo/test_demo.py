@@ -7,7 +7,7 @@ import soundfile as sf
 
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.clips.tables import label_matrix, read_table
-from freesound_tagging.demo import data as demo_module
+from freesound_tagging.demo.__main__ import main
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.demo.sounds import SOUNDS
 
@@ -20,7 +20,7 @@ def fingerprint(root):
 def test_it_has_the_competitions_layout(demo):
     assert demo.layout == "Kaggle"
     assert len(demo.vocabulary) == len(SOUNDS) >= 12
-    assert (len(demo.curated), len(demo.noisy), len(demo.test)) == (24, 48, 24)
+    assert (len(demo.curated), len(demo.noisy), len(demo.test)) == (36, 72, 36)
     assert set(demo.test["usage"]) == {"Public", "Private"}
 
 
@@ -69,7 +69,7 @@ def test_a_data_set_is_never_overwritten(demo):
 
 
 def test_the_command_writes_it(tmp_path, capsys):
-    demo_module.main([str(tmp_path / "input"), "--curated", "1", "--noisy", "1", "--test", "1"])
+    main([str(tmp_path / "input"), "--curated", "1", "--noisy", "1", "--test", "1"])
     assert "demo data in" in capsys.readouterr().out
     assert len(FSDKaggle2019(tmp_path / "input").test) == len(SOUNDS)
     assert list(pd.read_csv(tmp_path / "input/sample_submission.csv").columns) == ["fname", *sorted(SOUNDS)]

@@ -19,13 +19,13 @@ from hostile_files import HEAD, PICKLES
 from torch import nn
 
 import freesound_tagging
+from freesound_tagging.networks.__main__ import main
 from freesound_tagging.networks.fastai_v1 import UnknownNames
 from freesound_tagging.networks.models import cnn_model_1, vgg16_bn
 from freesound_tagging.networks.weights import (
     find_weights,
     import_fastai_v1,
     load_tagger,
-    main,
     read_spec,
     save_tagger,
     stage_and_fold,

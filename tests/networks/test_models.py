@@ -3,18 +3,11 @@ import torch
 import torchvision
 from torch import nn
 
+from freesound_tagging.images.excerpts import to_images
 from freesound_tagging.images.mel import MelConfig
-from freesound_tagging.networks.models import (
-    ConcatPool,
-    NetworkSpec,
-    Tagger,
-    cnn_model_1,
-    fold_batchnorm,
-    inference_precision,
-    to_images,
-    training_precision,
-    vgg16_bn,
-)
+from freesound_tagging.machine.device import default_device, inference_precision, runs_on, training_precision
+from freesound_tagging.networks.models import ConcatPool, cnn_model_1, vgg16_bn
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger, fold_batchnorm
 
 SPEC = NetworkSpec("cnn-model-1", 2, ("Bark", "Meow"), MelConfig(), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
 
@@ -167,3 +160,29 @@ def test_given_weights_are_taken_and_not_copied():
     for ours, news in zip((*tagger.parameters(), *tagger.buffers()), (*new.parameters(), *new.buffers())):
         assert (ours.device, ours.dtype, ours.stride()) == (news.device, news.dtype, news.stride())
         assert ours.requires_grad == news.requires_grad
+
+
+@pytest.mark.parametrize(("capability", "built", "runs"), [
+    ((6, 0), ["sm_70", "sm_75", "sm_80", "sm_86", "sm_90"], False),  # Kaggle's P100 and a torch of today
+    ((6, 0), ["sm_50", "sm_60", "sm_70"], True),
+    ((6, 1), ["sm_60", "sm_70"], True),
+    ((7, 5), ["sm_70", "sm_80"], True),
+    ((7, 0), ["sm_75", "sm_80"], False),
+    ((12, 0), ["sm_80", "sm_90"], False),
+    ((12, 0), ["sm_80", "compute_90"], True),
+    ((10, 0), ["sm_90", "sm_100", "sm_120"], True),
+    ((9, 0), ["sm_90a"], True),
+    ((11, 0), ["gfx906", "gfx1100"], True),
+])
+def test_which_gpus_a_torch_runs_on(capability, built, runs):
+    assert runs_on(capability, built) == runs
+
+
+def test_a_gpu_that_torch_was_not_built_for_is_said_and_the_cpu_taken(monkeypatch):
+    for name, value in (("is_available", True), ("get_arch_list", ["sm_75", "sm_90"]),
+                        ("get_device_capability", (6, 0)), ("get_device_name", "Tesla P100-PCIE-16GB")):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    with pytest.warns(UserWarning, match=r"Tesla P100-PCIE-16GB is of compute capability 6\.0, .*\(sm_75, sm_90\)"):
+        assert default_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert default_device() == torch.device("cuda")

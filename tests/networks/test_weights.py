@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from freesound_tagging.images.mel import MelConfig
-from freesound_tagging.networks.models import NetworkSpec, Tagger
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.networks.weights import find_weights, load_tagger, read_spec, save_tagger, weights_path
 
 SPEC = NetworkSpec("vgg16", 4, ("Bark", "Meow", "Purr"), MelConfig(hop_length=347), (0.4,) * 3, (0.2,) * 3, 3, 1)
@@ -155,3 +155,13 @@ def test_no_interrupt_can_leave_the_process_on_a_device_without_numbers(tmp_path
         sys.setprofile(None)
     assert any(path.endswith("tensors.py") for path in entered)
     assert not any(path.endswith("utils/_device.py") for path in entered)
+
+
+def test_networks_are_found_behind_links_and_once(tmp_path):
+    (tmp_path / "elsewhere/cnn-model-1").mkdir(parents=True)
+    (tmp_path / "elsewhere/cnn-model-1/stage-2_fold-0.safetensors").touch()
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/mine").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "weights")
+    assert find_weights(tmp_path / "weights") == [
+        tmp_path / "weights/mine/cnn-model-1/stage-2_fold-0.safetensors"]

@@ -1,14 +1,17 @@
 """What is said about a run: tables worked out by hand, figures that show all of it."""
 
+import copy
 import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from freesound_tagging.lwlrap import clip_lwlrap, confused_pairs, lwlrap
-from freesound_tagging.notebook import reports
+from freesound_tagging.notebook import explorer, plots, reports
+from freesound_tagging.notebook.plots import some_excerpts
 from freesound_tagging.training.stages import published_stages
 
 
@@ -97,11 +100,40 @@ def test_a_stages_figure_has_a_line_a_fold_and_their_mean(finished_run):
     np.testing.assert_allclose(score.lines[-1].get_ydata(), np.mean([record["lwlrap"] for record in history], axis=0))
 
 
+COSTLY = ["Ba$$", "$\\frac$", "a$", "b^$x_$", r"\$c$"]
+
+
+def test_nothing_from_data_is_mathematics_or_mark_up(demo, demo_stores, tmp_path):
+    """File names and labels with dollar signs, angle brackets and bytes that are no UTF-8: drawn as they are."""
+    store, path = copy.copy(demo_stores["test"]), demo.test["path"][0]
+    store.fnames = [f"$\\nonsense${clip}.wav" for clip in range(len(store))]
+    excerpts, targets = some_excerpts(store, [0, 1]), torch.eye(5)[:2]
+    per_class = pd.DataFrame({"lwlrap": 0.5, "clips": 2}, index=COSTLY)
+    pairs = pd.DataFrame({"true": COSTLY[:2], "above": COSTLY[1:3], "clips": 1, "of": 2})
+    table = pd.DataFrame(np.ones((2, 5)), columns=COSTLY, index=[0.0, 1.0])
+    figures = [plots.clip_figure(path, store.config, "a$$\udcff.wav: $\\nonsense$"),
+               reports.predictions_figure(store, [0], np.ones((len(store), 5)), COSTLY),
+               reports.timeline_figure(table, store[0], store.config, "$\\nonsense$"),
+               reports.per_class_figure(per_class), reports.confusion_figure(pairs),
+               explorer.augmentation_figure(excerpts, targets, COSTLY),
+               explorer.explorer_figure(excerpts, targets, COSTLY, "mixup", {"alpha": 1.0})]
+    for figure in figures:
+        figure.canvas.draw()
+    drawn = {text.get_text().replace(r"\$", "$") for text in figures[3].axes[0].get_yticklabels()}
+    assert drawn == set(COSTLY)
+    noisy = pd.DataFrame({"fname": ["$x$<b>.wav"], "labels": [("<i>", "\\(x\\)")], "path": [path]})
+    html = reports.selection_table(noisy, {"model 1": np.ones(1)}, np.ones(1, bool), store.config).data
+    html += plots.player(tmp_path / "$none$<b>.wav", store.config, "<script>").data
+    assert not re.search(r"<b>|<i>|<script>|\$\w+\$|\\\(", html)
+
+
 def test_a_timeline_is_drawn_from_end_to_end(demo_stores):
     store = demo_stores["test"]
     clip = int(store.lengths.argmax())
     table = pd.DataFrame({"dog": [0.1, 0.9], "cat": [0.3, 0.2]}, index=[0.0, 1.0])
     mel, heat, _ = reports.timeline_figure(table, store[clip], store.config, top=2).axes
     np.testing.assert_allclose(heat.get_xlim(), (0, store.lengths[clip] * 694 / 44100))
+    later, *_ = reports.timeline_figure(table.set_axis(table.index + 2.5), store[clip], store.config).axes
+    np.testing.assert_allclose(later.get_xlim(), (2.5, 2.5 + store.lengths[clip] * 694 / 44100))
     assert heat.get_xlim() == mel.get_xlim()
     assert [label.get_text() for label in heat.get_yticklabels()] == ["cat", "dog"], "the surest on top"

@@ -8,11 +8,12 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from freesound_tagging.images.excerpts import pixels_on, window_starts
 from freesound_tagging.images.mel import MelConfig
-from freesound_tagging.networks.models import NetworkSpec, Tagger
-from freesound_tagging.networks.weights import save_tagger
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
+from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction import inference
+from freesound_tagging.prediction.__main__ import main
 from freesound_tagging.prediction.inference import ensemble_mean, predict, predict_ensemble
-from freesound_tagging.prediction.submission import main, score_submission, write_submission
+from freesound_tagging.prediction.submission import score_submission, write_submission
 
 LABELS = tuple(f"label {i}" for i in range(5))
 
@@ -178,3 +179,46 @@ def test_submissions_that_do_not_fit_the_truth_are_refused_by_name(scored, chang
     change(submission).to_csv(folder / "submission.csv", index=False)
     with pytest.raises(ValueError, match=message):
         score_submission(folder / "submission.csv", folder / "truth.csv")
+
+
+TRUTH = "fname,labels\na.wav,Bark\nb.wav,Meow\n"
+
+
+@pytest.mark.parametrize(("extra", "wrong"), [
+    ({"Unnamed: 0": [0, 1]}, "'Unnamed: 0'"), ({"fold": [0, 1]}, "'fold'"), ({"windows": [3, 7]}, "'windows'")])
+def test_a_column_that_is_no_label_is_not_scored_as_one(tmp_path, extra, wrong):
+    (tmp_path / "truth.csv").write_text(TRUTH)
+    perfect = pd.DataFrame({"fname": ["a.wav", "b.wav"], "Bark": [0.9, 0.1], "Meow": [0.2, 0.8], "Purr": [0, 0.05]})
+    perfect.to_csv(tmp_path / "s.csv", index=False)
+    assert score_submission(tmp_path / "s.csv", tmp_path / "truth.csv")[0]["overall"] == 1
+    perfect.assign(**extra).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(ValueError, match=rf"s\.csv has columns that are no labels: {wrong}; delete them"):
+        score_submission(tmp_path / "s.csv", tmp_path / "truth.csv")
+
+
+def test_scores_of_any_size_are_scored(tmp_path):
+    (tmp_path / "truth.csv").write_text(TRUTH)
+    logits = pd.DataFrame({"fname": ["a.wav", "b.wav"], "Bark": [9, -1], "Meow": [-2, 8], "Purr": [0.1, 0.2]})
+    logits.to_csv(tmp_path / "s.csv", index=False)
+    assert score_submission(tmp_path / "s.csv", tmp_path / "truth.csv")[0]["overall"] == 1
+
+
+def test_the_data_set_of_the_truth_says_what_the_labels_are(tmp_path, demo):
+    scores = demo.targets(demo.test) * 0.5 + 0.25
+    write_submission(tmp_path / "s.csv", demo.test["fname"], demo.vocabulary, scores)
+    assert score_submission(tmp_path / "s.csv", demo.truth)[0]["overall"] == 1
+    table = pd.read_csv(tmp_path / "s.csv")
+    table.assign(best=table[demo.vocabulary].max(axis=1)).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(ValueError, match="columns that are no labels: 'best'"):
+        score_submission(tmp_path / "s.csv", demo.truth)
+    table.drop(columns=demo.vocabulary[3]).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(ValueError, match=f"has no column of the labels {demo.vocabulary[3]}"):
+        score_submission(tmp_path / "s.csv", demo.truth)
+
+
+def test_a_network_that_gives_no_numbers_is_named(finished_run, demo_stores, tmp_path):
+    broken = load_tagger(find_weights(finished_run.weights)[0])
+    next(broken.network.parameters()).data[:] = np.nan
+    save_tagger(broken, tmp_path / "stage-2_fold-0.safetensors")
+    with pytest.raises(ValueError, match=r"stage-2_fold-0\.safetensors gives probabilities that are not numbers"):
+        predict_ensemble([tmp_path / "stage-2_fold-0.safetensors"], demo_stores["test"], progress=False)

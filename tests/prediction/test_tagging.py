@@ -1,5 +1,9 @@
 """Sounds of one's own: `tag`, `timeline` and the command, on real recordings and on files that are none."""
 
+import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +15,7 @@ import soundfile as sf
 import freesound_tagging
 from freesound_tagging.__main__ import main
 from freesound_tagging.images.excerpts import window_starts
+from freesound_tagging.images.mel import begins_at, sounding
 from freesound_tagging.networks.weights import find_weights
 from freesound_tagging.prediction.inference import Budget, ensemble_mean, predict_ensemble
 
@@ -45,8 +50,24 @@ def test_a_timeline_has_a_row_a_window_and_the_clips_mean(finished_run, demo, de
     table = freesound_tagging.timeline(path, finished_run.weights)
     starts = window_starts(store.lengths[clip])
     assert len(table) == len(starts) > 1
-    np.testing.assert_allclose(table.index, starts * 694 / 44100)
+    signal, rate = sf.read(path, dtype="float32")
+    assert rate == 44_100
+    np.testing.assert_allclose(table.index, (sounding(signal)[0] + starts * 694) / 44_100)
     np.testing.assert_allclose(table.mean(), freesound_tagging.tag(path, finished_run.weights).iloc[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("seconds", "rate", "begins"), [(3.0, 44_100, 3.0), (3.0, 22_050, 3.0), (0.5, 44_100, 2.25)])
+def test_the_seconds_of_a_timeline_are_those_of_the_file(finished_run, tmp_path, seconds, rate, begins):
+    """Three seconds of silence, then a tone; a short one is in the middle of its window."""
+    tone = np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+    sf.write(tmp_path / "a.wav", np.r_[np.zeros(3 * rate), tone, np.zeros(rate)], rate)
+    table = freesound_tagging.timeline(tmp_path / "a.wav", finished_run.weights)
+    assert table.index[0] == pytest.approx(begins, abs=0.05)
+
+
+def test_a_short_sound_at_the_files_beginning_begins_before_it(tmp_path):
+    sf.write(tmp_path / "a.wav", np.sin(2 * np.pi * 440 * np.arange(22_050) / 44_100), 44_100)
+    assert begins_at(tmp_path / "a.wav") == pytest.approx(-0.75, abs=0.01)
 
 
 def test_a_sound_that_cannot_be_read_stops_no_other(finished_run, demo, tmp_path):
@@ -86,11 +107,72 @@ def test_the_command_names_what_it_could_not_tag(finished_run, demo, tmp_path, c
     assert "train first" in capsys.readouterr().err
 
 
+def test_a_folder_is_tagged_sound_by_sound_and_the_rest_is_passed_over(finished_run, demo, tmp_path, capsys):
+    folder = tmp_path / "own sounds"
+    (folder / "more").mkdir(parents=True)
+    good = [str(shutil.copy(demo.test["path"][0], folder / name)) for name in ("a.wav", "b.sound")]
+    for name in (".DS_Store", "Thumbs.db", "notes.txt"):
+        (folder / name).write_bytes(bytes(100))
+    (folder / "c.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + bytes(100))
+    assert main([str(folder), "--weights", str(finished_run.weights)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[::4] == good
+    assert f"{folder}: no sounds, passed over: .DS_Store, Thumbs.db, more, notes.txt" in printed.err
+    assert "c.m4a is of a format that libsndfile does not read (ffmpeg -i" in printed.err
+    assert "table" not in printed.err
+    (folder / "c.m4a").unlink()
+    assert main([str(folder), "--weights", str(finished_run.weights)]) == 0
+    assert main([str(folder / "more"), "--weights", str(finished_run.weights)]) == 1
+    assert "no sounds: expected at least one file" in capsys.readouterr().err
+
+
+def test_names_that_are_no_utf8_are_printed_and_written_with_escapes(finished_run, demo, tmp_path):
+    names = [b"a\xff.wav", "köter 犬.wav".encode()]
+    for name in names:
+        shutil.copy(demo.test["path"][0], os.fsencode(tmp_path) + b"/" + name)
+    command = [sys.executable, "-m", "freesound_tagging", *names, "--weights", finished_run.weights, "--csv", "t.csv"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().splitlines()[::4] == [r"a\udcff.wav", r"k\xf6ter \u72ac.wav"]
+    assert pd.read_csv(tmp_path / "t.csv")["path"].tolist() == [r"a\udcff.wav", "köter 犬.wav"]
+
+
+def test_a_reader_that_has_had_enough_ends_the_command_without_a_word(finished_run, demo):
+    command = [sys.executable, "-m", "freesound_tagging", demo.test["path"][0], "--weights", finished_run.weights]
+    done = subprocess.run(f"{shlex.join(map(str, command))} | true", shell=True, capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--device", "gpu"], r"device='gpu' cannot be used \(.*\); expected one of cpu"),
+    (["--device", "cuda:77"], r"device='cuda:77' cannot be used \(.*\); expected one of cpu"),
+    (["--device", "meta"], "device='meta' cannot be used"),
+    (["--weights", "/nowhere"], "in /nowhere or below"),
+    (["--csv", "/dev/null/t.csv"], "/dev/null/t.csv cannot be written, as /dev/null is no folder"),
+])
+def test_an_error_is_one_line_that_names_the_value(finished_run, demo, arguments, said, capsys):
+    assert main([str(demo.test["path"][0]), "--weights", str(finished_run.weights), *arguments]) == 1
+    assert re.fullmatch(f".*{said}.*\n", capsys.readouterr().err)
+
+
+def test_the_csv_is_no_folder(demo, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(demo.test["path"][0]), "--csv", str(tmp_path)])
+    assert f"--csv {tmp_path} is a folder" in capsys.readouterr().err
+
+
+def test_no_networks_and_no_sounds_are_said(finished_run, demo):
+    with pytest.raises(ValueError, match=r"weights=\[\]: expected at least one network"):
+        freesound_tagging.tag(demo.test["path"][0], [])
+    with pytest.raises(ValueError, match="no sounds: expected at least one file"):
+        freesound_tagging.tag([], finished_run.weights)
+
+
 def test_the_package_is_imported_without_torch():
     code = "import sys, freesound_tagging as f; assert 'torch' not in sys.modules; assert f.tag; assert 'torch' in " \
            "sys.modules; assert 'fastai' not in sys.modules and 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-    with pytest.raises(AttributeError, match="no attribute 'tga'"):
+    with pytest.raises(AttributeError, match="attribute tga"):
         _ = freesound_tagging.tga
 
 

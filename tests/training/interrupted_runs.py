@@ -28,7 +28,7 @@ from freesound_tagging.networks.weights import find_weights
 from freesound_tagging.prediction.inference import ensemble_mean, predict_ensemble
 from freesound_tagging.prediction.submission import write_submission
 from freesound_tagging.training import fold as fold_training
-from freesound_tagging.training import together
+from freesound_tagging.training import learner, together
 from freesound_tagging.training.stages import Profile, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline
 
@@ -278,8 +278,8 @@ def two_at_once(root, folder, reference):
     folder.mkdir(parents=True)
 
     def slow(root, folder):
-        real = fold_training.fit
-        fold_training.fit = lambda *arguments: ((folder / "training").touch(), time.sleep(600), real(*arguments))
+        real = learner.fit
+        learner.fit = lambda *arguments: ((folder / "training").touch(), time.sleep(600), real(*arguments))
         whole_run(root, folder)
     first = fork(slow, root, folder)
     while not (folder / "training").exists():

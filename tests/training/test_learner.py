@@ -14,7 +14,8 @@ from torch import nn
 from freesound_tagging.augment import compose, specmix
 from freesound_tagging.images.excerpts import HostPixels
 from freesound_tagging.images.mel import MelConfig
-from freesound_tagging.networks.models import NetworkSpec, OutOfMemory, Tagger
+from freesound_tagging.machine.device import OutOfMemory
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction.inference import predict
 from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
 from freesound_tagging.training.learner import AugmentBatch, History, fit, fit_one_cycle, make_learner
@@ -293,6 +294,23 @@ def test_a_full_gpu_is_explained(pool, demo):
     with pytest.raises(OutOfMemory, match=r"batch of 8 does not fit.*smaller batch_size or width"):
         fit(tagger_for(demo), RandomExcerpts(pool, np.arange(40), 8, 1, generator()), MiddleExcerpts(pool, []), 1,
             1e-3, full)
+
+
+@pytest.mark.filterwarnings("ignore:.*CUDA is not available")
+def test_an_interrupt_in_float16_leaves_autocast_off(pool, demo, monkeypatch):
+    """The CPU stands in for an older GPU: the autocast that fastai would turn on for a batch is the CPU's."""
+    monkeypatch.setattr("fastai.callback.fp16.autocast", lambda *_, **__: torch.autocast("cpu", torch.bfloat16))
+    tagger = tagger_for(demo, precision=torch.float16)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    tagger.register_forward_pre_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(tagger, RandomExcerpts(pool, np.arange(40), 8, 1, generator()), MiddleExcerpts(pool, []), 1, 1e-3)
+        assert not torch.is_autocast_enabled("cpu")
+    finally:
+        torch.set_autocast_enabled("cpu", False)  # for the tests that follow
 
 
 def test_a_compiled_network_trains_as_an_uncompiled_one(pool, demo):

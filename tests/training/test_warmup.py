@@ -14,10 +14,12 @@ from freesound_tagging.augment import PUBLISHED, mixup
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
-from freesound_tagging.networks.models import Tagger
+from freesound_tagging.machine.device import OutOfMemory, training_precision
+from freesound_tagging.networks.tagger import Tagger
 from freesound_tagging.networks.weights import load_tagger, save_tagger, weights_path
 from freesound_tagging.prediction.inference import predict_ensemble
 from freesound_tagging.training import fold as fold_training
+from freesound_tagging.training import learner
 from freesound_tagging.training.stages import PROFILES, Profile, batch_size_for, published_stages, select_noisy
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
@@ -117,7 +119,7 @@ def test_stage_1_starts_anew_in_each_fold(finished_run):
 
 
 def test_a_second_run_trains_nothing(make_pipeline, finished_run, monkeypatch):
-    monkeypatch.setattr(fold_training, "fit", None)  # training would fail
+    monkeypatch.setattr(learner, "fit", None)  # training would fail
     again = make_pipeline(finished_run.work.parent)
     assert again.run().equals(finished_run.table())
 
@@ -130,8 +132,8 @@ def test_an_interrupted_run_goes_on_and_ends_the_same_to_the_bit(make_pipeline, 
         if len(fitted) == 6:
             raise KeyboardInterrupt
         return fit(*arguments)
-    fit = fold_training.fit
-    monkeypatch.setattr(fold_training, "fit", interrupt)
+    fit = learner.fit
+    monkeypatch.setattr(learner, "fit", interrupt)
     with pytest.raises(KeyboardInterrupt):
         make_pipeline(tmp_path).run()
     pipeline = make_pipeline(tmp_path)
@@ -244,6 +246,64 @@ def test_a_broken_fold_keeps_the_finished_ones_and_is_taken_up_again(make_pipeli
     for fold in FOLDS:
         name = weights_path("", 4, fold).name
         assert (again.weights / name).read_bytes() == (finished_run.weights / name).read_bytes()
+
+
+def out_of_memory(*_, **__):
+    """Torch's own error, raised by hand: there is no GPU to fill in a test."""
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(("where", "what"), [
+    (fold_training.ClipPool, "of"), (Tagger, "to"), (fold_training, "predict")])
+def test_a_full_gpu_is_said_with_stage_and_fold_wherever_it_is_full(make_pipeline, tmp_path, monkeypatch, where, what):
+    pipeline = make_pipeline(tmp_path)
+    monkeypatch.setattr(where, what, out_of_memory)
+    with pytest.raises(OutOfMemory, match=r"stage 1, fold 0: a batch of 16 does not fit on the GPU.*running again"):
+        pipeline.run_stage(1)
+
+
+def test_autocast_is_as_before_whatever_an_interrupt_left(make_pipeline, tmp_path, interrupted):
+    """An interrupt right after autocast was turned on, before its `with` would turn it off again."""
+    def turned_on(frame, event):
+        return event == "return" and frame.f_code is torch.autocast.__enter__.__code__
+    pipeline = make_pipeline(tmp_path)
+    assert training_precision(torch.device("cpu")) != torch.float32 or pytest.skip("a CPU that computes in float32")
+    with interrupted(turned_on, 2):
+        pipeline.run_stage(1)
+    assert not torch.is_autocast_enabled("cpu")
+    assert torch.autocast_increment_nesting() == 1
+    torch.autocast_decrement_nesting()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"batch_size": 1}, "batch_size=1: expected at least 2"), ({"n_folds": 1}, "n_folds=1: expected at least 2"),
+    ({"width": 0}, "width=0: expected at least 1")])
+def test_a_size_that_cannot_be_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(PROFILES["tiny"](), **change)
+
+
+def test_clips_that_are_the_same_are_held_out_together(make_pipeline, finished_run, demo, tmp_path):
+    """A noisy clip of a curated one's bytes, one of its name, and two noisy ones of the same bytes."""
+    paths = {name: list(getattr(demo, name)["path"]) for name in ("curated", "noisy")}
+    (tmp_path / "noisy").mkdir()
+    for clip, source in ((5, paths["curated"][3]), (6, paths["noisy"][6]), (9, paths["noisy"][8])):
+        copy = tmp_path / "noisy" / (paths["curated"][4].name if clip == 6 else f"copy{clip}.wav")
+        paths["noisy"][clip] = shutil.copy(source, copy)
+    stores = {name: SpectrogramStore.build(paths[name], tmp_path / name, n_jobs=1, progress=False) for name in paths}
+    sets = {name: (stores[name], demo.targets(getattr(demo, name))) for name in paths}
+    test = [*demo.test["path"][:3], shutil.copy(paths["curated"][7], tmp_path / "t.wav")]
+    with pytest.warns(UserWarning, match=r"4 clips are there more than once.* = noisy copy5\.wav.* = test t\.wav.*"
+                                         r"a score on test clips"):
+        pipeline = make_pipeline(tmp_path, sets=sets, test=test)
+    curated, noisy = pipeline.folds["curated"], pipeline.folds["noisy"]
+    assert (noisy[5], noisy[6], noisy[9]) == (curated[3], curated[4], noisy[8])
+    np.testing.assert_array_equal(curated, finished_run.folds["curated"])
+    others = np.delete(np.arange(len(noisy)), [5, 6, 9])
+    np.testing.assert_array_equal(noisy[others], finished_run.folds["noisy"][others])
+    for fold in FOLDS:
+        if fold == curated[3]:
+            assert 5 not in pipeline.training_clips(1, fold)["noisy"], "stage 1 too learns nothing of what is held out"
 
 
 def test_compiling_is_refused_on_a_cpu(make_pipeline, tmp_path):

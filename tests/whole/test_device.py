@@ -7,7 +7,8 @@ import torch
 from freesound_tagging.augment import compose, lighting, mixup, name_of, spec_augment, specmix, zoom_crop
 from freesound_tagging.images.excerpts import HostPixels
 from freesound_tagging.images.mel import MelConfig
-from freesound_tagging.networks.models import NetworkSpec, Tagger, training_precision
+from freesound_tagging.machine.device import training_precision
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction.inference import TOLERANCE, predict_ensemble
 from freesound_tagging.prediction.tagging import tag
 from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts

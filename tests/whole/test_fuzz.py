@@ -10,7 +10,7 @@ import numpy as np
 import soundfile as sf
 
 from freesound_tagging.images.mel import MelConfig
-from freesound_tagging.networks.models import NetworkSpec, Tagger
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.networks.weights import save_tagger
 
 SECONDS = os.environ.get("FUZZ_SECONDS", "60")

@@ -6,6 +6,7 @@ With another interpreter in KERNEL_PYTHON (`make test-kaggle`) the kernel runs w
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def test_the_folders_are_what_kaggles_program_takes(built):
     kernel = json.loads((built / "kernel/kernel-metadata.json").read_text())
     assert (built / "kernel" / kernel["code_file"]).exists()
     assert kernel["enable_gpu"] and not kernel["enable_internet"]
+    assert kernel["machine_shape"] == "NvidiaTeslaT4", "a GPU that today's torch is built for"
     assert kernel["competition_sources"] == ["freesound-audio-tagging-2019"]
     assert kernel["title"].lower().replace(" ", "-") == kernel["id"].split("/")[1], "or Kaggle takes another name"
     dataset = json.loads((built / "dataset/dataset-metadata.json").read_text())
@@ -71,29 +73,45 @@ def test_without_weights_or_a_name_nothing_is_built(for_kaggle, tmp_path, finish
     assert not (tmp_path / "kaggle").exists()
 
 
-def test_the_kernel_runs_from_what_was_built_alone(built, demo, demo_stores, tmp_path):
+def run_kernel(built, kaggle):
+    """The notebook as Kaggle runs it, with a folder as its /kaggle."""
     if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("needs the right to make namespaces (root)")
     if Path("/kaggle").exists():
         pytest.skip("/kaggle is there: this would cover it")
-    kaggle = tmp_path / "kaggle"
-    shutil.copytree(demo.root, kaggle / "input/freesound-audio-tagging-2019",
-                    ignore=shutil.ignore_patterns("FSDKaggle2019.meta", "truth"))
-    shutil.copytree(built / "dataset", kaggle / "input/freesound-tagging")
     (kaggle / "working").mkdir()
-    absent = tmp_path / "absent"  # what Kaggle's image lacks, or the kernel has to do without
+    absent = kaggle.parent / "absent"  # what Kaggle's image lacks, or the kernel has to do without
     absent.mkdir()
     for module in ("fastai", "iterstrat"):
         (absent / f"{module}.py").write_text(f"raise ImportError('{module} is not there')\n")
     os.mkdir("/kaggle")
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ["unshare", "--net", "--mount", "bash", "-c", AS_KAGGLE, "bash", kaggle,
              os.environ.get("KERNEL_PYTHON", sys.executable), built / "kernel/inference-kernel.ipynb"],
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(absent)}, capture_output=True,
-            text=True)
+            env={"PATH": os.environ["PATH"], "HOME": str(kaggle.parent), "PYTHONPATH": str(absent)},
+            capture_output=True, text=True)
     finally:
         os.rmdir("/kaggle")
+
+
+def test_an_input_that_was_not_added_is_named(built, demo, tmp_path):
+    kaggle = tmp_path / "kaggle"
+    competition = kaggle / "input/freesound-audio-tagging-2019"
+    competition.mkdir(parents=True)
+    shutil.copy(demo.root / "sample_submission.csv", competition)
+    done = run_kernel(built, kaggle)
+    assert done.returncode
+    assert re.search(r"this notebook needs two inputs, .*`make kaggle` made \(missing\) and the competition "
+                     r"\(/kaggle/input/freesound-audio-tagging-2019/sample_submission\.csv\)", done.stderr)
+
+
+def test_the_kernel_runs_from_what_was_built_alone(built, demo, demo_stores, tmp_path):
+    kaggle = tmp_path / "kaggle"
+    shutil.copytree(demo.root, kaggle / "input/freesound-audio-tagging-2019",
+                    ignore=shutil.ignore_patterns("FSDKaggle2019.meta", "truth"))
+    shutil.copytree(built / "dataset", kaggle / "input/freesound-tagging")
+    done = run_kernel(built, kaggle)
     assert done.returncode == 0, done.stderr[-3000:]
     submission = pd.read_csv(kaggle / "working/submission.csv", index_col="fname")
     assert list(submission.index) == list(demo.test["fname"])

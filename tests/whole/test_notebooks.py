@@ -1,30 +1,20 @@
 """The three notebooks as a user runs them, on a tiny data set."""
 
-import os
 import re
-import shutil
-from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
-import papermill
 import pytest
-import torch
+from helpers import NOTEBOOKS, ROOT, execute, outputs, to_zenodo
 from sklearn.metrics import label_ranking_average_precision_score
-from test_dataset import to_zenodo
-from test_fastai_v1 import author_folder
-from test_spectrogram import published_image
 
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.store import SpectrogramStore
-from freesound_tagging.networks.weights import import_fastai_v1
-from freesound_tagging.prediction.submission import main as score
+from freesound_tagging.prediction.__main__ import main as score
 from freesound_tagging.training.stages import PROFILES
 from freesound_tagging.training.warmup import WarmupPipeline
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ROOT / "notebooks"
 NAMES = ("training-cnn-model1", "training-vgg16", "inference-kernel")
 
 
@@ -37,17 +27,6 @@ def executed(demo, tmp_path_factory):
     own = {"training-cnn-model1": {"profile": "tiny"}, "training-vgg16": {"profile": "tiny", "n_folds": 3},
            "inference-kernel": {"submission_file": str(folder / "submission.csv")}}
     return folder, {name: execute(name, folder, folders | own[name]) for name in NAMES}
-
-
-def execute(name, folder, parameters):
-    os.environ.pop("MPLBACKEND", None)  # the kernel draws inline
-    return papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", folder / f"{name}.ipynb", parameters, cwd=NOTEBOOKS,
-                                      progress_bar=False, kernel_name="python3")
-
-
-def outputs(notebook, kind):
-    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
-            if kind in output.get("data", {})]
 
 
 def test_training_leaves_the_weights_of_every_stage_and_fold(executed):
@@ -144,35 +123,19 @@ def test_zenodos_layout_of_real_recordings_is_scored_as_scikit_learn_scores_it(e
     assert "0.738" in shown
 
 
-def test_the_authors_files_go_through_the_notebook_as_through_a_plain_loop(shared, demo, tmp_path):
-    """Sixty files of the author's names, ten folds of two networks, against the published steps one by one."""
-    legacy = shared / "legacy-weights"
-    author_folder(legacy, tmp_path / "weights", folds=10)
-    vocabulary = (shared / "reference/vocabulary.txt").read_text().split()
-    clips = demo.test["path"][:5]
-    (tmp_path / "input/test").mkdir(parents=True)
-    for path in clips:
-        shutil.copy(path, tmp_path / "input/test")
-    sample = pd.DataFrame(0, index=[path.name for path in clips][::-1], columns=vocabulary)
-    sample.to_csv(tmp_path / "input/sample_submission.csv", index_label="fname")
+def test_the_submission_is_that_of_the_authors_own_kernel(shared, tmp_path):
+    """The published inference kernel ran unchanged on these clips and exports, with the libraries of its time."""
+    author = shared / "author-stack"
     execute("inference-kernel", tmp_path, {
-        "input_folder": str(tmp_path / "input"), "weights_folder": str(tmp_path / "weights"),
+        "input_folder": str(author / "input"), "weights_folder": str(author / "weights"),
         "work_folder": str(tmp_path / "work"), "submission_file": str(tmp_path / "submission.csv")})
-    submission = pd.read_csv(tmp_path / "submission.csv", index_col="fname")
-    assert list(submission.columns) == vocabulary
-    assert list(submission.index) == list(sample.index)
-
-    networks = [import_fastai_v1(legacy / f"{name}.pkl").network for name in ("cnn_w4", "vgg_w4")]
-    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    for path in clips:
-        image = published_image(path, 694)
-        frames = image.shape[1]
-        count = int(np.ceil((frames - 128) / 48)) + 1
-        starts = [round((frames - 128) * k / (count - 1)) for k in range(count)] if count > 1 else [0]
-        total = torch.zeros(80)
-        with torch.no_grad():
-            for network in networks:
-                for start in starts:
-                    window = torch.tensor(image[:, start:start + 128] / 255, dtype=torch.float32).expand(3, -1, -1)
-                    total += torch.sigmoid(network(((window - mean) / std)[None]))[0] / count / 2
-        np.testing.assert_allclose(submission.loc[path.name], total, atol=1e-5, rtol=0)
+    ours, theirs = (pd.read_csv(folder / "submission.csv", index_col="fname") for folder in (tmp_path, author))
+    assert list(ours.columns) == list(theirs.columns)
+    assert list(ours.index) == list(theirs.index)
+    (folder,) = (tmp_path / "work/spectrograms/test").iterdir()
+    store, images = SpectrogramStore(folder), np.load(author / "images.npz")
+    equal = [np.array_equal(store[clip], images[fname]) for clip, fname in enumerate(store.fnames)]
+    assert sum(equal) >= 16
+    difference = (ours - theirs).abs().max(axis=1)
+    assert difference[np.array(store.fnames)[equal]].max() <= 1e-4
+    assert difference.max() <= 1e-3

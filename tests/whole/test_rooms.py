@@ -65,6 +65,7 @@ def test_heavy_libraries_are_where_they_belong(library, where):
     ("from freesound_tagging import clips, images, networks, prediction, training, notebook", ("torch", "pandas")),
     ("from freesound_tagging.clips import FSDKaggle2019", ("torch", "fastai", "matplotlib")),
     ("from freesound_tagging.prediction import predict_ensemble, tag", ("fastai", "matplotlib", "IPython")),
+    ("from freesound_tagging.training import WarmupPipeline", ("fastai", "matplotlib", "IPython")),
     ("from freesound_tagging.training import PROFILES, select_noisy", ("fastai", "matplotlib", "torch")),
 ])
 def test_what_an_import_does_not_bring(code, without):

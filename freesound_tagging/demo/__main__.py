@@ -1,0 +1,24 @@
+"""The demo data: ``python -m freesound_tagging.demo FOLDER``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..machine.commands import command
+from .data import write_demo
+
+
+@command
+def main(arguments=None):
+    """``python -m freesound_tagging.demo FOLDER``."""
+    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.demo", description="Write the demo data set.")
+    parser.add_argument("folder", type=Path)
+    for name, default in (("curated", 5), ("noisy", 14), ("test", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{name} clips a label (default {default})")
+    parser.add_argument("--seed", type=int, default=0)
+    options = vars(parser.parse_args(arguments))
+    print(f"demo data in {write_demo(options.pop('folder'), **options)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""What a command says when something goes wrong."""
+
+import functools
+import os
+import sys
+import warnings
+
+
+def command(main):
+    """Make of a function a command: an error is one line, and its exit status 1; so is a warning of this package.
+
+    What a stream cannot show, such as the name of a file that is not UTF-8, is printed with escapes. A reader that has
+    had enough, such as ``| head``, ends the command without a word.
+
+    Parameters
+    ----------
+    main : callable
+        Of the arguments; returns the exit status, None for 0.
+
+    Returns
+    -------
+    callable
+    """
+    @functools.wraps(main)
+    def wrapped(arguments=None):
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # those of libraries say nothing to who runs a command
+                warnings.filterwarnings("default", category=UserWarning, module="freesound_tagging|__main__")
+                warnings.showwarning = lambda message, *_: print(message, file=sys.stderr)
+                status = main(arguments) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
+        except BrokenPipeError:
+            with open(os.devnull, "w") as nowhere:  # for what Python flushes at its end
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        except (ImportError, OSError, RuntimeError, ValueError, ArithmeticError) as error:
+            print(str(error).replace("\n", " ") or repr(error), file=sys.stderr)
+        return 1
+    return wrapped

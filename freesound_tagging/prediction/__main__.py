@@ -1,0 +1,29 @@
+"""The score of a submission: ``python -m freesound_tagging.prediction SUBMISSION TRUTH``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..machine.commands import command
+from .submission import PUBLISHED, score_submission
+
+
+@command
+def main(arguments=None):
+    """``python -m freesound_tagging.prediction SUBMISSION TRUTH``: score a submission offline."""
+    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.prediction",
+                                     description="Score a submission where the labels of the test clips are known.")
+    parser.add_argument("submission", type=Path)
+    parser.add_argument("truth", type=Path, help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv")
+    options = parser.parse_args(arguments)
+    scores, per_class = score_submission(options.submission, options.truth)
+    print(per_class[per_class["clips"] > 0].sort_values("lwlrap").to_string(float_format="{:.5f}".format))
+    print()
+    for name, value in scores.items():
+        print(f"lwlrap {name:8}{value:.5f}")
+    print("published, public: " + ", ".join(f"{value} ({name})" for name, value in PUBLISHED.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

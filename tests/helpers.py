@@ -1,0 +1,35 @@
+"""What tests of several rooms use."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import papermill
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def to_zenodo(kaggle, root):
+    """The same clips in Zenodo's layout, with its extra columns and without the sample submission."""
+    meta = root / "FSDKaggle2019.meta"
+    meta.mkdir(parents=True)
+    for name, extra in (("train_curated", "freesound_id"), ("train_noisy", "flickr_video_URL")):
+        shutil.copytree(kaggle / name, root / f"FSDKaggle2019.audio_{name}")
+        table = pd.read_csv(kaggle / f"{name}.csv")
+        table.assign(**{extra: "7", "license": "CC0"}).to_csv(meta / f"{name}_post_competition.csv", index=False)
+    shutil.copytree(kaggle / "test", root / "FSDKaggle2019.audio_test")
+    shutil.copy(kaggle / "FSDKaggle2019.meta/test_post_competition.csv", meta)
+    return root
+
+
+def execute(name, folder, parameters):
+    os.environ["MPLBACKEND"] = "Agg"  # the kernel draws inline all the same
+    return papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", folder / f"{name}.ipynb", parameters, cwd=NOTEBOOKS,
+                                      progress_bar=False, kernel_name="python3")
+
+
+def outputs(notebook, kind):
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+            if kind in output.get("data", {})]

@@ -1,0 +1,88 @@
+"""The commands of the Makefile: what they hand on, whatever names and environment a user has."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORD = """#!{python}
+import json, sys
+with open({file!r}, "a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+"""
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="the program make is not installed")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Runs make with a Python that only writes down what it is called with; gives that of the last call."""
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    python, called = tmp_path / "venv/bin/python", tmp_path / "called"
+    python.write_text(RECORD.format(python=sys.executable, file=str(called)))
+    python.chmod(0o755)
+    (tmp_path / "venv/installed").touch()
+
+    def run(target, *goals, **variables):
+        given = [f"{name}={value}".replace("$", "$$") for name, value in variables.items()]
+        subprocess.run(["make", "--silent", "-C", ROOT, target, f"VENV={tmp_path / 'venv'}", *given, *goals],
+                       check=True, capture_output=True, env=os.environ | {"USER": "me"})
+        return json.loads(called.read_text().splitlines()[-1])
+    return run
+
+
+@pytest.mark.parametrize("name", ["My Sounds", "a 'b' \"c\"", "$HOME; `x` & (y), #z"])
+def test_every_command_takes_folders_of_any_name(make, tmp_path, name):
+    folder, output = str(tmp_path / "in" / name), str(tmp_path / "out" / name)
+    assert make("check", INPUT=folder)[-2:] == ["check", folder]
+    assert make("download", INPUT=folder, ONLY="meta test")[-5:] == ["download", folder, "--only", "meta", "test"]
+    assert make("score", SUBMISSION=folder, TRUTH=output)[-2:] == [folder, output]
+    assert make("train-both", INPUT=folder, OUTPUT=output)[4:9] == [
+        folder, "--output", output, "--weights", f"{output}/weights"]
+    assert make("study", INPUT=folder)[-1] == folder
+    assert make("bench", INPUT=folder)[-2:] == ["--input", folder]
+    assert make("kaggle", WEIGHTS=folder, USER="somebody")[-3:] == [folder, "--user", "somebody"]
+    for target, notebook in (("train", "training-cnn-model1"), ("submission", "inference-kernel")):
+        called = make(target, INPUT=folder, OUTPUT=output)
+        assert called[3] == f"{output}/build/notebooks/{notebook}.ipynb"
+        parameters = {key: value for flag, key, value in zip(called, called[1:], called[2:]) if flag == "-p"}
+        assert parameters["input_folder"] == folder
+        assert parameters["weights_folder"] == f"{output}/weights"
+        assert parameters["work_folder"] == f"{output}/work"
+    assert parameters["submission_file"] == f"{output}/submission.csv"
+
+
+def test_a_folder_is_made_absolute_for_a_notebook(make, tmp_path):
+    called = make("train", INPUT="../some data", OUTPUT=str(tmp_path))
+    assert called[called.index("input_folder") + 1] == str(ROOT.parent / "some data")
+
+
+def test_a_score_of_nothing_says_what_to_give(make):
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        make("score", TRUTH="truth.csv")
+    assert b"SUBMISSION" in caught.value.stderr
+
+
+def test_kernel_and_figures_are_the_environments_own_whatever_is_set_outside():
+    show = "show: ; @echo $$JUPYTER_PATH; echo backend $$MPLBACKEND"
+    done = subprocess.run(["make", "-s", "-C", ROOT, "--eval", show, "show"], capture_output=True, text=True,
+                          check=True, env=os.environ | {"JUPYTER_PATH": "/elsewhere", "MPLBACKEND": "Agg"})
+    assert done.stdout.split("\n")[:2] == [f"{ROOT}/.venv/share/jupyter", "backend"]
+
+
+def test_another_kernel_of_the_same_name_is_not_taken(tmp_path):
+    kernel = tmp_path / "jupyter/kernels/python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import sys; print(sys.prefix)")])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    subprocess.run([sys.executable, ROOT / "notebooks/execute.py", tmp_path / "a.ipynb"], check=True,
+                   env=os.environ | {"JUPYTER_PATH": str(tmp_path / "jupyter")})
+    assert nbformat.read(tmp_path / "a.ipynb", 4).cells[0].outputs[0].text.strip() == sys.prefix

@@ -133,7 +133,7 @@ def test_bad_files_do_not_stop_a_store_and_count_as_silence(demo, tmp_path, n_jo
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory):
     """A data set with bad files in every set."""
-    root = write_demo(tmp_path_factory.mktemp("spoilt") / "input", curated=2, noisy=3, test=1, progress=False)
+    root = write_demo(tmp_path_factory.mktemp("spoilt") / "input", curated=3, noisy=4, test=2, progress=False)
     bad = bad_files(root.parent / "bad")
     data = FSDKaggle2019(root)
     spoilt = {}

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..images.excerpts import HOP, gather, pixels_on, to_images, window_starts, windows_of  # noqa: F401 (window_starts is looked for here)
+from ..images.excerpts import HOP, gather, pixels_on, to_images, windows_of
 from ..machine.device import autocast_as_before, device_named, enough_memory, inference_precision, prepare_device
 from ..networks.tagger import fold_batchnorm
 from ..networks.weights import load_tagger, read_spec
-from .submission import score_submission, write_submission  # noqa: F401 (they are looked for here)
 
 TOLERANCE = 1e-3  # the most that half precision may change a probability by, in the mean
 

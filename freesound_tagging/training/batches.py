@@ -75,7 +75,16 @@ def _to_host(batches):
     return torch.cat(list(batches)).cpu().split([len(first) for first in batches]) if len(batches) else ()
 
 
-class RandomExcerpts:
+class _Batches:
+    """What fastai asks of batches: which device they are on, and to bring them to one."""
+
+    def to(self, device):
+        """Nothing, as batches are cut on their device. Raises ValueError for another."""
+        if torch.device(device).type != self.device.type:
+            raise ValueError(f"batches on {self.device} cannot be had on {device}; build the ClipPool there")
+
+
+class RandomExcerpts(_Batches):
     """Batches of random excerpts without end, `n_batches` of them an epoch.
 
     Clips come in one random order after another: none comes again before all others have come. All batches are
@@ -121,7 +130,7 @@ class RandomExcerpts:
         return [self.pool.fnames[clip] for clip in drawn.tolist()]
 
 
-class MiddleExcerpts:
+class MiddleExcerpts(_Batches):
     """Each clip's excerpt from its middle, in batches: what an epoch is validated on.
 
     Parameters

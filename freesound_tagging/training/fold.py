@@ -3,94 +3,16 @@
 import contextlib
 import copy
 import dataclasses
-import hashlib
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..images.store import SpectrogramStore
 from ..machine.device import OutOfMemory, autocast_as_before, enough_memory, training_precision
 from ..networks.tagger import NetworkSpec, Tagger
 from ..prediction.inference import for_prediction, predict
-from .batches import ClipPool, MiddleExcerpts, RandomExcerpts
-
-
-class SharedClips:
-    """The clips that all folds of a run are trained on, numbered through its stores.
-
-    Pickled, it holds the way to the stores and no images.
-
-    Parameters
-    ----------
-    stores : sequence of SpectrogramStore
-    targets : sequence of array (clips, labels)
-        A label matrix a store.
-
-    Attributes
-    ----------
-    identity : str
-        Sixteen hex digits that differ whenever a file or a label does.
-    """
-
-    def __init__(self, stores, targets):
-        self.stores, self.targets = list(stores), [np.ascontiguousarray(matrix, np.float32) for matrix in targets]
-        self.folders = [store.folder for store in self.stores]
-        self.contents = [_contents(store) for store in self.stores]
-        data = hashlib.sha256()
-        for contents, matrix in zip(self.contents, self.targets):
-            data.update(json.dumps(contents).encode())
-            data.update(matrix.data)
-        self.identity = data.hexdigest()[:16]
-
-    def __getstate__(self):
-        return {name: value for name, value in vars(self).items() if name not in ("stores", "pool")}
-
-    def is_here(self):
-        """Open the stores by their folders, if this machine has them and they hold the same clips."""
-        try:
-            stores = [SpectrogramStore(folder) for folder in self.folders]
-        except FileNotFoundError:
-            return False
-        if [_contents(store) for store in stores] != self.contents:
-            return False
-        self.stores = stores
-        return True
-
-    def whole(self):
-        """The same with the images in it, to be sent to where the stores are not."""
-        stores = [copy.copy(store) for store in self.stores]
-        for store in stores:
-            store.pixels = np.asarray(store.pixels)  # unlike a memory map, pickled without a copy
-        return _WholeClips(stores, self.targets)
-
-    def on(self, device):
-        """The clips on a device, put there when first asked for.
-
-        Parameters
-        ----------
-        device : torch.device
-
-        Returns
-        -------
-        ClipPool
-        """
-        if getattr(self, "pool", None) is None or self.pool[0] != device:
-            self.pool = device, ClipPool.of(self.stores, self.targets, device)
-        return self.pool[1]
-
-
-class _WholeClips(SharedClips):
-    """Clips that are pickled with their images."""
-
-    def __getstate__(self):
-        return {name: value for name, value in vars(self).items() if name != "pool"}
-
-
-def _contents(store):
-    return [store.fnames, [file["digest"] for file in store.files]]
+from .batches import MiddleExcerpts, RandomExcerpts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,8 +134,8 @@ def make_learner(tagger, train, valid, augmentation=None, generator=None, weight
         cbs.append(AugmentBatch(augmentation, generator))
     if tagger.precision == torch.float16:
         cbs.append(LossScaling())
-    return Learner(DataLoaders(train, valid), tagger, torch.nn.BCEWithLogitsLoss(), optimizer, cbs=cbs,
-                   default_cbs=False, wd=weight_decay)
+    return Learner(DataLoaders(train, valid, device=train.device), tagger, torch.nn.BCEWithLogitsLoss(), optimizer,
+                   cbs=cbs, default_cbs=False, wd=weight_decay)
 
 
 def fit_one_cycle(learner, epochs, lr):

@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .fold import train_fold, train_fold_away
+from .plan import trainings
 
 
 def train_stages(stages):
@@ -29,33 +30,42 @@ def train_stages(stages):
         What a training has raised; the folds that were finished before are kept.
     """
     executor = next(iter(stages)).executor
-    shared = {pipeline.clips.identity: pipeline.clips for pipeline in stages}  # one copy on the device for all
+    # One copy on the device for all.
+    shared = {pipeline.sets.clips.identity: pipeline.sets.clips for pipeline in stages}
     begun, left = {}, {pipeline: deque(numbers) for pipeline, numbers in stages.items()}
 
     def go_on(pipeline):
         """Submit the folds of a pipeline's next stage that has any to train."""
         while left[pipeline] and not any(pipeline is other for other, _ in begun.values()):
             stage = left[pipeline].popleft()
-            for fold, (steps, training) in enumerate(pipeline.trainings(stage)):
+            for fold, (steps, training) in enumerate(trainings(pipeline, stage)):
                 key = _Key(pipeline.work, stage, fold)
                 display.begin(key, steps, finished=training is None)
                 if training is not None:
                     begun[key] = pipeline, training
                     executor.submit(key, train_fold_away if executor.remote else train_fold, training,
-                                    shared[pipeline.clips.identity])
+                                    shared[pipeline.sets.clips.identity])
 
     with contextlib.ExitStack() as stack:
         for pipeline in stages:
-            stack.enter_context(pipeline.only_trainer())
+            stack.enter_context(pipeline.folder.only_trainer())
         display = stack.enter_context(_Display(any(pipeline.progress for pipeline in stages)))
         for pipeline in stages:
             go_on(pipeline)
         for key, result in stack.enter_context(contextlib.closing(executor.completed(display.show))):
             pipeline, training = begun[key]
-            pipeline.keep(training, *result)
+            _keep(pipeline, training, *result)
             del begun[key]
             display.end(key, training.epochs * training.steps)
             go_on(pipeline)
+
+
+def _keep(pipeline, training, tagger, record, logs=()):
+    """Write what came of a training: the fold is then finished."""
+    for name in logs:
+        training.tensorboard.mkdir(parents=True, exist_ok=True)
+        (training.tensorboard / name).write_bytes(logs[name])
+    pipeline.folder.save(tagger, **record)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,7 @@
 """The warm-up pipeline: trains stage by stage, each on the folds' clips and on what the stage before has learned."""
 
 import dataclasses
-import functools
 import math
-import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +9,13 @@ import pandas as pd
 import torch
 
 from ..augment import PUBLISHED, compose, name_of
-from ..clips.audio import digest_of
-from ..clips.dataset import stratified_folds
-from ..clips.twins import find_twins, name_twins
 from ..lwlrap import clip_lwlrap, lwlrap
 from ..machine.device import device_named
 from ..machine.executors import executor_of
-from ..networks.tagger import NetworkSpec
-from .fold import FoldTraining, SharedClips
+from .plan import clips_of, schedule_of
 from .runfolder import RunFolder
-from .stages import (  # noqa: F401 (all of them are looked for here)
-    PROFILES,
-    Profile,
-    StageConfig,
-    batch_size_for,
-    published_stages,
-    select_noisy,
-)
+from .sets import TrainingSets
+from .stages import batch_size_for, select_noisy
 from .together import train_stages
 
 
@@ -79,19 +66,11 @@ class WarmupPipeline:
     def __init__(self, sets, vocabulary, architecture, profile, work, weights, seed=0, device=None,
                  augmentation=PUBLISHED, progress=True, compiled=False, tensorboard=None,
                  executor="auto", test=()):
-        self.stores = {name: sets[name][0] for name in ("curated", "noisy")}
-        self.targets = {name: np.asarray(sets[name][1]) for name in ("curated", "noisy")}
-        for name, store in self.stores.items():
-            if self.targets[name].shape != (len(store), len(vocabulary)):
-                raise ValueError(f"{name}: targets of shape {self.targets[name].shape} for {len(store)} clips and "
-                                 f"{len(vocabulary)} labels; give the label matrix of the store's clips")
         if profile.batch_size is None:
-            n_trained = len(self.stores["curated"]) * (profile.n_folds - 1) // profile.n_folds
+            n_trained = len(sets["curated"][0]) * (profile.n_folds - 1) // profile.n_folds
             profile = dataclasses.replace(profile, batch_size=batch_size_for(n_trained))
         self.vocabulary, self.architecture, self.profile = tuple(vocabulary), architecture, profile
         self.work, self.weights, self.seed = Path(work), Path(weights), seed
-        self.known = {name: np.array([clip not in store.problems for clip in range(len(store))])
-                      for name, store in self.stores.items()}  # bool (clips,): could be read
         self.executor = executor_of(executor, profile.n_folds, device_named(device) if executor == "auto" else None)
         theirs = self.executor.device()
         self.device = torch.device(device or theirs) if theirs else device_named(device)
@@ -103,14 +82,14 @@ class WarmupPipeline:
             raise ValueError("compiled=True: expected False on a CPU, where its bfloat16 gives NaN (torch 2.15)")
         self.augmentation, self.progress, self.tensorboard = compose(augmentation), progress, tensorboard
         self.stages = {config.stage: config for config in profile.stages}
-        self.folds = {name: stratified_folds(targets, profile.n_folds, seed) for name, targets in self.targets.items()}
-        twins = self._hold_out_together(test)
-        self.clips = SharedClips(self.stores.values(), self.targets.values())
-        self._folder = RunFolder(self.work, self.weights, {
+        self.sets = TrainingSets(sets, self.vocabulary, profile.n_folds, seed, test)
+        self.stores, self.targets, self.folds = self.sets.stores, self.sets.targets, self.sets.folds
+        self.folder = RunFolder(self.work, self.weights, {
             "architecture": architecture, "seed": seed, "vocabulary": self.vocabulary,
-            "clips and labels": self.clips.identity, **({"held out together": twins} if twins else {}),
+            "clips and labels": self.sets.clips.identity,
+            **({"held out together": self.sets.twins} if self.sets.twins else {}),
             "augmentation": [name_of(step) for step in augmentation],
-            **{f"MelConfig.{k}": v for k, v in dataclasses.asdict(self.stores["curated"].config).items()},
+            **{f"MelConfig.{k}": v for k, v in dataclasses.asdict(self.sets.stores["curated"].config).items()},
             **dataclasses.asdict(profile)})
 
     def __repr__(self):
@@ -164,7 +143,7 @@ class WarmupPipeline:
         dict of str to numpy.ndarray, int64
             Numbers of clips in the stores ``"curated"`` and ``"noisy"``.
         """
-        return self._plan(stage)[fold]
+        return {name: np.flatnonzero(chosen) for name, chosen in clips_of(self, stage)[fold].items()}
 
     def selected(self, stage):
         """The noisy clips that a stage selects, over all folds.
@@ -181,8 +160,8 @@ class WarmupPipeline:
         config = self.stages[stage]
         scores = [clip_lwlrap(self.targets["noisy"], self.out_of_fold(earlier)["noisy"])
                   for earlier in config.scored_by]
-        return select_noisy(np.stack(scores) * self.known["noisy"], self.targets["noisy"], self.folds["noisy"],
-                            config.threshold, config.cap) & self.known["noisy"]
+        return select_noisy(np.stack(scores) * self.sets.known["noisy"], self.targets["noisy"], self.folds["noisy"],
+                            config.threshold, config.cap) & self.sets.known["noisy"]
 
     def out_of_fold(self, stage):
         """Predictions of each clip by the network of the fold that holds it out.
@@ -203,7 +182,7 @@ class WarmupPipeline:
         """
         predictions = {name: np.empty(targets.shape, np.float32) for name, targets in self.targets.items()}
         for fold in range(self.profile.n_folds):
-            record = self._folder.record(stage, fold)
+            record = self.folder.record(stage, fold)
             for name in predictions:
                 predictions[name][self.folds[name] == fold] = record[name]
         return predictions
@@ -221,7 +200,7 @@ class WarmupPipeline:
             A fold each: `loss` of every step; `lwlrap` of every epoch, on the middle excerpts of the clips held out
             of the set that the stage is about (noisy for stage 1, else curated).
         """
-        return [{name: self._folder.record(stage, fold)[name] for name in ("loss", "lwlrap")}
+        return [{name: self.folder.record(stage, fold)[name] for name in ("loss", "lwlrap")}
                 for fold in range(self.profile.n_folds)]
 
     def table(self):
@@ -234,11 +213,11 @@ class WarmupPipeline:
         """
         rows = {}
         for stage in self.stages:
-            if all(self._folder.is_finished(stage, fold) for fold in range(self.profile.n_folds)):
+            if all(self.folder.is_finished(stage, fold) for fold in range(self.profile.n_folds)):
                 predictions = self.out_of_fold(stage)
                 rows[f"model {stage}"] = {
                     f"lwlrap {name}": lwlrap(self.targets[name][known], predictions[name][known])
-                    for name, known in self.known.items()}
+                    for name, known in self.sets.known.items()}
         return pd.DataFrame.from_dict(rows, "index", columns=["lwlrap noisy", "lwlrap curated"])
 
     def n_steps(self, stage):
@@ -252,108 +231,7 @@ class WarmupPipeline:
         -------
         list of int
         """
-        return [self._steps(stage, clips) for clips in self._plan(stage)]
-
-    def _hold_out_together(self, test):
-        """Give clips that are the same one fold. Returns the number of groups of them."""
-        sets = {name: [(file["fname"], file["digest"] if known else "")
-                       for file, known in zip(store.files, self.known[name])] for name, store in self.stores.items()}
-        sizes = {file["stat"][0] for store in self.stores.values() for file in store.files}
-        # Of test clips only those that can be the same are read.
-        sets["test"] = [(os.path.basename(path), digest_of(path) if os.path.getsize(path) in sizes else "")
-                        for path in test if os.path.isfile(path)]
-        groups = find_twins(sets)
-        if groups:
-            tested = any(len({name for name, _ in group} - {"test"}) < len({name for name, _ in group}) > 1
-                         for group in groups)
-            warnings.warn(name_twins(groups, sets) + ". Those to train on are held out by the same fold" + (
-                "; a score on test clips that are trained on says nothing: delete them from one of the tables"
-                if tested else ""), stacklevel=3)
-        groups = [[clip for clip in group if clip[0] != "test"] for group in groups]
-        for (leader, number), *others in filter(None, groups):
-            for name, other in others:
-                self.folds[name][other] = self.folds[leader][number]
-        return sum(len(group) > 1 for group in groups)
-
-    def _plan(self, stage):
-        """`training_clips` of every fold, the selection made once."""
-        config = self.stages[stage]
-        wanted = {"curated": self.known["curated"] & config.curated,
-                  "noisy": self.known["noisy"] & (config.noisy == "all")}
-        if config.noisy == "selected":
-            wanted["noisy"] = self.selected(stage)
-        return [{name: np.flatnonzero(wanted[name] & (self.folds[name] != fold)) for name in wanted}
-                for fold in range(self.profile.n_folds)]
-
-    def _schedule(self, stage, clips):
-        return self.stages[stage].schedule(sum(map(len, clips.values())), self.profile.batch_size)
-
-    def _steps(self, stage, clips):
-        return math.prod(self._schedule(stage, clips))
-
-    def trainings(self, stage):
-        """What a stage has to train.
-
-        Parameters
-        ----------
-        stage : int
-
-        Returns
-        -------
-        list of (int, FoldTraining or None)
-            Of each fold: its gradient steps, and how it is trained; None if it is finished.
-        """
-        return [(self._steps(stage, clips),
-                 None if self._folder.is_finished(stage, fold) else self._training(stage, fold, clips))
-                for fold, clips in enumerate(self._plan(stage))]
-
-    def keep(self, training, tagger, record, logs=()):
-        """Write what came of a training: the fold is then finished.
-
-        Parameters
-        ----------
-        training : FoldTraining
-        tagger, record, logs
-            What `folds.train_fold` or `folds.train_fold_away` returned.
-        """
-        for name in logs:
-            training.tensorboard.mkdir(parents=True, exist_ok=True)
-            (training.tensorboard / name).write_bytes(logs[name])
-        self._folder.save(tagger, **record)
-
-    def only_trainer(self):
-        """A context in which no other process trains in this run's folder."""
-        return self._folder.only_trainer()
-
-    def _training(self, stage, fold, clips):
-        config = self.stages[stage]
-        offset = {"curated": 0, "noisy": len(self.stores["curated"])}  # of a set's first clip in `self.clips`
-        validated = "curated" if config.curated else "noisy"
-        epochs, steps = self._schedule(stage, clips)
-        spec = NetworkSpec(self.architecture, self.profile.width, self.vocabulary, self.stores["curated"].config,
-                           *self._normalization, stage, fold)
-        start = None
-        if config.starts_from is not None:
-            start = self._folder.tagger(dataclasses.replace(spec, stage=config.starts_from)).state_dict()
-        return FoldTraining(
-            spec, start,
-            trained=np.concatenate([clips[name] + offset[name] for name in offset]),
-            validated=np.flatnonzero((self.folds[validated] == fold) & self.known[validated]) + offset[validated],
-            held_out={name: np.flatnonzero(self.folds[name] == fold) + offset[name] for name in offset},
-            batch_size=self.profile.batch_size, epochs=epochs, steps=steps, lr=config.lr,
-            augmentation=self.augmentation,
-            seed=int(np.random.SeedSequence((self.seed, stage, fold)).generate_state(1)[0]),
-            device=self.device, compiled=self.compiled,
-            tensorboard=self.tensorboard and Path(self.tensorboard) / f"stage-{stage}_fold-{fold}")
-
-    @functools.cached_property
-    def _normalization(self):
-        """Mean and standard deviation of all training pixels, the same for the three channels."""
-        counts = sum(store.histogram() for store in self.stores.values())
-        values = np.arange(256) / 255
-        mean = np.average(values, weights=counts)
-        std = np.sqrt(np.average((values - mean) ** 2, weights=counts))
-        return (float(mean),) * 3, (float(std),) * 3
+        return [math.prod(schedule_of(self, stage, clips)) for clips in clips_of(self, stage)]
 
 
 def run_together(*pipelines):

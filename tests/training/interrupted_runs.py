@@ -43,7 +43,7 @@ def whole_run(root, folder):
     sets = {name: (stores[name], data.targets(getattr(data, name))) for name in ("curated", "noisy")}
     pipeline = WarmupPipeline(sets, data.vocabulary, "cnn-model-1", PROFILE, folder / "work", folder / "weights",
                               device="cpu", progress=False)
-    run = pipeline._folder  # and not the pipeline, which holds files open
+    run = pipeline.folder  # and not the pipeline, which holds files open
 
     def logged(training, *rest):
         stage, fold = training.spec.stage, training.spec.fold

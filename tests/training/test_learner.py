@@ -262,6 +262,14 @@ def test_training_in_float16_scales_the_loss_and_skips_the_steps_that_overflow(p
     assert not torch.is_autocast_enabled("cpu")
 
 
+def test_a_learner_knows_its_device_from_the_batches(pool, demo):
+    learner = make_learner(tagger_for(demo), RandomExcerpts(pool, np.arange(8), 8, 2, generator()),
+                           MiddleExcerpts(pool, []))
+    assert vars(learner.dls)["_device"] == torch.device("cpu"), "and not by fastai's looking for it among the batches"
+    with pytest.raises(ValueError, match="batches on cpu cannot be had on meta"):
+        learner.dls.device = "meta"
+
+
 def test_augmentation_is_a_callback_any_learner_takes():
     callback = AugmentBatch(compose(), generator())
     assert callback.run_valid is False

@@ -20,6 +20,7 @@ from freesound_tagging.networks.weights import load_tagger, save_tagger, weights
 from freesound_tagging.prediction.inference import predict_ensemble
 from freesound_tagging.training import fold as fold_training
 from freesound_tagging.training import learner
+from freesound_tagging.training.batches import ClipPool
 from freesound_tagging.training.stages import PROFILES, Profile, batch_size_for, published_stages, select_noisy
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
@@ -254,7 +255,7 @@ def out_of_memory(*_, **__):
 
 
 @pytest.mark.parametrize(("where", "what"), [
-    (fold_training.ClipPool, "of"), (Tagger, "to"), (fold_training, "predict")])
+    (ClipPool, "of"), (Tagger, "to"), (fold_training, "predict")])
 def test_a_full_gpu_is_said_with_stage_and_fold_wherever_it_is_full(make_pipeline, tmp_path, monkeypatch, where, what):
     pipeline = make_pipeline(tmp_path)
     monkeypatch.setattr(where, what, out_of_memory)

@@ -81,6 +81,7 @@ FOLDERS = -p input_folder $(call absolute,INPUT) -p weights_folder $(call absolu
           -p work_folder $(call absolute,OUTPUT,/work)
 
 train: $(VENV)/installed
+	@test -f "notebooks/training-$(MODEL).ipynb" || { echo "MODEL=$(MODEL): expected cnn-model1 or vgg16"; exit 1; }
 	mkdir -p "$$OUTPUT/build/notebooks"
 	$(call execute,training-$(MODEL),$$OUTPUT/build/notebooks,$(FOLDERS) -p profile $(PROFILE) -p seed $(SEED) -p executor $(EXECUTOR) $(if $(FOLDS),-p n_folds $(FOLDS)))
 

@@ -27,9 +27,10 @@ def main(arguments=None):
         parser.error(f"--csv {options.csv} is a folder; name a file")
     from .prediction.tagging import tag  # takes seconds to import; --help and a misspelt option should not
 
-    missing = [path for path in options.file if not os.path.isfile(path) and not os.path.isdir(path)]
+    missing = [path for path in options.file if not os.path.isfile(path)
+               and not (os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK))]
     for path in missing:
-        print(f"{path}: no such file", file=sys.stderr)
+        print(f"{path}: no such file, or it may not be read", file=sys.stderr)
     present = [path for path in options.file if path not in missing]
     if not present:
         return 1

@@ -35,8 +35,9 @@ def main(arguments=None):
     except FileNotFoundError as error:
         parser.error(str(error))
     user = options.user or _kaggle_user() or parser.error("who are you on Kaggle? Give --user (make kaggle USER=name)")
-    shutil.rmtree(options.folder, ignore_errors=True)
     dataset, kernel = options.folder / "dataset", options.folder / "kernel"
+    for folder in (dataset, kernel):  # and nothing else of a folder that was given by mistake
+        shutil.rmtree(folder, ignore_errors=True)
     kernel.mkdir(parents=True)
     shutil.rmtree(ROOT / "build/lib", ignore_errors=True)  # of an earlier wheel, whose modules would come along
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", dataset, ROOT],

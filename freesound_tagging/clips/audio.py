@@ -66,7 +66,8 @@ def read_audio(path, content=None):
         if audio is not None and not audio.promised and (whole := _closed(first_bytes(path, content))):
             audio, wrong = _read(path, whole)
     except (sf.SoundFileError, OSError) as error:
-        wrong = f"cannot be read as audio ({getattr(error, 'error_string', error)})"
+        reason = getattr(error, "error_string", str(error)) or "it is damaged"
+        wrong = f"cannot be read as audio ({reason})"
         if FOREIGN.match(head):
             converted = shlex.join([str(path), str(Path(path).with_suffix(".wav"))])
             wrong = f"is of a format that libsndfile does not read (ffmpeg -i {converted} converts it)"
@@ -98,12 +99,14 @@ def _closed(wav):
     An empty sound before another chunk is what it says.
     """
     place = 12
-    while wav[:4] == b"RIFF" and wav[8:12] == b"WAVE" and place + 8 < len(wav):
+    while wav[:4] in (b"RIFF", b"RF64") and wav[8:12] == b"WAVE" and place + 8 < len(wav):
         name, size = struct.unpack_from("<4sI", wav, place)
         if name == b"data":
             rest = wav[place + 8:]
             chunk = rest[:4].isalnum() and len(rest) >= 8 and 8 + struct.unpack_from("<I", rest, 4)[0] <= len(rest)
-            return None if size or chunk else wav[:place + 4] + struct.pack("<I", len(rest)) + rest
+            if chunk or (wav[:4] == b"RIFF" and size):
+                return None
+            return b"RIFF" + wav[4:place + 4] + struct.pack("<I", len(rest)) + rest
         place += 8 + size + size % 2
     return None
 

@@ -50,8 +50,8 @@ class FSDKaggle2019:
     missing : {"error", "skip", "list"}
         What to do about clips that a table lists but the folder lacks: raise, leave them out with a warning, or list
         them all the same. A file that differs from the listed name only in case or Unicode's form, as ``a.WAV`` and
-        ``a.wav``, is taken if it is the only one. WAV files in the folder that no table lists are named in a warning,
-        and ignored.
+        ``a.wav``, is taken if it is the only one. Sounds in the folder that no table lists are named in a warning, and
+        ignored.
     needed : sequence of {"curated", "noisy", "test"}
         The sets that have to have clips.
 
@@ -88,13 +88,14 @@ class FSDKaggle2019:
         tables = {name: self._read_set(name) for name in ("curated", "noisy", "test")}
         sample = self.root / "sample_submission.csv"
         self.sample = sample if sample.exists() else None
+        carried = {label for table in tables.values() if "labels" in table for labels in table["labels"]
+                   for label in labels}
         if self.sample is not None:
             columns = read_table(sample, ["fname"])
-            self.vocabulary = label_columns(columns, sample)
+            self.vocabulary = label_columns(columns, sample, carried=carried)
             tables["test"] = self._in_order_of(columns["fname"], tables["test"])
         else:
-            self.vocabulary = sorted({label for table in tables.values() if "labels" in table
-                                      for labels in table["labels"] for label in labels})
+            self.vocabulary = sorted(carried)
         self._tables = tables
         for name, table in tables.items():
             self._find_files(table, name)

@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from contextlib import closing
 
 import joblib
 import pandas as pd
@@ -35,7 +36,8 @@ def examine(paths, n_jobs=-1, progress=True):
     paths = list(paths)
     results = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", batch_size=8)(
         joblib.delayed(_examine)(path) for path in paths)
-    rows = list(tqdm(results, "reading audio", len(paths), unit="clip", file=sys.stdout, disable=not progress))
+    with closing(results):
+        rows = list(tqdm(results, "reading audio", len(paths), unit="clip", file=sys.stdout, disable=not progress))
     return pd.DataFrame(rows, columns=["fname", "problem", "seconds", "rate", "channels", "digest"])
 
 
@@ -142,8 +144,9 @@ def check(root):
     lacking = {name: lack for name in clips if (lack := data.lack(name))}
     if "test" in lacking:
         print(f"{lacking.pop('test')}: there is no submission to make")
-    stops = [*lacking.values(), *([f"{count['missing']} missing clips"] if count["missing"] else [])]
-    print(f"{' and '.join(stops)} would stop training" if stops else "nothing here would stop training")
+    stops = [*(f"{lack}: training needs some" for lack in lacking.values()),
+             *([f"{count['missing']} missing clips would stop training"] if count["missing"] else [])]
+    print(*(stops or ["nothing here would stop training"]), sep="\n")
     if count["unreadable"]:
         print(f"{count['unreadable']} unreadable clips would be left out of training and count as silence")
     return not (stops or any(count.values()))

@@ -1,7 +1,6 @@
 """The CSV files of the data set: read in one place, checked, and named in every error."""
 
 import collections
-import os
 import re
 import unicodedata
 import warnings
@@ -63,12 +62,15 @@ def read_table(path, columns):
     return table
 
 
+# Of sounds, also of those that libsndfile does not read.
+ENDINGS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64", ".m4a",
+           ".aac", ".mp4", ".wma", ".webm", ".amr"}
 # What tables have beside their labels, in small letters; the first is how pandas reads a nameless column.
 NO_LABELS = re.compile(r"(unnamed: \d+|index|level_\d+|id|freesound_id|fname\.\d+|path|labels?|usage|licen[cs]e|fold"
                        r"|split|manually_verified|seconds|duration|)", re.IGNORECASE)
 
 
-def label_columns(table, path, vocabulary=None):
+def label_columns(table, path, vocabulary=None, carried=()):
     """The columns of a submission, or of a sample of one, that are labels: all but `fname`.
 
     Parameters
@@ -79,6 +81,8 @@ def label_columns(table, path, vocabulary=None):
         Its file, for an error.
     vocabulary : sequence of str, optional
         The labels, where they are known.
+    carried : set of str
+        Labels that clips carry, which there are in any case.
 
     Returns
     -------
@@ -104,6 +108,7 @@ def label_columns(table, path, vocabulary=None):
         outside = numbers.columns[((numbers < -1e-3) | (numbers > 1 + 1e-3)).any()]
         if len(outside) < len(columns) / 2:
             wrong += [column for column in outside if column not in wrong]
+    wrong = [column for column in wrong if column not in carried]
     if wrong:
         raise ValueError(f"{path} has columns that are no labels: {few(map(repr, wrong))}; delete them "
                          "(pandas: to_csv(..., index=False)), or mend their names")
@@ -121,21 +126,22 @@ def odd_labels(labels):
     -------
     list of str
         A sentence each kind: labels that hold brackets, quotes or separators, as of lists in another notation; and
-        labels that differ in case or in Unicode's form alone.
+        labels that differ in case, spaces, dashes or Unicode's form alone.
     """
     labels, same = sorted(labels), collections.defaultdict(list)
     for label in labels:
-        same[same_name(label)].append(ascii(label))  # so that one sees how they differ
+        same[re.sub(r"[\s_-]+", " ", same_name(label))].append(ascii(label))  # so that one sees how they differ
     marked = [label for label in labels if re.search(r"[\[\]{}\"|;\t\n]|^'|'$", label)]
     twins = [" and ".join(names) for names in same.values() if len(names) > 1]
     return [*([f"labels with brackets, quotes or separators: {few(map(repr, marked))}; several labels of a clip stand "
                'in quotes with commas between: "Bark,Meow"'] if marked else []),
-            *([f"labels that differ in case or Unicode form alone: {few(twins)}"] if twins else [])]
+            *([f"labels that differ in case, spaces or Unicode form alone: {few(twins)}"] if twins else [])]
 
 
 def same_name(name):
-    """What is equal for names that people take for the same: of any case, Unicode form, and spaces around."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+    """What is equal for names that look the same or nearly: in any case and Unicode form, with spaces around."""
+    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(letter for letter in name if unicodedata.category(letter) != "Cf").strip()  # Cf cannot be seen
 
 
 def label_matrix(table, vocabulary, of="the table"):
@@ -172,7 +178,7 @@ def label_matrix(table, vocabulary, of="the table"):
 
 
 def unlisted_files(folder, fnames):
-    """Sounds that a table does not list: WAV files, and those of the same endings as it lists.
+    """Sounds, by their endings, that a table does not list.
 
     Parameters
     ----------
@@ -186,8 +192,7 @@ def unlisted_files(folder, fnames):
     list of str
         Sorted.
     """
-    endings = {".wav", *(os.path.splitext(fname)[1].lower() for fname in fnames)} - {""}
-    return sorted({path.name for path in folder.glob("*") if path.suffix.lower() in endings} - set(fnames))
+    return sorted({path.name for path in folder.glob("*") if path.suffix.lower() in ENDINGS} - set(fnames))
 
 
 def few(names, most=5):

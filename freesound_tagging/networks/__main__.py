@@ -4,9 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..machine.commands import command
+from ..machine.files import files_below
 from .weights import import_fastai_v1, save_tagger, stage_and_fold, weights_path
 
 
+@command
 def main(arguments=None):
     """``python -m freesound_tagging.networks SRC... DEST``: convert what fastai 1 exported to safetensors."""
     parser = argparse.ArgumentParser(
@@ -18,7 +21,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     failed = 0
     for source in options.source:
-        for path in sorted(source.glob("**/*.pkl")) if source.is_dir() else [source]:
+        for path in [path for path in files_below(source) if path.suffix == ".pkl"] if source.is_dir() else [source]:
             try:
                 if stage_and_fold(path) is None:
                     raise ValueError(f"{path} does not say which model it is; name it stage-{{2,10,11}}_fold-<k>.pkl")

@@ -101,10 +101,9 @@ def score_submission(submission, truth):
         If clips are missing, double or unknown, labels are missing or unknown, a column is no label, or a score is not
         a number. The message names them.
     """
-    table = read_table(submission, ["fname"])
-    labels = label_columns(table, submission, _vocabulary_of(truth))
+    table, known = read_table(submission, ["fname"]), read_table(truth, ["fname", "labels"]).set_index("fname")
+    labels = label_columns(table, submission, _vocabulary_of(truth), carried=set().union(*known["labels"]))
     scores = table.set_index("fname")[labels].apply(pd.to_numeric, errors="coerce")
-    known = read_table(truth, ["fname", "labels"]).set_index("fname")
     if "usage" in known:
         known = known[known["usage"].isin(known["usage"].reindex(scores.index).dropna().unique())]
     wrong = {

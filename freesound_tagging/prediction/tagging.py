@@ -1,6 +1,5 @@
 """Tag any sound with trained networks: all at once, and window by window."""
 
-import mimetypes
 import os
 import tempfile
 import warnings
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from ..clips.tables import few
+from ..clips.tables import ENDINGS, few
 from ..images.excerpts import window_starts
 from ..images.mel import begins_at
 from ..images.store import SpectrogramStore
@@ -100,7 +99,11 @@ def sounds_in(folder):
         Sorted: the files that libsndfile reads, and those that are sounds by their names, of which `tag` says what is
         wrong with them. Others, and folders, are named in a warning.
     """
-    everything = sorted(Path(folder) / name for name in os.listdir(folder))
+    try:
+        everything = sorted(Path(folder) / name for name in os.listdir(folder))
+    except OSError as error:
+        warnings.warn(f"{folder} cannot be read ({error.strerror}); its sounds are left out", stacklevel=2)
+        return []
     sounds = [path for path in everything if _is_sound(path)]
     others = [path.name for path in everything if path not in set(sounds)]
     if others:
@@ -111,7 +114,7 @@ def sounds_in(folder):
 def _is_sound(path):
     if not os.path.isfile(path) or path.name.startswith("."):
         return False
-    if (mimetypes.guess_type(path.name)[0] or "").startswith(("audio/", "video/")):
+    if path.suffix.lower() in ENDINGS:
         return True
     try:
         return bool(sf.info(path))

@@ -1,6 +1,7 @@
 """What a run leaves on the disk: what it is, and of each finished fold its weights, history and predictions."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,10 @@ class RunFolder:
         settings = json.loads(json.dumps(settings | {"version": __version__}))
         path = self.work / "run.json"
         if path.exists():
-            earlier = json.loads(path.read_text())
+            try:
+                earlier = dict(json.loads(path.read_text()))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{path} is damaged ({error}); put it back, or give another folder") from error
             differ = [f"{key} was {earlier.get(key)!r} and is {settings.get(key)!r}"
                       for key in sorted(earlier.keys() | settings.keys()) if earlier.get(key) != settings.get(key)]
             if differ:
@@ -65,8 +69,12 @@ class RunFolder:
         """The arrays of a finished fold."""
         if not self.is_finished(stage, fold):
             raise RuntimeError(f"fold {fold} of stage {stage} is not finished: run_stage({stage}) first")
-        with np.load(self._record_path(stage, fold)) as record:
-            return dict(record)
+        try:
+            with np.load(self._record_path(stage, fold)) as record:
+                return dict(record)
+        except (EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{self._record_path(stage, fold)} is damaged ({error}); delete it, and the fold is "
+                             "trained again") from error
 
     def tagger(self, spec):
         """The network of a finished fold, if it is what is wanted.

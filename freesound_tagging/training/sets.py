@@ -132,7 +132,7 @@ class SharedClips:
         """Open the stores by their folders, if this machine has them and they hold the same clips."""
         try:
             stores = [SpectrogramStore(folder) for folder in self.folders]
-        except FileNotFoundError:
+        except (OSError, ValueError, KeyError, TypeError):  # there are none, or what is left of them
             return False
         if [_contents(store) for store in stores] != self.contents:
             return False

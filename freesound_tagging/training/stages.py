@@ -57,8 +57,8 @@ class Profile:
         for name, least, why in (("n_folds", 2, "one to train on, one to hold out"), ("width", 1, "channels"),
                                  ("batch_size", 2, "a batch normalization needs two")):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name}={value}: expected at least {least} ({why})")
+            if value is not None and not (isinstance(value, int) and value >= least):
+                raise ValueError(f"{name}={value!r}: expected a whole number, at least {least} ({why})")
 
 
 def batch_size_for(n_clips):
@@ -125,7 +125,12 @@ def tiny_profile():
     return Profile(2, 2, published_stages((2, 2, 2, 2), least_steps=1))
 
 
-PROFILES = {"full": full_profile, "demo": demo_profile, "tiny": tiny_profile}
+class _Profiles(dict):
+    def __missing__(self, name):
+        raise ValueError(f"profile={name!r}: expected one of {', '.join(self)}")
+
+
+PROFILES = _Profiles(full=full_profile, demo=demo_profile, tiny=tiny_profile)
 
 
 def select_noisy(scores, targets, folds, threshold, cap=None):

@@ -186,6 +186,15 @@ def test_a_recording_that_was_broken_off_is_read_to_its_end(tmp_path, riff, data
         np.testing.assert_allclose(read_audio(tmp_path / "a.wav", given).signal, TONE, atol=1e-4)
 
 
+def test_a_long_recording_that_was_broken_off_is_read_to_its_end(tmp_path):
+    """RF64, which has its sizes in a chunk of their own."""
+    sf.write(tmp_path / "a.wav", TONE, RATE, format="RF64", subtype="FLOAT")
+    wav = bytearray((tmp_path / "a.wav").read_bytes())
+    struct.pack_into("<QQQ", wav, wav.index(b"ds64") + 8, 0, 0, 0)
+    (tmp_path / "a.wav").write_bytes(wav)
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav").signal, TONE)
+
+
 def test_an_empty_sound_before_another_chunk_is_empty(tmp_path):
     sf.write(tmp_path / "a.wav", TONE[:0], RATE)
     with open(tmp_path / "a.wav", "ab") as file:

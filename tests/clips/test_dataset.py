@@ -155,6 +155,12 @@ def test_columns_that_are_no_labels_are_refused_by_name(tmp_path, header, cells,
         FSDKaggle2019(root)
 
 
+def test_a_label_that_clips_carry_is_one_whatever_its_name(tmp_path):
+    root = write_set(tmp_path, curated=[("a.wav", "Fold"), ("b.wav", "Bark")])
+    (root / "sample_submission.csv").write_text("fname,Bark,Fold,Meow\nt.wav,0,7,0\n")
+    assert FSDKaggle2019(root).vocabulary == ["Bark", "Fold", "Meow"]
+
+
 def test_spaces_around_a_columns_name_are_not_part_of_the_label(tmp_path):
     root = write_set(tmp_path)
     (root / "sample_submission.csv").write_text("fname, Bark , Meow\nt.wav,0,0\n")
@@ -165,7 +171,9 @@ def test_spaces_around_a_columns_name_are_not_part_of_the_label(tmp_path):
     (["\"['Bark', 'Meow']\"", "Bark"], r"with brackets, quotes or separators: \"'Meow'\]\", \"\['Bark'\""),
     (["Bark;Meow", "Bark"], "'Bark;Meow'"),
     (["Bark|Meow", "Bark"], "several labels of a clip stand in quotes with commas between"),
-    (["bark", "Bark"], "that differ in case or Unicode form alone: 'Bark' and 'bark'"),
+    (["bark", "Bark"], "that differ in case, spaces or Unicode form alone: 'Bark' and 'bark'"),
+    (["Race car", "Race_car"], "'Race car' and 'Race_car'"),
+    (["Bark", "Bark\u200b"], r"'Bark' and 'Bark\\u200b'"),
     (["Ger\u00e4usch", "Gera\u0308usch"], r"'Gera\\u0308usch' and 'Ger\\xe4usch'"),
 ])
 def test_labels_in_another_notation_are_named_when_read_and_by_the_doctor(tmp_path, capsys, labels, said):
@@ -201,7 +209,8 @@ def test_a_set_without_clips_is_named_with_its_table(tmp_path, capsys, table):
             "though .*train_noisy has files")
     assert main(["check", str(root)]) == 1
     said = capsys.readouterr().out
-    assert re.search(says + " would stop training", said)
+    assert re.search(says + ": training needs some", said)
+    assert "nothing here would stop" not in said
     assert re.search(r"no test clips: .*sample_submission\.csv is missing, though .*test has files: there is", said)
     with pytest.raises(ValueError, match=says):
         FSDKaggle2019(root, needed=("curated", "noisy"))
@@ -341,13 +350,13 @@ def test_folders_nested_by_an_unzip_tool_are_found(esc10, tmp_path):
 
 def test_files_that_no_table_lists_are_named_and_ignored(tmp_path):
     root = write_set(tmp_path)
-    for extra in ("test/extra.WAV", "test/notes.txt", "train_noisy/.DS_Store"):
+    for extra in ("test/extra.FLAC", "test/notes.txt", "train_noisy/.DS_Store"):
         (root / extra).touch()
-    with pytest.warns(UserWarning, match=r"1 files in .*test are in no table: extra\.WAV"):
+    with pytest.warns(UserWarning, match=r"1 files in .*test are in no table: extra\.FLAC"):
         data = FSDKaggle2019(root)
     assert data.test["fname"].tolist() == ["t.wav"]
     (root / "test/t.wav").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of the 1 test clips are missing .*t\.wav.*in no table: extra\.WAV"):
+    with pytest.raises(FileNotFoundError, match=r"1 of the 1 test clips are missing .*t\.wav.*: extra\.FLAC"):
         FSDKaggle2019(root)
 
 

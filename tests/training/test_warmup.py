@@ -277,8 +277,9 @@ def test_autocast_is_as_before_whatever_an_interrupt_left(make_pipeline, tmp_pat
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"batch_size": 1}, "batch_size=1: expected at least 2"), ({"n_folds": 1}, "n_folds=1: expected at least 2"),
-    ({"width": 0}, "width=0: expected at least 1")])
+    ({"batch_size": 1}, "batch_size=1: expected a whole number, at least 2"),
+    ({"n_folds": 1}, "n_folds=1: expected a whole number, at least 2"),
+    ({"n_folds": "five"}, "n_folds='five': expected a whole number"), ({"width": 0}, "width=0: expected a whole")])
 def test_a_size_that_cannot_be_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(PROFILES["tiny"](), **change)
@@ -305,6 +306,28 @@ def test_clips_that_are_the_same_are_held_out_together(make_pipeline, finished_r
     for fold in FOLDS:
         if fold == curated[3]:
             assert 5 not in pipeline.training_clips(1, fold)["noisy"], "stage 1 too learns nothing of what is held out"
+
+
+def test_a_profile_that_there_is_not_is_said():
+    with pytest.raises(ValueError, match="profile='ful': expected one of full, demo, tiny"):
+        PROFILES["ful"]
+
+
+@pytest.mark.parametrize("left", [b"", b"PK", b"[]"])
+def test_a_damaged_file_of_a_run_is_named(make_pipeline, finished_run, tmp_path, left):
+    for name in ("work", "weights"):
+        shutil.copytree(getattr(finished_run, name), tmp_path / name)
+    record = tmp_path / "work/stage-2_fold-1.npz"
+    record.write_bytes(left)
+    with pytest.raises(ValueError, match=r"stage-2_fold-1\.npz is damaged .*; delete it, and the fold is"):
+        make_pipeline(tmp_path).run_stage(2)
+    record.unlink()
+    make_pipeline(tmp_path).run_stage(2)
+    weights = weights_path("", 2, 1).name
+    assert (tmp_path / "weights" / weights).read_bytes() == (finished_run.weights / weights).read_bytes()
+    (tmp_path / "work/run.json").write_bytes(left if left != b"[]" else b"[1]")
+    with pytest.raises(ValueError, match=r"run\.json is damaged"):
+        make_pipeline(tmp_path)
 
 
 def test_compiling_is_refused_on_a_cpu(make_pipeline, tmp_path):

@@ -45,11 +45,15 @@ def for_kaggle():
 @pytest.fixture(scope="module")
 def built(for_kaggle, finished_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("build") / "kaggle"
+    (folder / "dataset").mkdir(parents=True)
+    for file in (folder / "mine.txt", folder / "dataset/old.whl"):
+        file.touch()
     for_kaggle([str(folder), "--weights", str(finished_run.weights), "--user", "somebody"])
     return folder
 
 
 def test_the_folders_are_what_kaggles_program_takes(built):
+    assert (built / "mine.txt").exists() and not (built / "dataset/old.whl").exists()
     kernel = json.loads((built / "kernel/kernel-metadata.json").read_text())
     assert (built / "kernel" / kernel["code_file"]).exists()
     assert kernel["enable_gpu"] and not kernel["enable_internet"]

@@ -29,9 +29,9 @@ def make(tmp_path):
     python.chmod(0o755)
     (tmp_path / "venv/installed").touch()
 
-    def run(target, *goals, **variables):
+    def run(target, **variables):
         given = [f"{name}={value}".replace("$", "$$") for name, value in variables.items()]
-        subprocess.run(["make", "--silent", "-C", ROOT, target, f"VENV={tmp_path / 'venv'}", *given, *goals],
+        subprocess.run(["make", "--silent", "-C", ROOT, target, f"VENV={tmp_path / 'venv'}", *given],
                        check=True, capture_output=True, env=os.environ | {"USER": "me"})
         return json.loads(called.read_text().splitlines()[-1])
     return run
@@ -61,6 +61,12 @@ def test_every_command_takes_folders_of_any_name(make, tmp_path, name):
 def test_a_folder_is_made_absolute_for_a_notebook(make, tmp_path):
     called = make("train", INPUT="../some data", OUTPUT=str(tmp_path))
     assert called[called.index("input_folder") + 1] == str(ROOT.parent / "some data")
+
+
+def test_a_model_that_there_is_not_is_said(make, tmp_path):
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        make("train", MODEL="vgg", OUTPUT=str(tmp_path))
+    assert b"MODEL=vgg: expected cnn-model1 or vgg16" in caught.value.stdout
 
 
 def test_a_score_of_nothing_says_what_to_give(make):

@@ -1,5 +1,6 @@
 # make demo         set up, and run the three notebooks on synthesized data
-# make test         set up, and run the tests
+# make test         set up, and run the tests, as many at a time as there are cores
+# make test-quick   the same without notebooks, Ray, kills, benchmarks and mutated files: for the inner loop
 # make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
@@ -23,8 +24,11 @@ WEIGHTS ?= $(OUTPUT)/weights
 MODEL ?= cnn-model1
 PROFILE ?= full
 SEED ?= 0
-EXECUTOR ?= in-process
+EXECUTOR ?= auto
 DEMO := build/demo
+
+# Torch's threads wait for each other by spinning, which costs all of a core beside another busy program; so they do not.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 # Recipes take names of files from the environment, "$$INPUT", so that they may hold spaces and quotes.
 export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH
@@ -32,7 +36,7 @@ export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 unexport MPLBACKEND
 
-.PHONY: demo test test-browser test-kaggle lab train train-both submission score download check kaggle bench study notebooks clean
+.PHONY: demo test test-quick test-browser test-kaggle lab train train-both submission score download check kaggle bench study notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -56,7 +60,11 @@ demo: $(VENV)/installed
 	@echo; echo "The submission is $(DEMO)/submission.csv, the executed notebooks are in $(DEMO)/notebooks."
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+test-quick: $(VENV)/installed
+	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, whole runs (make test has them)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'

@@ -32,7 +32,7 @@ def write_audio(folder, clips, length):
 
 
 def librosa_sequential(paths):
-    """The published preprocessing, one clip after the other."""
+    """The published preprocessing by today's librosa as it comes, one clip after the other."""
     import librosa
 
     for path in paths:

@@ -47,7 +47,8 @@ def scaling():
                 (first, *_) = published_stages((1,) * 4, least_steps=steps)
                 run = folder / str(next(runs))
                 pipeline = WarmupPipeline(sets, data.vocabulary, "cnn-model-1", Profile(FOLDS, WIDTH, (first,), BATCH),
-                                          run / "work", run / "weights", progress=False, **where)
+                                          run / "work", run / "weights", progress=False,
+                                          **{"executor": "in-process"} | where)
                 start = time.perf_counter()
                 pipeline.run()
                 ended = [(run / f"work/stage-1_fold-{fold}.npz").stat().st_mtime for fold in range(FOLDS)]

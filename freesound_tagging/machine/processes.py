@@ -96,7 +96,7 @@ class Processes:
 
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self.workers, timeout=IDLE_SECONDS,
-                                             env={"OMP_NUM_THREADS": str(self.threads)})
+                                             env={"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"})
         return self._pool.submit(_run, function, task, shared, news, self.threads, os.getpid())
 
     def _result(self, key, future):

@@ -137,27 +137,27 @@ def test_the_plan_of_a_cluster_adds_up(monkeypatch):
     assert makespan(10, [[1, 2]], 10, 2, 1.5) == pytest.approx(2 * 1.5 * 3), "each stage waits for its slowest fold"
 
 
-def test_the_readmes_table_is_that_of_the_committed_results():
+def test_the_speed_pages_table_is_that_of_the_committed_results():
     results = json.loads((ROOT / "benchmarks/results/2-cpu-cores.json").read_text())
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs/speed.md").read_text()
     for architecture in ("cnn-model-1", "vgg16"):
         for part in ("training", "inference"):
-            assert f"{results[part][architecture]['ratio']:.2f} |" in readme
-    assert f"{results['preprocessing']['ratio']:.2f} |" in readme
-    assert f"{results['loop']['ratio']:.2f} |" in readme
-    text = " ".join(readme.split())
+            assert f"{results[part][architecture]['ratio']:.2f} |" in page
+    assert f"{results['preprocessing']['ratio']:.2f} |" in page
+    assert f"{results['loop']['ratio']:.2f} |" in page
+    text = " ".join(page.split())
     for architecture, words in (("cnn-model-1", "% over a whole fold of CNN-model-1"), ("vgg16", "% of VGG-16")):
         assert f"{100 * (results['compilation'][architecture]['ratio over a fold'] - 1):.0f} {words}" in text
     hour = results["Kaggle's hour"]
-    assert f"{hour['windows']:,} windows" in readme
-    assert f"it is {hour['minutes of both, float32']:.0f} minutes in float32" in readme
-    assert f"and {hour['minutes of both, half precision']:.0f} in half" in readme
+    assert f"{hour['windows']:,} windows" in page
+    assert f"it is {hour['minutes of both, float32']:.0f} minutes in float32" in page
+    assert f"and {hour['minutes of both, half precision']:.0f} in half" in page
 
 
-def test_the_readmes_study_is_that_of_the_committed_results(comparison):
-    readme = (ROOT / "README.md").read_text()
+def test_the_evidence_pages_study_is_that_of_the_committed_results(comparison):
+    page = (ROOT / "docs/evidence.md").read_text()
     results = json.loads((ROOT / "benchmarks/results/study-esc10.json").read_text())
     summary = {key: value for key, value in results.items() if key not in ("settings", "records")}
     assert summary == json.loads(json.dumps(comparison.sum_up(results["records"])))
     for table in (comparison.arms_table, comparison.models_table):
-        assert "\n".join(table(summary)) in readme, table
+        assert "\n".join(table(summary)) in page, table

@@ -36,17 +36,17 @@ from freesound_tagging.training.batches import MiddleExcerpts
 from freesound_tagging.training.learner import fit, make_learner
 
 
-def published_training(architecture, pool):
+def published_training(architecture, pool, width=WIDTH, batch=BATCH):
     """Images a second of the published way, over one epoch of `STEPS` batches after a first one."""
-    images = [pool.pixels[start:start + CLIP_FRAMES].T.cpu().numpy() for start in pool.starts[:BATCH * (STEPS + 1)]]
+    images = [pool.pixels[start:start + CLIP_FRAMES].T.cpu().numpy() for start in pool.starts[:batch * (STEPS + 1)]]
     targets = pool.targets.cpu().numpy()
-    tagger = Tagger(NetworkSpec(architecture, **SPEC)).to(DEVICE)
+    tagger = Tagger(NetworkSpec(architecture, **SPEC | {"width": width})).to(DEVICE)
     network = tagger.network.to(memory_format=torch.contiguous_format).train()
     optimizer = torch.optim.AdamW(network.parameters(), foreach=False)
     loss_of = torch.nn.BCEWithLogitsLoss()
     mean, std = (torch.tensor([number] * 3, device=DEVICE).view(3, 1, 1) for number in (0.4, 0.2))
     workers = multiprocessing.cpu_count()
-    batches = published.loader(images, targets, BATCH, workers)
+    batches = published.loader(images, targets, batch, workers)
 
     def epoch():
         for x, y in batches:
@@ -55,7 +55,7 @@ def published_training(architecture, pool):
             loss_of(network(x), y).backward()
             optimizer.step()
             optimizer.zero_grad()
-    return len(batches) * BATCH / seconds(epoch, 1, warm=1)
+    return len(batches) * batch / seconds(epoch, 1, warm=1)
 
 
 def our_training(architecture, pool):

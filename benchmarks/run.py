@@ -19,12 +19,12 @@ from common import CUDA, DEVICE, ROOT
 from network import compilation, inference, loop, step, training
 from numerics import numerics
 from projection import kaggle_hour, projection
-from scaling import cluster_plan, ray_preprocessing, scaling
+from scaling import cluster_plan, folds, ray_preprocessing, scaling
 
 from freesound_tagging.machine.device import prepare_device
 
 PARTS = {part.__name__: part for part in (training, compilation, numerics, step, loop, preprocessing, inference,
-                                          growth, scaling, ray_preprocessing)}
+                                          growth, folds, scaling, ray_preprocessing)}
 
 
 def rows(results):
@@ -43,6 +43,9 @@ def rows(results):
     if "loop" in results:
         r = results["loop"]
         yield "fastai's loop against a bare one, ms a step", r["fastai, ms a step"], r["bare, ms a step"], r["ratio"]
+    for beside in ("alone", "beside a busy program") if "folds" in results else ():
+        _, one, two = results["folds"][beside].values()
+        yield f"two folds side by side, {beside}, images/s, against one after the other", two, one, two / one
     if "scaling" in results:
         r = results["scaling"]
         own, one = r["in-process, s"], r["one Ray worker, s"]

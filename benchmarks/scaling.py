@@ -1,7 +1,9 @@
-"""Work on Ray workers beside the same work in this process."""
+"""Work in other processes, of this machine and of Ray, beside the same work in this process."""
 
 import heapq
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -9,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from audio import write_audio
-from common import BATCH, CLIPS_A_STAGE, CUDA, WIDTH, seconds
+from common import BATCH, CLIPS_A_STAGE, CUDA, WIDTH, seconds, synthetic_pool
 
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine.cluster import RayExecutor
+from freesound_tagging.machine.executors import executor_of
 from freesound_tagging.training.stages import Profile, full_profile, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline
 
@@ -166,3 +169,48 @@ def makespan(workers, networks, folds, factor, slowest):
             at[network], left[network] = at[network] + 1, folds
             submit(network, end)
     return end
+
+
+def folds():
+    """Images a second of a stage's two folds at the demo's size: one after the other, and side by side.
+
+    Alone, and beside another program that keeps one core busy; the published way for comparison, alone. On a CPU.
+
+    Returns
+    -------
+    dict
+    """
+    from network import published_training
+
+    steps, width, batch = 150, 4, 16
+    (first, *_) = published_stages((8,) * 4, least_steps=steps)
+    profile, cores = Profile(2, width, (first,), batch), torch.get_num_threads()
+    busy, result = "while True: pass", {"width": width, "batch": batch, "cores": cores}
+    with tempfile.TemporaryDirectory() as folder:
+        folder, runs = Path(folder), iter(range(1000))
+        data = FSDKaggle2019(write_demo(folder / "input", progress=False))
+        sets = {name: (SpectrogramStore.build(table["path"], folder / name, progress=False), data.targets(table))
+                for name, table in (("curated", data.curated), ("noisy", data.noisy))}
+
+        def rate(executor, threads):
+            torch.set_num_threads(threads)
+            run = folder / str(next(runs))
+            pipeline = WarmupPipeline(sets, data.vocabulary, "cnn-model-1", profile, run / "work", run / "weights",
+                                      device="cpu", progress=False, executor=executor)
+            return 2 * steps * batch / seconds(lambda: pipeline.run_stage(1), 1, warm=0)
+
+        side_by_side = executor_of("processes", 2)
+        ways = {"one after the other, 1 thread": ("in-process", 1),
+                f"one after the other, {cores} threads": ("in-process", cores), "side by side": (side_by_side, cores)}
+        rate(side_by_side, cores)  # the processes import what they need
+        for name in ("alone", "beside a busy program"):
+            other = subprocess.Popen([sys.executable, "-c", busy]) if name != "alone" else None
+            try:
+                result[name] = {way: rate(*settings) for way, settings in ways.items()}
+            finally:
+                if other:
+                    other.kill()
+        torch.set_num_threads(cores)
+    theirs = published_training("cnn-model-1", synthetic_pool(1000), width, batch)
+    ours = result["alone"]["side by side"]
+    return result | {"published way, images/s": theirs, "side by side against the published way": ours / theirs}

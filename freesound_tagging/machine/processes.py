@@ -143,4 +143,7 @@ def _run(function, task, shared, news, threads, parent):
             part = news.with_suffix(".part")
             part.write_text(json.dumps(what))
             part.replace(news)
-    return function(task, opened(shared), report, threads=threads)
+    if (here := opened(shared)) is None:
+        raise FileNotFoundError("the images that are trained on are not on the disk any more, or are others; build the "
+                                "stores again")
+    return function(task, here, report, threads=threads)

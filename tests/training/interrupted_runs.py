@@ -42,7 +42,7 @@ def whole_run(root, folder):
               for name in ("curated", "noisy", "test")}
     sets = {name: (stores[name], data.targets(getattr(data, name))) for name in ("curated", "noisy")}
     pipeline = WarmupPipeline(sets, data.vocabulary, "cnn-model-1", PROFILE, folder / "work", folder / "weights",
-                              device="cpu", progress=False)
+                              device="cpu", progress=False, executor="in-process")  # this process is a fork
     run = pipeline.folder  # and not the pipeline, which holds files open
 
     def logged(training, *rest):

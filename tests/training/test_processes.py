@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -28,6 +30,7 @@ def count(task, shared, report, threads):
         raise task
     if task == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    report(0, task, os.getpid())
     if task == "wait":
         time.sleep(600)
     for step in range(3):
@@ -112,6 +115,24 @@ def test_an_interrupt_ends_the_processes(two):
     while Path(f"/proc/{begun[0]}").exists() and time.monotonic() < end:
         time.sleep(0.1)
     assert not Path(f"/proc/{begun[0]}").exists()
+
+
+def test_the_processes_of_a_killed_run_end(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+                      "from test_processes import Nothing, Processes, count\n"
+                      "two = Processes(2)\n"
+                      "two.submit('a', count, 'wait', Nothing())\n"
+                      "list(two.completed(lambda *news: print(news[-1], flush=True)))\n")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=os.environ | {
+            "PYTHONPATH": os.pathsep.join(sys.path)}) as run:
+        worker = run.stdout.readline().strip()
+        assert Path(f"/proc/{worker}").exists()
+        run.kill()
+    end = time.monotonic() + 20
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_on_a_cpu_folds_go_side_by_side_unless_told_otherwise():

@@ -83,7 +83,7 @@ def test_more_than_any_machine_has_is_said(found):
 
 
 def test_clips_are_pickled_as_the_way_to_them_or_without_a_copy_of_their_images(finished_run, tmp_path):
-    clips = finished_run.clips
+    clips = finished_run.sets.clips
     way = pickle.dumps(clips)
     assert len(way) < 50_000
     there = pickle.loads(way)

@@ -32,6 +32,7 @@ from comparison import PIPELINE, VGG_16, arms_table, figure, models_table, sum_u
 
 from freesound_tagging.augment import PUBLISHED, lighting, mixup, spec_augment, specmix, zoom_crop
 from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.lwlrap import lwlrap
 from freesound_tagging.machine.cluster import RayExecutor
@@ -204,7 +205,8 @@ def main():
     path = options.out / f"study-{options.name or source.name}.json"
     options.precision = str(training_precision(default_device())).removeprefix("torch.")
     settings = {"folds": options.folds, "width": options.width,
-                "steps a stage": options.steps or f"the package's rule, at least {LEAST_STEPS}"}
+                "steps a stage": options.steps or f"the package's rule, at least {LEAST_STEPS}",
+                "method": f"images {MelConfig().key}, trained by the optimizer and cycle of fastai 1.0.51"}
     earlier = json.loads(path.read_text()) if path.exists() else {"settings": settings, "records": []}
     if earlier["settings"] != settings:
         parser.error(f"{path} holds results of {earlier['settings']}, not of {settings}; give another --name")

@@ -31,10 +31,9 @@ def make(tmp_path):
 
     def run(target, **variables):
         given = [f"{name}={value}".replace("$", "$$") for name, value in variables.items()]
-        outer = {"INPUT", "OUTPUT", "WEIGHTS", "SUBMISSION", "TRUTH", "MAKEFLAGS", "MFLAGS"}  # of a make that runs this
-        subprocess.run(["make", "--silent", "-C", ROOT, target, f"VENV={tmp_path / 'venv'}", *given],
-                       check=True, capture_output=True,
-                       env={name: value for name, value in os.environ.items() if name not in outer} | {"USER": "me"})
+        # Without the environment of a make that runs this.
+        subprocess.run(["make", "--silent", "-C", ROOT, target, f"VENV={tmp_path / 'venv'}", *given], check=True,
+                       capture_output=True, env={"PATH": os.environ["PATH"], "USER": "me"})
         return json.loads(called.read_text().splitlines()[-1])
     return run
 

@@ -196,7 +196,7 @@ class FSDKaggle2019:
         if (self.root / "FSDKaggle2019.meta").is_dir():
             return "Zenodo"
         raise FileNotFoundError(f"{self.root} holds neither Kaggle's train_curated.csv or sample_submission.csv nor "
-                                "Zenodo's FSDKaggle2019.meta/; see 'The data' in the README for both layouts")
+                                "Zenodo's FSDKaggle2019.meta/; see docs/data.md for both layouts")
 
     def folder(self, name):
         """Where the audio of a set is.

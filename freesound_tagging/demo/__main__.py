@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from ..machine.commands import command
+from ..machine.commands import a_path, command
 from .data import write_demo
 
 
@@ -12,7 +11,7 @@ from .data import write_demo
 def main(arguments=None):
     """``python -m freesound_tagging.demo FOLDER``."""
     parser = argparse.ArgumentParser(prog="python -m freesound_tagging.demo", description="Write the demo data set.")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=a_path)
     for name, default in (("curated", 5), ("noisy", 14), ("test", 5)):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{name} clips a label (default {default})")
     parser.add_argument("--seed", type=int, default=0)

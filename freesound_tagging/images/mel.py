@@ -58,6 +58,8 @@ class MelConfig:
                 raise ValueError(f"MelConfig.{field.name}={reprlib.repr(value)}: expected a positive number")
             if field.type is int and not isinstance(value, int):
                 raise ValueError(f"MelConfig.{field.name}={value!r}: expected a whole number")
+        if self.f_min >= self.f_max:
+            raise ValueError(f"MelConfig.f_min={self.f_min}: expected less than f_max={self.f_max}, in Hz")
         if self.f_max > self.sample_rate / 2:
             raise ValueError(f"MelConfig.f_max={self.f_max}: at most half the sample rate, {self.sample_rate / 2} Hz")
         if self.min_frames < self.excerpt_frames:

@@ -1,9 +1,53 @@
 """What a command says when something goes wrong."""
 
+import argparse
 import functools
 import os
 import sys
 import warnings
+from pathlib import Path
+
+
+def a_path(text):
+    """A path on the command line, for argparse: an empty one would be the present folder.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; expected a path")
+    return Path(text)
+
+
+def a_count(text):
+    """A number on the command line, for argparse: 1 or more.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text}; expected a whole number from 1 on")
+    return int(text)
 
 
 def command(main):

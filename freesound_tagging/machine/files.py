@@ -33,7 +33,7 @@ def whole_file(path):
     OSError
         If the disk is full. The message names the file, and an earlier `path` is as it was.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # what a link points to, not the link
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:

@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from ..machine.commands import command
+from ..machine.commands import a_path, command
 from ..machine.files import files_below
 from .weights import import_fastai_v1, save_tagger, stage_and_fold, weights_path
 
@@ -16,8 +15,8 @@ def main(arguments=None):
         prog="python -m freesound_tagging.networks",
         description="Convert learners that fastai 1 exported to DEST/<architecture>/stage-<n>_fold-<k>.safetensors. "
                     "Nothing in the files is run. Exit status 1 if a file could not be converted.")
-    parser.add_argument("source", nargs="+", type=Path, help="a stage-{2,10,11}_fold-<k>.pkl, or a folder of them")
-    parser.add_argument("dest", type=Path)
+    parser.add_argument("source", nargs="+", type=a_path, help="a stage-{2,10,11}_fold-<k>.pkl, or a folder of them")
+    parser.add_argument("dest", type=a_path)
     options = parser.parse_args(arguments)
     failed = 0
     for source in options.source:

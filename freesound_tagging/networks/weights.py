@@ -4,11 +4,13 @@ import dataclasses
 import json
 import re
 import reprlib
+import warnings
 from pathlib import Path
 
 import safetensors.torch
 
 from .. import __version__
+from ..clips.tables import few
 from ..images.mel import MelConfig
 from ..machine.files import files_below, whole_file
 from .fastai_v1 import read_export
@@ -16,6 +18,7 @@ from .tagger import NetworkSpec, Tagger
 from .tensors import check_fit, network_file, read_header, read_tensors
 
 FORMAT = "freesound-tagging-1"
+ENSEMBLE = (2, 3, 4)  # the models whose mean is the published submission
 AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
 
 
@@ -182,8 +185,10 @@ def stage_and_fold(path):
     return (stage, int(match[2])) if stage else None
 
 
-def find_weights(folder, stages=(2, 3, 4)):
+def find_weights(folder, stages=ENSEMBLE):
     """The trained networks of some stages in a folder and the folders below it, ours and the author's alike.
+
+    A warning names what a folder lacks of the models 2 to 4, which are the published ensemble, of any fold.
 
     Parameters
     ----------
@@ -206,4 +211,12 @@ def find_weights(folder, stages=(2, 3, 4)):
         raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of the stages "
                                 f"{', '.join(map(str, stages))} in {folder} or below; train first, or give the folder "
                                 "that holds the weights")
+    lacking = []
+    for parent in dict.fromkeys(path.parent for path in found):
+        there = {stage_and_fold(path) for path in found if path.parent == parent}
+        folds = range(1 + max(fold for _, fold in there))
+        lacking += [f"model {stage} of fold {fold} in {parent}" for stage in ENSEMBLE if stage in stages
+                    for fold in folds if (stage, fold) not in there]
+    if lacking:
+        warnings.warn(f"there is no {few(lacking)}: what is there is used", stacklevel=2)
     return found

@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from ..machine.commands import command
+from ..machine.commands import a_path, command
 from .submission import PUBLISHED, score_submission
 
 
@@ -13,8 +12,8 @@ def main(arguments=None):
     """``python -m freesound_tagging.prediction SUBMISSION TRUTH``: score a submission offline."""
     parser = argparse.ArgumentParser(prog="python -m freesound_tagging.prediction",
                                      description="Score a submission where the labels of the test clips are known.")
-    parser.add_argument("submission", type=Path)
-    parser.add_argument("truth", type=Path, help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv")
+    parser.add_argument("submission", type=a_path)
+    parser.add_argument("truth", type=a_path, help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv")
     options = parser.parse_args(arguments)
     scores, per_class = score_submission(options.submission, options.truth)
     print(per_class[per_class["clips"] > 0].sort_values("lwlrap").to_string(float_format="{:.5f}".format))

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..images.excerpts import HOP, gather, pixels_on, to_images, windows_of
 from ..machine.device import autocast_as_before, device_named, enough_memory, inference_precision, prepare_device
 from ..networks.tagger import fold_batchnorm
-from ..networks.weights import load_tagger, read_spec
+from ..networks.weights import load_tagger, read_spec, stage_and_fold
 
 TOLERANCE = 1e-3  # the most that half precision may change a probability by, in the mean
 
@@ -157,6 +157,9 @@ def predict_ensemble(weights, store, device="cpu", batch_size=256, precision=Non
         raise ValueError("no networks: expected at least one file of weights")
     specs, seen = [read_spec(path) for path in weights], {}
     for path, spec in zip(weights, specs):
+        if (named := stage_and_fold(path)) and named != (spec.stage, spec.fold):
+            raise ValueError(f"{path} is named as model {named[0]} of fold {named[1]} and is model {spec.stage} of "
+                             f"fold {spec.fold}; name it as what it is, or put the right file there")
         if spec.vocabulary != specs[0].vocabulary:
             raise ValueError(f"{path} has another vocabulary than {weights[0]}; an ensemble needs the same in all")
         which = f"model {spec.stage} of fold {spec.fold} of {spec.architecture}"

@@ -109,7 +109,7 @@ def score_submission(submission, truth):
     wrong = {
         "lacks the clips": known.index.difference(scores.index),
         "has clips that the truth does not know": scores.index.difference(known.index),
-        "has scores that are not numbers for": scores.index[scores.isna().any(axis=1)],
+        "has scores that are not numbers for": scores.index[~np.isfinite(scores).all(axis=1)],
     }
     for what, names in wrong.items():
         if len(names):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..clips.dataset import FSDKaggle2019
 from ..images.store import SpectrogramStore
-from ..machine.commands import command
+from ..machine.commands import a_path, command
 from ..machine.device import default_device
 from ..machine.executors import EXECUTORS, executor_of
 from ..networks.models import ARCHITECTURES
@@ -31,9 +31,9 @@ def main(arguments=None):
     """
     parser = argparse.ArgumentParser(prog="python -m freesound_tagging.training",
                                      description="Train networks through all stages. Running again goes on.")
-    parser.add_argument("input", type=Path, help="the data set, in Kaggle's or Zenodo's layout")
-    parser.add_argument("--output", type=Path, default=Path(), help="gets the folder work/ (default: this folder)")
-    parser.add_argument("--weights", type=Path, help="the trained networks go here (default: OUTPUT/weights)")
+    parser.add_argument("input", type=a_path, help="the data set, in Kaggle's or Zenodo's layout")
+    parser.add_argument("--output", type=a_path, default=Path(), help="gets the folder work/ (default: this folder)")
+    parser.add_argument("--weights", type=a_path, help="the trained networks go here (default: OUTPUT/weights)")
     parser.add_argument("--networks", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES),
                         help="(default: all)")
     parser.add_argument("--profile", choices=PROFILES, default="full")
@@ -53,7 +53,7 @@ def main(arguments=None):
     weights = options.weights or options.output / "weights"
     pipelines = [WarmupPipeline(sets, data.vocabulary, network, profile, options.output / "work" / network,
                                 weights / network, options.seed, executor=executor, test=data.test["path"])
-                 for network in options.networks]
+                 for network in dict.fromkeys(options.networks)]
     tables = run_together(*pipelines)
     for pipeline, table in zip(pipelines, tables):
         (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")

@@ -183,6 +183,7 @@ def test_a_file_that_is_no_audio_is_named(tmp_path, content):
 @pytest.mark.parametrize(("setting", "message"), [
     ({"hop_length": 0}, "hop_length=0: expected a positive"),
     ({"f_max": 30_000.0}, "at most half the sample rate"),
+    ({"f_min": 30_000.0}, "f_min=30000.0: expected less than f_max"),
     ({"padding": "wrap"}, "padding='wrap': expected 'reflect' or 'constant'"),
     ({"hop_length": 1000}, "fewer than an excerpt's 128"),
 ])

@@ -363,6 +363,7 @@ def author_folder(legacy, root, folds=2):
     return root
 
 
+@pytest.mark.filterwarnings("ignore:there is no model")
 def test_a_folder_is_converted_and_never_overwritten(legacy, tmp_path, capsys):
     source, dest = author_folder(legacy, tmp_path / "author"), tmp_path / "ours"
     (source / "vgg16/work/stage-2_fold-1.pkl").write_bytes(b"\x80\x02")

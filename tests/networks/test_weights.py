@@ -49,6 +49,7 @@ def test_weights_that_do_not_fit_their_description_are_refused(tmp_path):
         load_tagger(path)
 
 
+@pytest.mark.filterwarnings("ignore:there is no model")
 def test_weights_of_the_wanted_stages_are_found_in_order(tmp_path):
     for name in ("vgg16/stage-2_fold-0", "vgg16/stage-10_fold-0", "cnn-model-1/stage-4_fold-1",
                  "cnn-model-1/stage-4_fold-0", "cnn-model-1/stage-1_fold-0", "notes"):
@@ -157,6 +158,7 @@ def test_no_interrupt_can_leave_the_process_on_a_device_without_numbers(tmp_path
     assert not any(path.endswith("utils/_device.py") for path in entered)
 
 
+@pytest.mark.filterwarnings("ignore:there is no model")
 def test_networks_are_found_behind_links_and_once(tmp_path):
     (tmp_path / "elsewhere/cnn-model-1").mkdir(parents=True)
     (tmp_path / "elsewhere/cnn-model-1/stage-2_fold-0.safetensors").touch()
@@ -165,3 +167,24 @@ def test_networks_are_found_behind_links_and_once(tmp_path):
     (tmp_path / "elsewhere/back").symlink_to(tmp_path / "weights")
     assert find_weights(tmp_path / "weights") == [
         tmp_path / "weights/mine/cnn-model-1/stage-2_fold-0.safetensors"]
+
+
+def test_what_an_ensemble_lacks_is_said(tmp_path):
+    for name in ("stage-2_fold-0", "stage-2_fold-1", "stage-3_fold-0", "stage-4_fold-0", "stage-4_fold-1"):
+        (tmp_path / f"{name}.safetensors").touch()
+    with pytest.warns(UserWarning, match=r"there is no model 3 of fold 1 in .*: what is there is used"):
+        assert len(find_weights(tmp_path)) == 5
+    (tmp_path / "stage-3_fold-1.safetensors").touch()
+    assert len(find_weights(tmp_path)) == 6
+    assert len(find_weights(tmp_path, (2,))) == 2, "whoever asks for one model misses no other"
+
+
+def test_networks_from_before_there_was_a_choice_are_read_as_what_they_were(tmp_path):
+    """Their images were padded with zeros, and their VGG-16 had no pool before its head."""
+    spec = dataclasses.replace(SPEC, mel=MelConfig(padding="constant"), body_pool=0)
+    described = dataclasses.asdict(spec) | {"version": "0.1.0"}
+    del described["body_pool"], described["mel"]["padding"]
+    tensors = {name: tensor.contiguous() for name, tensor in spec.build().state_dict().items()}
+    safetensors.torch.save_file(tensors, tmp_path / "a.safetensors", {"freesound-tagging-1": json.dumps(described)})
+    assert read_spec(tmp_path / "a.safetensors") == spec
+    assert load_tagger(tmp_path / "a.safetensors").spec.mel != MelConfig(), "and so refused beside stores of today"

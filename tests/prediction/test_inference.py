@@ -222,3 +222,16 @@ def test_a_network_that_gives_no_numbers_is_named(finished_run, demo_stores, tmp
     save_tagger(broken, tmp_path / "stage-2_fold-0.safetensors")
     with pytest.raises(ValueError, match=r"stage-2_fold-0\.safetensors gives probabilities that are not numbers"):
         predict_ensemble([tmp_path / "stage-2_fold-0.safetensors"], demo_stores["test"], progress=False)
+
+
+def test_a_network_under_the_name_of_another_is_refused(demo_stores, tmp_path):
+    save_tagger(tagger_of(0), tmp_path / "stage-4_fold-1.safetensors")
+    with pytest.raises(ValueError, match="is named as model 4 of fold 1 and is model 2 of fold 0"):
+        predict_ensemble([tmp_path / "stage-4_fold-1.safetensors"], demo_stores["test"])
+
+
+def test_infinity_is_no_score(scored):
+    folder, *_, submission = scored
+    submission.astype({"label 2": float}).assign(**{"label 2": np.inf}).to_csv(folder / "submission.csv", index=False)
+    with pytest.raises(ValueError, match="has scores that are not numbers for"):
+        score_submission(folder / "submission.csv", folder / "truth.csv")

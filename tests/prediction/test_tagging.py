@@ -181,3 +181,25 @@ def test_the_budget_counts_what_is_over_and_what_is_left():
     budget.started -= 20 * 60
     assert budget.estimate(left=15 * 60) == "35.0 of 60 min"
     assert budget.estimate(left=45 * 60) == "65.0 of 60 min: too long"
+
+
+def test_the_table_takes_the_place_of_no_sound_and_of_no_link(demo, finished_run, tmp_path, capsys):
+    sound, other = tmp_path / "a.wav", tmp_path / "b.wav"
+    sound.write_bytes(demo.test["path"][0].read_bytes())
+    other.write_bytes(sound.read_bytes())
+    weights = ["--weights", str(finished_run.weights)]
+    with pytest.raises(SystemExit):
+        main([*weights, "--csv", str(sound), str(other)])
+    assert "is there and no table by its name" in capsys.readouterr().err
+    assert sound.read_bytes() == other.read_bytes()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "table.csv")
+    assert main([*weights, "--csv", str(tmp_path / "link.csv"), str(sound)]) == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(pd.read_csv(tmp_path / "table.csv")) == 1
+
+
+@pytest.mark.parametrize("wrong", [["--weights", ""], [""], ["--top", "0", "a.wav"], ["--top", "-2", "a.wav"]])
+def test_options_that_say_nothing_are_refused(wrong, capsys):
+    with pytest.raises(SystemExit):
+        main(["a.wav", *wrong])
+    assert "expected a" in capsys.readouterr().err

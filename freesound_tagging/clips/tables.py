@@ -1,6 +1,7 @@
 """The CSV files of the data set: read in one place, checked, and named in every error."""
 
 import collections
+import os
 import re
 import unicodedata
 import warnings
@@ -31,6 +32,8 @@ def read_table(path, columns):
         If the file is empty, lacks a column, or has a row without a file name, a clip twice or one without a label.
         The message names the file.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise ValueError(f"{path} is no file; expected a CSV with the columns {', '.join(columns)}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # fields that the header has no name for

@@ -20,8 +20,14 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     failed = 0
     for source in options.source:
-        for path in [path for path in files_below(source) if path.suffix == ".pkl"] if source.is_dir() else [source]:
+        paths = [path for path in files_below(source) if path.suffix == ".pkl"] if source.is_dir() else [source]
+        if not paths:
+            failed += 1
+            print(f"{source}: no .pkl in it or below; give the folder of the exported learners", file=sys.stderr)
+        for path in paths:
             try:
+                if not path.exists():
+                    raise FileNotFoundError(f"{path}: no such file")
                 if stage_and_fold(path) is None:
                     raise ValueError(f"{path} does not say which model it is; name it stage-{{2,10,11}}_fold-<k>.pkl")
                 tagger = import_fastai_v1(path)

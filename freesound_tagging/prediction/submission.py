@@ -102,6 +102,8 @@ def score_submission(submission, truth):
         a number. The message names them.
     """
     table, known = read_table(submission, ["fname"]), read_table(truth, ["fname", "labels"]).set_index("fname")
+    if not len(table):
+        raise ValueError(f"{submission} has no rows; expected one for each clip of {truth}")
     labels = label_columns(table, submission, _vocabulary_of(truth), carried=set().union(*known["labels"]))
     scores = table.set_index("fname")[labels].apply(pd.to_numeric, errors="coerce")
     if "usage" in known:

@@ -1,4 +1,5 @@
 import csv
+import os
 import re
 import tempfile
 
@@ -394,3 +395,11 @@ def test_the_doctor_says_what_is_wrong_with_a_table(tmp_path, capsys):
     (root / "train_noisy.csv").write_text("fname,labels\nn.wav,Woof\n")
     assert main(["check", str(root)]) == 1
     assert "n.wav carries the label 'Woof'" in capsys.readouterr().out
+
+
+def test_a_folder_or_a_pipe_in_a_tables_place_is_said_and_not_waited_for(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("folder.csv", "pipe.csv"):
+        with pytest.raises(ValueError, match=rf"{name} is no file; expected a CSV with the columns fname, labels"):
+            read_table(tmp_path / name, ["fname", "labels"])

@@ -399,3 +399,12 @@ def test_the_package_unpickles_nowhere():
         called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
         assert not called & {"load", "torch.load", "torch.serialization.load"}, path
         assert "allow_pickle" not in source, path
+
+
+def test_a_folder_without_exports_and_a_file_that_is_not_there_are_said(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    gone = tmp_path / "stage-2_fold-0.pkl"
+    assert main([str(tmp_path / "empty"), str(gone), str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"{tmp_path / 'empty'}: no .pkl in it or below; give the folder of the exported learners",
+                    f"{gone}: no such file"]

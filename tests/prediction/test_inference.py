@@ -235,3 +235,10 @@ def test_infinity_is_no_score(scored):
     submission.astype({"label 2": float}).assign(**{"label 2": np.inf}).to_csv(folder / "submission.csv", index=False)
     with pytest.raises(ValueError, match="has scores that are not numbers for"):
         score_submission(folder / "submission.csv", folder / "truth.csv")
+
+
+def test_a_submission_without_rows_is_refused(scored):
+    folder, *_, submission = scored
+    submission[:0].to_csv(folder / "submission.csv", index=False)
+    with pytest.raises(ValueError, match=r"submission\.csv has no rows; expected one for each clip of .*truth\.csv"):
+        score_submission(folder / "submission.csv", folder / "truth.csv")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def main(arguments=None):
     table = tag(present, options.weights, options.device)
     unread = table.isna().all(axis=1)
     for path, row in table[~unread].iterrows():
-        print(path)
+        print(re.sub(r"[\x00-\x1f\x7f]", lambda control: ascii(control[0])[1:-1], path))  # a terminal would obey
         for label, probability in row.nlargest(options.top).items():
             print(f"  {probability:.3f}  {label}")
     if options.csv:

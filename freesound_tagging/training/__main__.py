@@ -43,9 +43,14 @@ def main(arguments=None):
                         help='"ray": on the cluster that RAY_ADDRESS names, else the one that this machine is in, '
                              "else all GPUs of this machine")
     options = parser.parse_args(arguments)
+    if not 0 <= options.seed < 2**32:
+        parser.error(f"--seed {options.seed}: expected 0 to {2**32 - 1}")
     data, profile = FSDKaggle2019(options.input, needed=("curated", "noisy")), PROFILES[options.profile]()
     if options.folds is not None:
         profile = dataclasses.replace(profile, n_folds=options.folds)
+    most = min(len(data.curated), len(data.noisy))
+    if not 2 <= profile.n_folds <= most:
+        raise ValueError(f"--folds {profile.n_folds}: expected 2 to {most}, the clips of the smaller set")
     executor = executor_of(options.executor, profile.n_folds, default_device())
     sets = {name: (SpectrogramStore.build(table["path"], options.output / "work/spectrograms" / name,
                                           executor=executor), data.targets(table))

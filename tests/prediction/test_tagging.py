@@ -203,3 +203,10 @@ def test_options_that_say_nothing_are_refused(wrong, capsys):
     with pytest.raises(SystemExit):
         main(["a.wav", *wrong])
     assert "expected a" in capsys.readouterr().err
+
+
+def test_a_name_cannot_speak_to_the_terminal_or_look_like_two(demo, finished_run, tmp_path, capsys):
+    sound = tmp_path / "a\x1b[31m\nb.wav"
+    sound.write_bytes(demo.test["path"][0].read_bytes())
+    assert main(["--weights", str(finished_run.weights), str(sound)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"{tmp_path}/a\\x1b[31m\\nb.wav"

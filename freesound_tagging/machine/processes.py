@@ -1,6 +1,7 @@
 """Tasks side by side in processes of this machine, each with its share of the cores."""
 
 import functools
+import itertools
 import json
 import os
 import signal
@@ -69,13 +70,13 @@ class Processes:
         RuntimeError
             If a process died, as one does that the system has no memory for.
         """
-        running = {}
+        running, names = {}, itertools.count()
         with tempfile.TemporaryDirectory() as folder:
             try:
                 while self._waiting or running:
                     while self._waiting:
                         key, *task = self._waiting.popleft()
-                        news = Path(folder) / f"{len(os.listdir(folder))}.news"
+                        news = Path(folder) / f"{next(names)}.news"
                         news.touch()
                         running[self._start(*task, news)] = key, news
                     done, _ = wait(running, REPORT_SECONDS / 2, FIRST_COMPLETED)

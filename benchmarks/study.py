@@ -39,7 +39,8 @@ from freesound_tagging.machine.cluster import RayExecutor
 from freesound_tagging.machine.device import default_device, training_precision
 from freesound_tagging.machine.executors import EXECUTORS
 from freesound_tagging.machine.files import whole_file
-from freesound_tagging.prediction.inference import ensemble_mean, predict_ensemble
+from freesound_tagging.prediction.ensemble import Ensemble
+from freesound_tagging.prediction.inference import ensemble_mean
 from freesound_tagging.training.stages import LEAST_STEPS, Profile, StageConfig, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline
 
@@ -128,7 +129,7 @@ class Unit:
                   "steps": np.sum([pipeline.n_steps(stage) for stage in pipeline.stages], axis=0).tolist(),
                   "cross-validated": pipeline.table().T.to_dict()}
         paths = sorted((folder / "weights").glob("*.safetensors"))
-        probabilities = predict_ensemble(paths, self.stores["test"], default_device(), progress=False)
+        probabilities = Ensemble.load(paths).predict(self.stores["test"], progress=False)
         by_stage = {stage: ensemble_mean([p for p, path in zip(probabilities, paths) if f"stage-{stage}_" in path.name])
                     for stage in pipeline.stages}
         for stage, mean in by_stage.items():

@@ -1,13 +1,16 @@
 """``python -m freesound_tagging FILE...``: what is to be heard in a file."""
 
 import argparse
+import json
 import os
 import re
 import sys
 from pathlib import Path
 
-from .machine.commands import a_count, a_path, command
-from .machine.files import whole_file
+from .machine.commands import a_count, a_path, a_probability, command
+from .machine.files import output_file
+
+TABLES = (".csv", ".txt", ".tsv")
 
 
 @command
@@ -15,41 +18,135 @@ def main(arguments=None):
     """Print the most probable labels of each file."""
     parser = argparse.ArgumentParser(
         prog="python -m freesound_tagging",
-        description="Print the most probable labels of sounds: WAV, FLAC, Ogg, MP3 or what else libsndfile reads. "
-                    "Exit status 1 if a file could not be tagged.")
-    parser.add_argument("file", nargs="+", type=a_path, help="a sound, or a folder of sounds")
+        description="Print the most probable labels of sounds of any length: WAV, FLAC, Ogg, MP3 or what else "
+                    "libsndfile reads. Exit status 1 if a file could not be tagged.")
+    parser.add_argument("file", nargs="+", type=a_path,
+                        help="a sound, a folder of sounds, or a pattern in quotes such as '2026/**/*.flac'")
     parser.add_argument("--weights", type=a_path, default=Path("weights"), metavar="FOLDER",
                         help="the trained networks (default: weights)")
     parser.add_argument("--top", type=a_count, default=3, metavar="N", help="labels printed of each file (default: 3)")
     parser.add_argument("--csv", type=a_path, metavar="FILE", help="write the probabilities of all labels there")
+    parser.add_argument("--timeline", type=a_path, metavar="OUT",
+                        help="write what is heard when: OUT.csv, the probabilities of all labels in each window of 2 "
+                             "s; OUT.txt, events of one sound as Audacity imports labels; a folder, such a file for "
+                             "each sound")
+    parser.add_argument("--threshold", type=a_probability, default=0.3, metavar="P",
+                        help="from which probability on a label is an event (default: 0.3)")
+    parser.add_argument("--json", action="store_true",
+                        help="print for programs: a line of JSON for each file, with its top labels and its events")
     parser.add_argument("--device", help="such as cuda or cpu (default: a CUDA GPU if there is one)")
     options = parser.parse_args(arguments)
-    if options.csv and options.csv.is_dir():
-        parser.error(f"--csv {options.csv} is a folder; name a file")
-    if options.csv and options.csv.is_file() and options.csv.suffix.lower() not in (".csv", ".txt", ".tsv"):
-        parser.error(f"--csv {options.csv} is there and no table by its name; name a file that ends in .csv")
-    from .prediction.tagging import tag  # takes seconds to import; --help and a misspelt option should not
+    for name in ("csv", "timeline"):
+        _check_output(parser, name, getattr(options, name))
+    from .machine.device import device_named, prepare_device  # takes seconds to import; --help should not
+    from .prediction import Ensemble, sounds_of
 
-    missing = [path for path in options.file if not os.path.isfile(path)
-               and not (os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK))]
+    paths = sounds_of(options.file)
+    missing = [path for path in paths if not os.path.isfile(path)]
     for path in missing:
         print(f"{path}: no such file, or it may not be read", file=sys.stderr)
-    present = [path for path in options.file if path not in missing]
+    present = [path for path in paths if path not in set(missing)]
+    if not paths:
+        raise ValueError("no sounds: expected at least one file that libsndfile reads")
     if not present:
         return 1
-    table = tag(present, options.weights, options.device)
-    unread = table.isna().all(axis=1)
-    for path, row in table[~unread].iterrows():
-        print(re.sub(r"[\x00-\x1f\x7f]", lambda control: ascii(control[0])[1:-1], path))  # a terminal would obey
-        for label, probability in row.nlargest(options.top).items():
-            print(f"  {probability:.3f}  {label}")
+    out = _TimelineOut(parser, options.timeline, options.threshold, present)
+    device = device_named(options.device)
+    prepare_device(device)
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    heard = Ensemble.load(options.weights, device).listen(present, progress=on_terminal)
+    unread, table = _report(heard, options, out)
+    out.close()
     if options.csv:
-        if options.csv.exists() and not options.csv.is_file():  # such as /dev/stdout
-            table.to_csv(options.csv, errors="backslashreplace")
+        with output_file(options.csv) as part:
+            table.to_csv(part, errors="backslashreplace")
+    return 1 if missing or unread else 0
+
+
+def _check_output(parser, name, path):
+    if path is None:
+        return
+    if name == "csv" and path.is_dir():
+        parser.error(f"--csv {path} is a folder; name a file")
+    if path.is_file() and path.suffix.lower() not in TABLES:
+        parser.error(f"--{name} {path} is there and no table by its name; name a file that ends in .csv")
+    if name == "timeline" and not path.is_dir() and path.suffix.lower() not in (".csv", ".txt"):
+        parser.error(f"--timeline {path}: expected a name that ends in .csv or .txt, or a folder that is there")
+
+
+def _report(heard, options, out):
+    """Print what is heard in each sound, once that is known; the number of unreadable ones, and the table of all."""
+    import pandas as pd
+
+    from .prediction import events
+
+    unread, rows, paths, labels = 0, [], [], None
+    for sound in heard:
+        path, labels = str(sound.path), list(sound.timeline.columns)
+        paths.append(path)
+        rows.append(sound.probabilities)
+        best = pd.Series(sound.probabilities, labels).nlargest(options.top)
+        if sound.problem:
+            unread += 1
+            print(sound.problem, file=sys.stderr)
         else:
-            with whole_file(options.csv) as part:
-                table.to_csv(part, errors="backslashreplace")
-    return 1 if missing or unread.any() else 0
+            out.add(sound)
+        if options.json:
+            found = {"path": path, "error": sound.problem} if sound.problem else {
+                "path": path, "seconds": sound.timeline.attrs["duration"],
+                "labels": [{"label": label, "probability": float(value)} for label, value in best.items()],
+                "events": events(sound.timeline, options.threshold).to_dict("records")}
+            print(json.dumps(found), flush=True)
+        elif not sound.problem:
+            print(re.sub(r"[\x00-\x1f\x7f]", lambda control: ascii(control[0])[1:-1], path))  # a terminal would obey
+            for label, probability in best.items():
+                print(f"  {probability:.3f}  {label}", flush=True)
+    return unread, pd.DataFrame(rows, pd.Index(paths, name="path"), labels)
+
+
+class _TimelineOut:
+    """Where ``--timeline`` writes: a table of all sounds, the labels of one, or of each in a folder."""
+
+    def __init__(self, parser, path, threshold, sounds):
+        self.path, self.threshold, self.tables = path, threshold, []
+        self.is_folder, self.is_labels = path is not None and path.is_dir(), False
+        if path is None:
+            return
+        if self.is_folder:
+            names = [_labels_of(sound) for sound in sounds]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice:
+                parser.error(f"--timeline {path}: two of the sounds would be {twice} there; tag one folder at a time")
+        else:
+            self.is_labels = path.suffix.lower() == ".txt"
+            if self.is_labels and len(sounds) > 1:
+                parser.error(f"--timeline {path} has room for the labels of one sound, and there are {len(sounds)}; "
+                             "name a folder, which gets a file for each, or a .csv")
+
+    def add(self, sound):
+        from .prediction import events, write_labels
+
+        if self.path is None:
+            return
+        if self.is_folder:
+            write_labels(self.path / _labels_of(sound.path), events(sound.timeline, self.threshold))
+        elif self.is_labels:
+            write_labels(self.path, events(sound.timeline, self.threshold))
+        else:
+            table = sound.timeline.reset_index()
+            table.insert(0, "path", str(sound.path))
+            self.tables.append(table)
+
+    def close(self):
+        import pandas as pd
+
+        if self.tables:
+            with output_file(self.path) as part:
+                pd.concat(self.tables).to_csv(part, index=False, errors="backslashreplace")
+
+
+def _labels_of(sound):
+    return f"{Path(sound).name}.txt"
 
 
 if __name__ == "__main__":

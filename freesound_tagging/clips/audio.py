@@ -1,4 +1,4 @@
-"""Audio files from strangers: the one place where a clip is read and judged."""
+"""Audio files from strangers: the one place where a sound is read and judged, block by block."""
 
 import dataclasses
 import hashlib
@@ -13,26 +13,35 @@ import librosa
 import numpy as np
 import soundfile as sf
 
-MAX_SECONDS = 900  # a longer clip would take gigabytes for its spectrogram
+MAX_SECONDS = 900  # of a clip, whose image is made in one piece
+MAX_NUMBERS = 1 << 30  # samples of all channels of a clip: such as 900 s of 6 channels at 192 kHz
 MAX_SAMPLE = 1e6  # of floating-point files; above it powers overflow
 MAX_BYTES = 1 << 30  # no clip's file is that large
-BLOCK = 1 << 20  # samples read at a time, as a header can promise any number of them
+BLOCK = 1 << 20  # samples of all channels read at a time, as a header can promise any number of them
 # How formats begin that people have and libsndfile does not read: MP4 and M4A, Matroska and WebM, WMA, AAC, AMR.
 FOREIGN = re.compile(rb"....ftyp|\x1aE\xdf\xa3|0&\xb2u|\xff[\xf1\xf9]|ADIF|#!AMR", re.DOTALL)
 
 
 @dataclasses.dataclass
 class Audio:
-    """What a file holds."""
+    """A sound, or a block of one."""
 
     signal: np.ndarray  # float32 (samples,): the mean of its channels
     rate: int  # Hz
     channels: int
-    promised: int  # samples by its header; more than there are in a truncated file
+    promised: int  # samples by the file's header; more than there are in a truncated file
+
+
+class UnusableAudio(OSError):
+    """A file that cannot be used as a sound; the message names it and says why."""
+
+    @classmethod
+    def of(cls, path, wrong):
+        return cls(f"{path} {wrong}; replace the file or leave it out")
 
 
 def read_audio(path, content=None):
-    """Read an audio file that libsndfile understands, whatever its name ends in, as mono.
+    """Read a clip that libsndfile understands, whatever its name ends in, as mono.
 
     Parameters
     ----------
@@ -49,66 +58,123 @@ def read_audio(path, content=None):
     Raises
     ------
     OSError
-        If the file is missing, is no audio, lasts more than `MAX_SECONDS`, has more than `MAX_BYTES`, or holds samples
-        that are not numbers or greater than `MAX_SAMPLE`. The message names it. No more memory is taken than
-        `MAX_SECONDS` need.
+        If the file is missing, is no audio, lasts more than `MAX_SECONDS`, has more than `MAX_BYTES` or `MAX_NUMBERS`,
+        or holds samples that are not numbers or greater than `MAX_SAMPLE`. The message names it.
+    """
+    blocks = list(read_blocks(path, content))
+    return dataclasses.replace(blocks[0], signal=np.concatenate([block.signal for block in blocks]))
+
+
+def read_blocks(path, content=None, a_clip=True):
+    """Read a sound of any length as `read_audio` does, in blocks of at most `BLOCK` samples of all channels.
+
+    Parameters
+    ----------
+    path, content
+        As for `read_audio`.
+    a_clip : bool
+        Whether the limits of a clip hold. Without, a sound may be of any length.
+
+    Yields
+    ------
+    Audio
+        At least one; of an empty file an empty one.
+
+    Raises
+    ------
+    OSError
+        As `read_audio`, when the block comes that is wrong.
     """
     if content is None and not Path(path).exists():
         raise FileNotFoundError(f"{path} does not exist")
-    size = Path(path).stat().st_size if content is None else len(content)
-    wrong = f"has more than {MAX_BYTES >> 20} MiB; cut it into clips" if size > MAX_BYTES else ""
-    if content is None and os.name != "posix":  # where soundfile takes no file handles
-        content = first_bytes(path)
+    if a_clip and (Path(path).stat().st_size if content is None else len(content)) > MAX_BYTES:
+        raise UnusableAudio.of(path, f"has more than {MAX_BYTES >> 20} MiB; cut it into clips")
     head = b""
     try:
-        head = first_bytes(path, content, 16)  # libsndfile takes a disk's error for a format that it does not know
-        audio, wrong = (None, wrong) if wrong else _read(path, content)
-        if audio is not None and not audio.promised and (whole := _closed(first_bytes(path, content))):
-            audio, wrong = _read(path, whole)
+        # By a handle of Python's, which is closed also where a Ctrl-C comes while libsndfile opens the file. Its name
+        # does not count: clips read here and elsewhere are read alike.
+        with open(path, "rb", buffering=0) if content is None else io.BytesIO(content) as raw:
+            head = raw.read(16)  # libsndfile takes a disk's error for a format that it does not know
+            length = 0
+            for block, rate, promised in _blocks(raw):
+                length += len(block)
+                if a_clip and length > MAX_SECONDS * rate:
+                    raise UnusableAudio.of(path, f"lasts more than {MAX_SECONDS} s; cut it into clips")
+                if a_clip and length * block.shape[1] > MAX_NUMBERS:
+                    raise UnusableAudio.of(path, f"has more than {MAX_NUMBERS} samples; cut it into clips")
+                if not (np.abs(block) <= MAX_SAMPLE).all():  # nor of what is not a number
+                    raise UnusableAudio.of(path, f"holds samples that are not numbers or above {MAX_SAMPLE:.0e}")
+                yield Audio(librosa.to_mono(block.T), rate, block.shape[1], promised)
+    except UnusableAudio:
+        raise
     except (sf.SoundFileError, OSError) as error:
         reason = getattr(error, "error_string", str(error)) or "it is damaged"
         wrong = f"cannot be read as audio ({reason})"
         if FOREIGN.match(head):
             converted = shlex.join([str(path), str(Path(path).with_suffix(".wav"))])
             wrong = f"is of a format that libsndfile does not read (ffmpeg -i {converted} converts it)"
-    if wrong:
-        raise OSError(f"{path} {wrong}; replace the file or leave it out")
-    return audio
+        raise UnusableAudio.of(path, wrong) from error
 
 
-def _read(path, content):
-    """A file's `Audio`, and what is wrong with it if anything is."""
-    blocks, length = [np.zeros(0, np.float32)], 0
-    # By a handle of Python's, which is closed also where a Ctrl-C comes while libsndfile opens the file. Its name
-    # does not count: clips read here and elsewhere are read alike.
-    with (open(path, "rb") if content is None else io.BytesIO(content) as raw,
-          sf.SoundFile(raw.fileno() if content is None else raw, closefd=False) as file):
-        while len(block := file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)):
-            length += len(block)
-            if length > MAX_SECONDS * file.samplerate:
-                return None, f"lasts more than {MAX_SECONDS} s; cut it into clips"
-            if not (np.abs(block) <= MAX_SAMPLE).all():  # nor of what is not a number
-                return None, f"holds samples that are not numbers or above {MAX_SAMPLE:.0e}"
-            blocks.append(librosa.to_mono(block.T))
-        return Audio(np.concatenate(blocks), file.samplerate, file.channels, file.frames), ""
+def _blocks(raw):
+    """An open file's samples (samples, channels) in blocks, at least one, each with the rate and how many there are."""
+    raw.seek(0)
+    by_number = os.name == "posix" and isinstance(raw, io.FileIO)  # which is quicker, and soundfile knows on POSIX only
+    with sf.SoundFile(raw.fileno() if by_number else raw, closefd=False) as file:
+        block = file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)
+        completed = None if file.frames else _Completed.of(raw)
+        while completed is None:
+            yield block, file.samplerate, file.frames
+            if not len(block := file.read(len(block), dtype="float32", always_2d=True)):
+                return
+    yield from _blocks(completed)
 
 
-def _closed(wav):
-    """A WAV whose recorder never came to write how long it is, with that filled in; None if it is nothing of the kind.
+class _Completed(io.RawIOBase):
+    """A WAV whose recorder never came to write how long it is, with that filled in."""
 
-    An empty sound before another chunk is what it says.
-    """
-    place = 12
-    while wav[:4] in (b"RIFF", b"RF64") and wav[8:12] == b"WAVE" and place + 8 < len(wav):
-        name, size = struct.unpack_from("<4sI", wav, place)
-        if name == b"data":
-            rest = wav[place + 8:]
-            chunk = rest[:4].isalnum() and len(rest) >= 8 and 8 + struct.unpack_from("<I", rest, 4)[0] <= len(rest)
-            if chunk or (wav[:4] == b"RIFF" and size):
-                return None
-            return b"RIFF" + wav[4:place + 4] + struct.pack("<I", len(rest)) + rest
-        place += 8 + size + size % 2
-    return None
+    def __init__(self, raw, filled_in):
+        self.raw, self.filled_in = raw, filled_in  # a dict of place to bytes
+
+    @classmethod
+    def of(cls, raw):
+        """None if a file is nothing of the kind. An empty sound before another chunk is what it says."""
+        size, place = raw.seek(0, io.SEEK_END), 12
+        raw.seek(0)
+        head = raw.read(12)
+        while head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE" and place + 8 < size:
+            raw.seek(place)
+            name, length = struct.unpack("<4sI", raw.read(8))
+            if name == b"data":
+                rest, left = raw.read(8), size - place - 8
+                chunk = rest[:4].isalnum() and len(rest) == 8 and 8 + struct.unpack_from("<I", rest, 4)[0] <= left
+                if chunk or (head[:4] == b"RIFF" and length):
+                    return None
+                return cls(raw, {0: b"RIFF", place + 4: struct.pack("<I", min(left, 2**32 - 1))})
+            place += 8 + length + length % 2
+        return None
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def seek(self, place, whence=io.SEEK_SET):
+        return self.raw.seek(place, whence)
+
+    def tell(self):
+        return self.raw.tell()
+
+    def readinto(self, buffer):
+        begin = self.raw.tell()
+        buffer = memoryview(buffer).cast("B")
+        count = self.raw.readinto(buffer)
+        for place, what in self.filled_in.items():
+            for i, byte in enumerate(what):
+                if begin <= place + i < begin + count:
+                    buffer[place + i - begin] = byte
+        return count
 
 
 def digest_of(path, content=None):

@@ -8,13 +8,17 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import reprlib
 
 import librosa
 import numpy as np
 import scipy.sparse
+import soxr
 
-from ..clips.audio import read_audio
+from ..clips.audio import read_blocks
+
+FRAMES_AT_A_TIME = 4096  # of a long signal's spectrogram, so that the memory that it takes does not grow with it
 
 
 def is_finite(value):
@@ -125,32 +129,42 @@ def load_clip(path, config=MelConfig(), content=None):
     OSError
         If the file cannot be used (`audio.read_audio` says when). The message names it.
     """
-    return fit_signal(_resampled(path, config, content), config)
+    return fit_signal(np.concatenate(list(resampled(path, config, content))), config)
 
 
-def begins_at(path, config=MelConfig()):
-    """Where in its file a clip's image begins.
+def resampled(path, config=MelConfig(), content=None, a_clip=True):
+    """A sound as mono at the images' sample rate, block by block.
 
     Parameters
     ----------
-    path : path
-        As for `load_clip`.
+    path, content, a_clip
+        As for `audio.read_blocks`.
     config : MelConfig
 
-    Returns
-    -------
-    float
-        Seconds: the leading silence that is trimmed, less the zeros that a short signal is padded with.
+    Yields
+    ------
+    numpy.ndarray, float32 (samples,)
+        Together what `librosa.load` gives, to the bit: soxr's stream gives what it gives in one piece.
+
+    Raises
+    ------
+    OSError
+        As `audio.read_blocks`, when the block comes that is wrong.
     """
-    start, end = sounding(_resampled(path, config), config)
-    return (start - max(0, config.min_samples - (end - start)) // 2) / config.sample_rate
-
-
-def _resampled(path, config, content=None):
-    audio = read_audio(path, content)
-    if audio.rate == config.sample_rate or not len(audio.signal):
-        return audio.signal
-    return librosa.resample(audio.signal, orig_sr=audio.rate, target_sr=config.sample_rate)
+    taken = given = 0
+    stream = None
+    for audio in read_blocks(path, content, a_clip):
+        if audio.rate == config.sample_rate:
+            yield audio.signal
+            continue
+        stream = stream or soxr.ResampleStream(audio.rate, config.sample_rate, 1, dtype="float32", quality="HQ")
+        ratio, block = config.sample_rate / audio.rate, stream.resample_chunk(audio.signal)
+        taken, given = taken + len(audio.signal), given + len(block)
+        yield block
+    if stream and taken:
+        rest, length = stream.resample_chunk(np.zeros(0, np.float32), last=True), math.ceil(taken * ratio)
+        rest = rest[:length - given]
+        yield np.pad(rest, (0, length - given - len(rest)))  # librosa's length
 
 
 def fit_signal(signal, config=MelConfig()):
@@ -167,13 +181,28 @@ def fit_signal(signal, config=MelConfig()):
     numpy.ndarray, float32 (at least config.min_samples,)
         A signal of odd padding has the extra zero behind.
     """
+    return fit_with_begin(signal, config)[0]
+
+
+def fit_with_begin(signal, config=MelConfig()):
+    """`fit_signal`, and where in the signal the result begins.
+
+    Parameters
+    ----------
+    signal, config
+        As for `fit_signal`.
+
+    Returns
+    -------
+    fitted : numpy.ndarray, float32 (at least config.min_samples,)
+    begin : int
+        In samples: the leading silence that was trimmed, less the zeros in front of a short signal.
+    """
     signal = np.asarray(signal, np.float32)
     start, end = sounding(signal, config)
-    signal = signal[start:end]
-    padding = config.min_samples - len(signal)
-    if padding > 0:
-        signal = np.pad(signal, (padding // 2, padding - padding // 2))
-    return signal
+    padding = max(0, config.min_samples - (end - start))
+    fitted = signal[start:end]
+    return (np.pad(fitted, (padding // 2, padding - padding // 2)) if padding else fitted), start - padding // 2
 
 
 def sounding(signal, config=MelConfig()):
@@ -194,9 +223,30 @@ def sounding(signal, config=MelConfig()):
     """
     if not len(signal):
         return 0, 0
-    energy = librosa.feature.rms(y=signal, frame_length=2048, hop_length=512, pad_mode=config.padding)[0] ** 2
+    energy = np.concatenate([librosa.feature.rms(y=piece, frame_length=2048, hop_length=512, center=False)[0]
+                             for piece in _pieces(signal, 2048, 512, config)]) ** 2
     loud = np.flatnonzero(librosa.power_to_db(energy, ref=np.max, top_db=None) > -config.trim_db)
     return int(loud[0]) * 512, min(len(signal), (int(loud[-1]) + 1) * 512)
+
+
+def _pieces(signal, window, hop, config):
+    """What `FRAMES_AT_A_TIME` frames see of a signal whose ends are padded: cut so, frames are as of the whole."""
+    half, frames = window // 2, 1 + len(signal) // hop
+    mode = config.padding
+    if frames <= FRAMES_AT_A_TIME:
+        yield np.pad(signal, half, mode)
+        return
+    before = np.pad(signal[:2 * half], (half, 0), mode)[:half]
+    after = np.pad(signal[-2 * half:], (0, half), mode)[-half:]
+    for first in range(0, frames, FRAMES_AT_A_TIME):
+        begin = first * hop - half  # in samples
+        end = begin + (min(FRAMES_AT_A_TIME, frames - first) - 1) * hop + window
+        parts = [signal[max(begin, 0):end]]
+        if begin < 0:
+            parts.insert(0, before[begin:])
+        if end > len(signal):
+            parts.append(after[max(begin - len(signal), 0):end - len(signal)])
+        yield np.concatenate(parts)
 
 
 @functools.lru_cache(maxsize=8)
@@ -223,13 +273,17 @@ def log_mel(signal, config=MelConfig()):
     numpy.ndarray, float32 (n_mels, frames)
         dB relative to 1, at most 80 dB below the loudest; band 0 is row 0.
     """
-    power = np.abs(librosa.stft(signal, n_fft=config.n_fft, hop_length=config.hop_length,
-                                pad_mode=config.padding)) ** 2.0  # float32 (frequencies, frames)
-    if config.padding == "reflect":
-        mel = _sparse_mel_filters(config) @ np.ascontiguousarray(power, np.float64)
-    else:
-        mel = np.einsum("...ft,mf->...mt", power, _mel_filters(config, np.float32), optimize=True)
-    return librosa.power_to_db(mel).astype(np.float32, copy=False)
+    decibels = []
+    for piece in _pieces(signal, config.n_fft, config.hop_length, config):
+        power = np.abs(librosa.stft(piece, n_fft=config.n_fft, hop_length=config.hop_length,
+                                    center=False)) ** 2.0  # float32 (frequencies, frames)
+        if config.padding == "reflect":
+            mel = _sparse_mel_filters(config) @ np.ascontiguousarray(power, np.float64)
+        else:
+            mel = np.einsum("...ft,mf->...mt", power, _mel_filters(config, np.float32), optimize=True)
+        decibels.append(librosa.power_to_db(mel, top_db=None))
+    floor = max(block.max() for block in decibels) - 80  # as `power_to_db` of the whole; rounding keeps order
+    return np.concatenate([np.maximum(block, floor).astype(np.float32, copy=False) for block in decibels], 1)
 
 
 def to_image(log_mel):
@@ -245,9 +299,12 @@ def to_image(log_mel):
         The clip's minimum is 0 and its maximum 255, truncated; all zeros if the range is at most 1e-6
         after standardizing.
     """
-    centred = log_mel - log_mel.mean()
-    standard = centred / (centred.std() + 1e-6)
+    standard = log_mel - log_mel.mean()
+    standard /= standard.std() + 1e-6
     low, high = standard.min(), standard.max()
     if high - low <= 1e-6:
         return np.zeros(standard.shape, np.uint8)
-    return (255 * (standard - low) / (high - low)).astype(np.uint8)
+    standard -= low
+    standard *= 255
+    standard /= high - low
+    return standard.astype(np.uint8)

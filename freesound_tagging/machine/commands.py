@@ -50,6 +50,31 @@ def a_count(text):
     return int(text)
 
 
+def a_probability(text):
+    """A number on the command line, for argparse: above 0, at most 1.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"is {text}; expected a probability above 0, at most 1")
+    return number
+
+
 def command(main):
     """Make of a function a command: an error is one line, and its exit status 1; so is a warning of this package.
 

@@ -107,22 +107,48 @@ def inference_precision(device):
 
 
 def prepare_device(device):
-    """Let a GPU choose its fastest convolutions for the one shape that comes, and round products to TF32.
+    """Set this process up to compute on a device, for good: what commands, notebooks and training do.
 
-    On a CPU, keep the memory of a step for the next one, in place of giving it back to the system and zeroing it anew.
+    A GPU chooses its fastest convolutions for the one shape that comes, and rounds products to TF32. On a CPU with
+    glibc, the memory of a step is kept for the next one, in place of giving it back to the system and zeroing it anew.
 
     Parameters
     ----------
     device : torch.device
     """
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
+        _set_switches(True, "high", True)
     elif platform.libc_ver()[0] == "glibc":
         M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
         ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@contextlib.contextmanager
+def as_prepared(device):
+    """Compute on a GPU as `prepare_device` would have it, and leave the process's settings as they were.
+
+    On a CPU nothing is changed: what `prepare_device` does there cannot be taken back.
+
+    Parameters
+    ----------
+    device : torch.device
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+    _set_switches(True, "high", True)
+    try:
+        yield
+    finally:
+        _set_switches(*before)
+
+
+def _set_switches(benchmark, products, tf32):
+    torch.backends.cudnn.benchmark = benchmark
+    torch.set_float32_matmul_precision(products)
+    torch.backends.cudnn.allow_tf32 = tf32
 
 
 @contextlib.contextmanager

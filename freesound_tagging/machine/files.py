@@ -56,6 +56,27 @@ def whole_file(path):
 
 
 @contextlib.contextmanager
+def output_file(path):
+    """`whole_file`, or what is there and no file, such as ``/dev/stdout``, to write to directly.
+
+    Parameters
+    ----------
+    path : path
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        yield path
+    else:
+        with whole_file(path) as part:
+            yield part
+
+
+@contextlib.contextmanager
 def told_of_a_full_disk(path):
     """Say which file did not fit, if writing it fails for lack of room.
 

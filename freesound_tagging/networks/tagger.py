@@ -15,6 +15,9 @@ from ..images.mel import MelConfig, is_finite
 from .models import ARCHITECTURES, BODY_POOL
 
 WIDTH_AT_MOST = 4096  # 64 times what is published
+# Images that a CPU predicts at a time: few, so that what one layer leaves is in the cache when the next one wants it.
+# It takes the time of 256 at a time times 0.4 at a width of 4, 0.6 at 16 and 0.9 at 64.
+CPU_IMAGES = 8
 
 
 def _is_count(value, least, most=math.inf):
@@ -33,6 +36,7 @@ class NetworkSpec:
     std: tuple
     stage: int | None = None  # of the warm-up pipeline, 1 to 4
     fold: int | None = None  # the fold that it was not trained on
+    seed: int | None = None  # of its training
     body_pool: int | None = None  # the size that a pool between body and head gives, 0: none. None: as BODY_POOL says
 
     def __post_init__(self):
@@ -50,7 +54,7 @@ class NetworkSpec:
                    for three in (self.mean, self.std)) or min(self.std) <= 0:
             raise ValueError(f"mean {reprlib.repr(self.mean)} and std {reprlib.repr(self.std)}: expected three numbers "
                              "each, std above 0")
-        for name in ("stage", "fold"):
+        for name in ("stage", "fold", "seed"):
             if not (getattr(self, name) is None or _is_count(getattr(self, name), 0)):
                 raise ValueError(f"{name}={reprlib.repr(getattr(self, name))}: expected a whole number or None")
         published = BODY_POOL[self.architecture]
@@ -117,13 +121,17 @@ class Tagger(nn.Module):
         self.to(memory_format=self.layout)
 
     def forward(self, images):
-        x = (images - self.mean) / self.std  # one channel becomes three
-        x = x.contiguous(memory_format=self.layout)
         # Here and not around the training step, so that an interrupt hardly ever leaves autocast switched on; where it
         # does, `autocast_as_before` helps.
-        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+        with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
+            if images.device.type == "cpu" and not torch.is_grad_enabled() and not self.training:
+                body, head = self.network  # the head's products round as their number of rows says: all rows at once
+                return head(torch.cat([body(self._normal(few)) for few in images.split(CPU_IMAGES)])).float()
             network = _compiled() if self.compiled and self.training else _call
-            return network(self.network, x).float()
+            return network(self.network, self._normal(images)).float()
+
+    def _normal(self, images):
+        return ((images - self.mean) / self.std).contiguous(memory_format=self.layout)  # one channel becomes three
 
 
 def _call(network, x):

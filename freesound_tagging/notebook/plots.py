@@ -2,6 +2,7 @@
 
 import base64
 import io
+from contextlib import closing
 from html import escape
 
 import librosa
@@ -12,7 +13,7 @@ import torch
 from IPython.display import HTML
 
 from ..images.excerpts import gather, pixels_on, to_images
-from ..images.mel import load_clip, log_mel, to_image
+from ..images.mel import load_clip, log_mel, resampled, to_image
 
 HZ_TICKS = (100, 500, 1000, 2000, 4000, 8000, 16000)
 
@@ -37,11 +38,55 @@ def player(path, config, label="", seconds=5):
         signal = load_clip(path, config)[:round(seconds * config.sample_rate)]
     except OSError as error:
         return HTML(as_html(f"{label}: {error}"))
+    return HTML(f"{sound_element(signal, config.sample_rate)} {as_html(label)}")
+
+
+def sound_element(signal, rate):
+    """An audio player for HTML, with the sound in it.
+
+    Parameters
+    ----------
+    signal : array, float32 (samples,)
+    rate : int
+        In Hz.
+
+    Returns
+    -------
+    str
+    """
     buffer = io.BytesIO()
-    sf.write(buffer, signal, config.sample_rate, format="MP3")
+    sf.write(buffer, signal, rate, format="MP3")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return HTML(f'<audio controls preload="none" style="vertical-align: middle" src="data:audio/mpeg;base64,{data}">'
-                f"</audio> {as_html(label)}")
+    return ('<audio controls preload="none" style="vertical-align: middle" '
+            f'src="data:audio/mpeg;base64,{data}"></audio>')
+
+
+def first_seconds(path, config, seconds):
+    """The beginning of a sound of any length, as it is in the file.
+
+    Parameters
+    ----------
+    path : path
+    config : MelConfig
+    seconds : float
+
+    Returns
+    -------
+    numpy.ndarray, float32 (samples,)
+        At the images' sample rate.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    wanted, blocks = round(seconds * config.sample_rate), []
+    with closing(resampled(path, config, a_clip=False)) as sound:
+        for block in sound:
+            blocks.append(block)
+            if sum(map(len, blocks)) >= wanted:
+                break
+    return np.concatenate(blocks)[:wanted]
 
 
 def as_html(text):

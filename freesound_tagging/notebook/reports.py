@@ -222,41 +222,6 @@ def predictions_figure(store, clips, probabilities, vocabulary, labels=None, top
     return figure
 
 
-def timeline_figure(table, image, config, title="", top=6):
-    """Which label is heard when: a clip's spectrogram above the probabilities of its windows.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `tagging.timeline` gives it.
-    image : array, uint8 (n_mels, frames)
-        The same clip's, such as ``to_image(log_mel(load_clip(path, config), config))``.
-    config : MelConfig
-    title : str
-    top : int
-        Labels shown: those of the greatest probability in any window.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    best = table.max().nlargest(top).index[::-1]
-    figure, (mel, heat) = plt.subplots(2, 1, figsize=(9, 2.4 + 0.25 * len(best)), sharex=True, layout="constrained",
-                                       height_ratios=(2, 0.25 * len(best)))
-    begin = table.index[0]
-    show_spectrogram(mel, image, config, begin)
-    mel.set(yticks=[], title=plain(title))
-    # A window is drawn around its middle, as far as halfway to its neighbours; the first and last to the clip's ends.
-    middles = table.index + config.excerpt_frames / 2 * config.hop_length / config.sample_rate
-    end = begin + image.shape[1] * config.hop_length / config.sample_rate
-    edges = np.r_[begin, (middles[1:] + middles[:-1]) / 2, end]
-    colours = heat.pcolormesh(edges, np.arange(len(best) + 1), table[best].T, vmin=0, vmax=1, cmap="Blues")
-    heat.set_yticks(np.arange(len(best)) + 0.5, [plain(shortened(label)) for label in best], fontsize=8)
-    heat.set_xlabel("time (s)")
-    figure.colorbar(colours, ax=heat, label="probability")
-    return figure
-
-
 def per_class_figure(per_class, title=""):
     """lwlrap of each label, sorted, with the number of its clips.
 

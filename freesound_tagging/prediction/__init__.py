@@ -3,7 +3,9 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "inference": ["Budget", "ensemble_mean", "predict", "predict_ensemble"],
+    "inference": ["Budget", "ensemble_mean", "predict"],
+    "ensemble": ["Ensemble", "Heard"],
     "submission": ["PUBLISHED", "leaderboards", "score_submission", "write_submission"],
-    "tagging": ["sounds_in", "tag", "timeline"],
+    "sounds": ["sounds_in", "sounds_of"],
+    "tagging": ["events", "spoken_for", "tag", "timeline", "write_labels"],
 })

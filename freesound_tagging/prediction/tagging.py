@@ -1,43 +1,40 @@
-"""Tag any sound with trained networks: all at once, and window by window."""
-
-import os
-import tempfile
-import warnings
-from pathlib import Path
+"""Tag any sound with trained networks: all at once, window by window, and event by event."""
 
 import numpy as np
 import pandas as pd
-import soundfile as sf
 
-from ..clips.tables import ENDINGS, few
-from ..images.excerpts import window_starts
-from ..images.mel import begins_at
-from ..images.store import SpectrogramStore
-from ..machine.device import device_named
-from ..networks.weights import find_weights, read_spec
-from .inference import ensemble_mean, predict_ensemble
+from ..images.mel import MelConfig
+from ..machine.files import output_file
+from .ensemble import Ensemble
+
+TOUCH = 0.1  # seconds: stretches of sound that are no further apart are one
 
 
 def tag(paths, weights="weights", device=None, progress=False):
     """The probability of each label in each sound.
 
+    Nothing of the calling program's settings is changed. (The command and the notebooks call
+    `machine.prepare_device`, which does, for their own processes.)
+
     Parameters
     ----------
     paths : path or sequence of path
-        Files that libsndfile reads (WAV, FLAC, Ogg, MP3, ...), of any sample rate and number of channels; or folders,
-        for the sounds in them (`sounds_in`).
-    weights : path or sequence of path
-        A folder, for the ensemble of models 2, 3 and 4 of all folds and networks in it and below; or network files.
+        Files that libsndfile reads (WAV, FLAC, Ogg, MP3, ...), of any length, sample rate and number of channels;
+        folders, for the sounds in them; or patterns such as ``"2026/**/*.flac"`` (`sounds.sounds_of`).
+    weights : path, sequence of path, or Ensemble
+        A folder, for the ensemble of models 2, 3 and 4 of all folds and networks in it and below; network files; or an
+        ensemble that is in memory already: networks are read once then, not at every call.
     device : str or torch.device, optional
-        A CUDA GPU if there is one, else the CPU.
+        A CUDA GPU if there is one, else the CPU. An ensemble's own, if one is given.
     progress : bool
-        Show progress bars.
+        Show a progress bar on standard error.
 
     Returns
     -------
     pandas.DataFrame, float32
-        A row a sound, indexed by its path as it was given; a column a label, in the networks' order. A file that
-        cannot be read is named in a warning, and its row is NaN.
+        A row a sound, indexed by its path as it was given; a column a label, in the networks' order. The mean over the
+        sound's windows (`Ensemble.listen` says how a long one is seen). A file that cannot be read is named in a
+        warning, and its row is NaN.
 
     Raises
     ------
@@ -50,98 +47,122 @@ def tag(paths, weights="weights", device=None, progress=False):
     --------
     >>> freesound_tagging.tag("dog.wav").loc["dog.wav"].nlargest(3)  # doctest: +SKIP
     """
-    paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    paths = [path for given in paths for path in (sounds_in(given) if os.path.isdir(given) else [given])]
-    store, probabilities, vocabulary = _look_at(paths, weights, device, progress)
-    table = pd.DataFrame(probabilities, pd.Index([str(path) for path in paths], name="path"), list(vocabulary))
-    table.iloc[list(store.problems)] = np.nan
-    return table
+    return _ensemble(weights, device).tag(paths, progress)
 
 
-def timeline(path, weights="weights", device=None):
+def timeline(path, weights="weights", device=None, progress=False):
     """The probability of each label in each window of a sound: what is heard when.
 
     Parameters
     ----------
     path : path
-    weights, device
+        A file of any length.
+    weights, device, progress
         As for `tag`.
 
     Returns
     -------
     pandas.DataFrame, float32
-        A row a window of about 2 s, indexed by `second`, where it starts in the file; a column a label. The first
-        starts where the silence ends that the sound begins with, and before 0 where a sound of less than 2 s has been
-        zero-padded on both sides.
+        A row a window of about 2 s, indexed by `second`, where it starts in the file; a column a label. Windows are at
+        most 48 frames, 0.76 s, apart. The first starts where the silence ends that the sound begins with, and before 0
+        where a sound of less than 2 s has been zero-padded on both sides. `events` makes events of it. Its ``attrs``
+        have the length of a window and of the file in seconds, ``"window"`` and ``"duration"``.
+
+        A sound of more than 15 minutes is seen in sections of 10 minutes, each as if it were a clip of its own, so that
+        silence at both ends of a section, 60 dB below what is loudest in it, has no windows.
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError
         As `tag`.
+    ValueError
+        If the sound cannot be read, or the networks do not belong together.
     """
-    store, probabilities, vocabulary = _look_at([path], weights, device, progress=False, each_window=True)
-    config = store.config
-    seconds = window_starts(store.lengths[0], config.excerpt_frames) * config.hop_length / config.sample_rate
-    seconds = seconds + begins_at(path, config)
-    return pd.DataFrame(probabilities, pd.Index(seconds, name="second"), list(vocabulary))
+    return _ensemble(weights, device).timeline(path, progress)
 
 
-def sounds_in(folder):
-    """The sounds in a folder.
+def events(timeline, threshold=0.3, release=None):
+    """Join the windows of a sound in which a label is on.
+
+    A label comes on in a window of probability `threshold` or more, and stays on in the windows around it as long as
+    these have `release` or more (hysteresis: what wavers about the threshold is one event). A window speaks for the
+    time about its middle, up to halfway to the windows before and after it; at both ends of a sound, and where silence
+    was left out, for all of its time.
 
     Parameters
     ----------
-    folder : path
+    timeline : pandas.DataFrame (windows, labels)
+        As `timeline` gives it. Its ``attrs`` have the length of a window and of the file; without them, such as in a
+        table that was read from a file, windows are as published.
+    threshold : float
+        In (0, 1].
+    release : float, optional
+        In (0, threshold]; two thirds of `threshold` if not given.
 
     Returns
     -------
-    list of pathlib.Path
-        Sorted: the files that libsndfile reads, and those that are sounds by their names, of which `tag` says what is
-        wrong with them. Others, and folders, are named in a warning.
+    pandas.DataFrame
+        A row an event, in the order of their starts: `start` and `end` in seconds of the file, `label`, and
+        `probability`, the greatest of its windows.
+
+    Raises
+    ------
+    ValueError
+        If `threshold` or `release` are out of their range.
     """
-    try:
-        everything = sorted(Path(folder) / name for name in os.listdir(folder))
-    except OSError as error:
-        warnings.warn(f"{folder} cannot be read ({error.strerror}); its sounds are left out", stacklevel=2)
-        return []
-    sounds = [path for path in everything if _is_sound(path)]
-    others = [path.name for path in everything if path not in set(sounds)]
-    if others:
-        warnings.warn(f"{folder}: no sounds, passed over: {few(others)}", stacklevel=2)
-    return sounds
+    release = threshold * 2 / 3 if release is None else release
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold={threshold}: expected a probability above 0, at most 1")
+    if not 0 < release <= threshold:
+        raise ValueError(f"release={release}: expected a probability above 0, at most the threshold {threshold}")
+    starts, ends = (np.clip(times, 0, timeline.attrs.get("duration", np.inf)) for times in spoken_for(timeline))
+    rows = []
+    for number, label in enumerate(timeline.columns):
+        probabilities = timeline.iloc[:, number].to_numpy()
+        on = np.flatnonzero(probabilities >= release)
+        # A stretch ends where the next window is not on, or is not next in time.
+        last = np.flatnonzero((np.diff(on) > 1) | (starts[on[1:]] - ends[on[:-1]] > TOUCH)) if len(on) else []
+        for stretch in np.split(on, np.asarray(last, int) + 1) if len(on) else ():
+            if (greatest := probabilities[stretch].max()) >= threshold:
+                rows.append((starts[stretch[0]], ends[stretch[-1]], label, float(greatest)))
+    table = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
+    table = table.astype({"start": float, "end": float, "probability": float})
+    return table.sort_values(["start", "end"], kind="stable", ignore_index=True)
 
 
-def _is_sound(path):
-    if not os.path.isfile(path) or path.name.startswith("."):
-        return False
-    if path.suffix.lower() in ENDINGS:
-        return True
-    try:
-        return bool(sf.info(path))
-    except (sf.SoundFileError, OSError):
-        return False
+def _ensemble(weights, device):
+    return weights if isinstance(weights, Ensemble) else Ensemble.load(weights, device)
 
 
-def _look_at(paths, weights, device, progress, each_window=False):
-    """The images of sounds, the ensemble's probabilities for them or for their windows, and the labels."""
-    weights = [weights] if isinstance(weights, (str, os.PathLike)) else list(weights)
-    networks = [network for path in weights for network in (find_weights(path) if _is_folder(path) else [path])]
-    if not paths:
-        raise ValueError("no sounds: expected at least one file that libsndfile reads")
-    if not networks:
-        raise ValueError(f"weights={weights}: expected at least one network")
-    spec = read_spec(networks[0])
-    with tempfile.TemporaryDirectory() as folder:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # named below
-            store = SpectrogramStore.build(paths, folder, spec.mel, progress=progress)
-        probabilities = predict_ensemble(networks, store, device_named(device), progress=progress,
-                                         each_window=each_window)
-    if store.problems:
-        warnings.warn(f"{len(store.problems)} of {len(paths)} sounds cannot be read: "
-                      f"{'; '.join(store.problems.values())}", stacklevel=3)
-    return store, ensemble_mean(probabilities), spec.vocabulary
+def spoken_for(timeline):
+    """The time that each window of a sound speaks for, as `events` has it.
+
+    Parameters
+    ----------
+    timeline : pandas.DataFrame (windows, labels)
+        As `timeline` gives it.
+
+    Returns
+    -------
+    starts, ends : numpy.ndarray, float64 (windows,)
+        In seconds of the file; below 0 where a short sound was zero-padded in front.
+    """
+    first = timeline.index.to_numpy(float)
+    window = timeline.attrs.get("window", MelConfig().excerpt_seconds)
+    between = (first[1:] + first[:-1] + window) / 2  # halfway from one window's middle to the next one's
+    return np.maximum(first, np.r_[-np.inf, between]), np.minimum(first + window, np.r_[between, np.inf])
 
 
-def _is_folder(path):
-    return Path(path).suffix not in (".safetensors", ".pkl")
+def write_labels(path, table):
+    """Write events as Audacity imports labels (File, Import, Labels): start, end and label between tabs.
+
+    Parameters
+    ----------
+    path : path
+        The file to make or replace.
+    table : pandas.DataFrame
+        As `events` gives it.
+    """
+    with output_file(path) as part:
+        part.write_text("".join(f"{row.start:.6f}\t{row.end:.6f}\t{' '.join(str(row.label).split())}\n"
+                                for row in table.itertuples()), encoding="utf-8")

@@ -74,7 +74,7 @@ def _training(pipeline, stage, fold, clips):
     validated = "curated" if config.curated else "noisy"
     epochs, steps = schedule_of(pipeline, stage, clips)
     spec = NetworkSpec(pipeline.architecture, profile.width, pipeline.vocabulary, sets.stores["curated"].config,
-                       *sets.normalization, stage, fold)
+                       *sets.normalization, stage, fold, int(pipeline.seed))
     start = None
     if config.starts_from is not None:
         start = pipeline.folder.tagger(dataclasses.replace(spec, stage=config.starts_from)).state_dict()

@@ -16,8 +16,8 @@ from freesound_tagging.clips.doctor import examine
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.mel import MelConfig, fit_signal, load_clip
 from freesound_tagging.images.store import SpectrogramStore, _content, _image_of
-from freesound_tagging.networks.weights import find_weights
-from freesound_tagging.prediction.inference import ensemble_mean, predict_ensemble
+from freesound_tagging.prediction.ensemble import Ensemble
+from freesound_tagging.prediction.inference import ensemble_mean
 from freesound_tagging.prediction.submission import write_submission
 
 RATE = 44_100
@@ -157,12 +157,13 @@ def test_training_leaves_bad_clips_out_and_the_submission_is_complete(spoilt, ma
         for fold in range(3):
             for name, clips in pipeline.training_clips(stage, fold).items():
                 assert not set(clips) & set(bad[name])
-    probabilities = ensemble_mean(predict_ensemble(find_weights(pipeline.weights), stores["test"], progress=False))
+    ensemble = Ensemble.load(pipeline.weights, "cpu")
+    probabilities = ensemble_mean(ensemble.predict(stores["test"], progress=False))
     submission = write_submission(tmp_path / "submission.csv", stores["test"].fnames, data.vocabulary, probabilities)
     assert submission["fname"].tolist() == data.test["fname"].tolist()
     sf.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
     silence = SpectrogramStore.build([tmp_path / "silence.wav"], tmp_path / "silence", MelConfig(), 1, False)
-    of_silence = ensemble_mean(predict_ensemble(find_weights(pipeline.weights), silence, progress=False))
+    of_silence = ensemble_mean(ensemble.predict(silence, progress=False))
     for clip in bad["test"]:
         np.testing.assert_allclose(probabilities[clip], of_silence[0], atol=1e-6)
 

@@ -186,3 +186,14 @@ def test_a_gpu_that_torch_was_not_built_for_is_said_and_the_cpu_taken(monkeypatc
         assert default_device() == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     assert default_device() == torch.device("cuda")
+
+
+@pytest.mark.parametrize("architecture", ["cnn-model-1", "vgg16"])
+def test_few_images_at_a_time_on_a_cpu_give_what_all_at_once_give_to_the_bit(architecture):
+    """At full width, where the head's products round as their number of rows says."""
+    torch.manual_seed(0)
+    tagger = Tagger(NetworkSpec(**{**vars(SPEC), "architecture": architecture, "width": 64, "body_pool": None})).eval()
+    images = torch.rand(19, 1, 128, 128)
+    with torch.no_grad():
+        at_once = tagger.network(((images - tagger.mean) / tagger.std).contiguous(memory_format=torch.channels_last))
+        assert torch.equal(tagger(images), at_once)

@@ -1,16 +1,20 @@
 """What is said about a run: tables worked out by hand, figures that show all of it."""
 
+import base64
 import copy
+import io
 import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile as sf
 import torch
 
+from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.lwlrap import clip_lwlrap, confused_pairs, lwlrap
-from freesound_tagging.notebook import explorer, plots, reports
+from freesound_tagging.notebook import explorer, plots, reports, timelines
 from freesound_tagging.notebook.plots import some_excerpts
 from freesound_tagging.training.stages import published_stages
 
@@ -113,7 +117,7 @@ def test_nothing_from_data_is_mathematics_or_mark_up(demo, demo_stores, tmp_path
     table = pd.DataFrame(np.ones((2, 5)), columns=COSTLY, index=[0.0, 1.0])
     figures = [plots.clip_figure(path, store.config, "a$$\udcff.wav: $\\nonsense$"),
                reports.predictions_figure(store, [0], np.ones((len(store), 5)), COSTLY),
-               reports.timeline_figure(table, store[0], store.config, "$\\nonsense$"),
+               timelines.timeline_figure(table, store[0], store.config, "$\\nonsense$"),
                reports.per_class_figure(per_class), reports.confusion_figure(pairs),
                explorer.augmentation_figure(excerpts, targets, COSTLY),
                explorer.explorer_figure(excerpts, targets, COSTLY, "mixup", {"alpha": 1.0})]
@@ -131,9 +135,50 @@ def test_a_timeline_is_drawn_from_end_to_end(demo_stores):
     store = demo_stores["test"]
     clip = int(store.lengths.argmax())
     table = pd.DataFrame({"dog": [0.1, 0.9], "cat": [0.3, 0.2]}, index=[0.0, 1.0])
-    mel, heat, _ = reports.timeline_figure(table, store[clip], store.config, top=2).axes
+    mel, heat, _ = timelines.timeline_figure(table, store[clip], store.config, top=2).axes
     np.testing.assert_allclose(heat.get_xlim(), (0, store.lengths[clip] * 694 / 44100))
-    later, *_ = reports.timeline_figure(table.set_axis(table.index + 2.5), store[clip], store.config).axes
+    later, *_ = timelines.timeline_figure(table.set_axis(table.index + 2.5), store[clip], store.config).axes
     np.testing.assert_allclose(later.get_xlim(), (2.5, 2.5 + store.lengths[clip] * 694 / 44100))
     assert heat.get_xlim() == mel.get_xlim()
     assert [label.get_text() for label in heat.get_yticklabels()] == ["cat", "dog"], "the surest on top"
+
+
+def test_of_hours_nothing_short_is_lost_and_silence_is_empty():
+    """Three hours, with one window of a label in the second, and ten minutes of silence that were left out."""
+    starts = np.arange(0, 10_800, 0.75)
+    starts = starts[(starts < 7000) | (starts > 7600)]
+    table = pd.DataFrame({"rain": np.full(len(starts), 0.6), "dog": 0.0, "cat": 0.0, "owl": 0.0}, index=starts)
+    table.iloc[np.searchsorted(starts, 4000), 1] = 0.9
+    figure = timelines.timeline_figure(table, title="a night")
+    heat = figure.axes[0]
+    figure.canvas.draw()
+    assert [label.get_text() for label in heat.get_yticklabels()][::-1] == ["dog", "rain", "cat"], "at least three"
+    (strips,) = heat.collections
+    values = np.ma.filled(strips.get_array().astype(float), np.nan)
+    edges = strips.get_coordinates()[0, :, 0]
+    assert values.shape[1] <= 1503 and edges[-1] == pytest.approx(starts[-1] + 2.0145, abs=1e-3)
+    at = np.searchsorted(edges, 4001) - 1
+    assert values[2, at] == pytest.approx(0.9) and np.nanmax(np.delete(values[2], at)) == 0
+    assert np.isnan(values[:, np.searchsorted(edges, 7300) - 1]).all()
+    assert heat.get_xlabel() == "time (h:min:s)"
+    assert "1:00:00" in [label.get_text() for label in heat.get_xticklabels()]
+
+
+@pytest.mark.parametrize(("seconds", "longest", "read"), [
+    (7.5, 10, "7.5"), (90, 100, "90"), (727, 800, "12:07"), (59.9, 800, "1:00"), (7927, 9000, "2:12:07")])
+def test_times_are_read_as_one_says_them(seconds, longest, read):
+    assert timelines.clock(seconds, longest) == read
+
+
+def test_a_player_jumps_to_the_events_that_are_in_the_notebook(demo, tmp_path):
+    path, config = demo.test["path"][0], MelConfig()
+    rows = [(0.5, 1.5, "<Dog>", 0.9), (4.0, 5.0, "<Dog>", 0.8), (1.0, 1.2, "Cat", 0.1)]
+    events = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
+    html = timelines.event_player(path, events, config, seconds=2, most=2).data
+    assert html.count("<button") == 2 and html.count("<button disabled") == 1 and "and 1 less probable ones" in html
+    assert "player.currentTime = 0.50; player.play()" in html and "&lt;Dog&gt;" in html and "Cat" not in html
+    sound = base64.b64decode(re.search(r"data:audio/mpeg;base64,([^\"]+)", html)[1])
+    signal, rate = sf.read(io.BytesIO(sound))
+    assert len(signal) / rate == pytest.approx(min(2, sf.info(path).duration), abs=0.1)
+    assert "no event" in timelines.event_player(path, events[:0], config).data
+    assert "does not exist" in timelines.event_player(tmp_path / "none.wav", events, config).data

@@ -12,7 +12,8 @@ from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction import inference
 from freesound_tagging.prediction.__main__ import main
-from freesound_tagging.prediction.inference import ensemble_mean, predict, predict_ensemble
+from freesound_tagging.prediction.ensemble import Ensemble
+from freesound_tagging.prediction.inference import ensemble_mean, predict
 from freesound_tagging.prediction.submission import score_submission, write_submission
 
 LABELS = tuple(f"label {i}" for i in range(5))
@@ -60,7 +61,7 @@ def test_an_ensemble_is_the_mean_of_its_networks(demo_stores, tmp_path):
     paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     for tagger, path in zip(taggers, paths):
         save_tagger(tagger, path)
-    both = predict_ensemble(paths, store, precision=torch.float32, progress=False)
+    both = Ensemble.load(paths, "cpu", torch.float32).predict(store, progress=False)
     alone = [predict(tagger, pixels_on("cpu", store), store.starts, store.lengths) for tagger in taggers]
     np.testing.assert_allclose(both, alone, atol=1e-6)
     np.testing.assert_allclose(ensemble_mean(both), (alone[0] + alone[1]) / 2, rtol=1e-6)
@@ -70,11 +71,11 @@ def test_an_ensemble_is_the_mean_of_its_networks(demo_stores, tmp_path):
 def test_half_precision_is_used_where_it_changes_little(demo_stores, tmp_path, monkeypatch, tolerance, used):
     """As on a GPU, with the half precision that a CPU has."""
     save_tagger(tagger_of(0), tmp_path / "a.safetensors")
-    exact, half = (predict_ensemble([tmp_path / "a.safetensors"], demo_stores["test"], precision=precision,
-                                    progress=False) for precision in (torch.float32, torch.bfloat16))
+    exact, half = (Ensemble.load(tmp_path / "a.safetensors", "cpu", precision).predict(
+        demo_stores["test"], progress=False) for precision in (torch.float32, torch.bfloat16))
     monkeypatch.setattr(inference, "inference_precision", lambda device: torch.bfloat16)
     monkeypatch.setattr(inference, "TOLERANCE", tolerance)
-    chosen = predict_ensemble([tmp_path / "a.safetensors"], demo_stores["test"], progress=False)
+    chosen = Ensemble.load(tmp_path / "a.safetensors", "cpu").predict(demo_stores["test"], progress=False)
     np.testing.assert_array_equal(chosen, half if used == torch.bfloat16 else exact)
     assert 0 < np.abs(half - exact).mean() < 5e-3
 
@@ -83,7 +84,7 @@ def test_the_same_model_of_the_same_fold_does_not_count_twice(demo_stores, tmp_p
     for name in ("a", "b"):
         save_tagger(tagger_of(0), tmp_path / f"{name}.safetensors")
     with pytest.raises(ValueError, match=r"b\.safetensors and .*a\.safetensors are both model 2 of fold 0"):
-        predict_ensemble([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], demo_stores["test"])
+        Ensemble.load([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -94,7 +95,7 @@ def test_networks_that_do_not_belong_together_are_refused(demo_stores, tmp_path,
     save_tagger(tagger_of(0), tmp_path / "a.safetensors")
     save_tagger(tagger_of(1, **change), tmp_path / "b.safetensors")
     with pytest.raises(ValueError, match=message):
-        predict_ensemble([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], demo_stores["test"])
+        Ensemble.load([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
 
 
 def test_a_submission_is_written_whole_and_in_order(tmp_path):
@@ -221,13 +222,13 @@ def test_a_network_that_gives_no_numbers_is_named(finished_run, demo_stores, tmp
     next(broken.network.parameters()).data[:] = np.nan
     save_tagger(broken, tmp_path / "stage-2_fold-0.safetensors")
     with pytest.raises(ValueError, match=r"stage-2_fold-0\.safetensors gives probabilities that are not numbers"):
-        predict_ensemble([tmp_path / "stage-2_fold-0.safetensors"], demo_stores["test"], progress=False)
+        Ensemble.load(tmp_path / "stage-2_fold-0.safetensors").predict(demo_stores["test"], progress=False)
 
 
 def test_a_network_under_the_name_of_another_is_refused(demo_stores, tmp_path):
     save_tagger(tagger_of(0), tmp_path / "stage-4_fold-1.safetensors")
     with pytest.raises(ValueError, match="is named as model 4 of fold 1 and is model 2 of fold 0"):
-        predict_ensemble([tmp_path / "stage-4_fold-1.safetensors"], demo_stores["test"])
+        Ensemble.load(tmp_path / "stage-4_fold-1.safetensors")
 
 
 def test_infinity_is_no_score(scored):

@@ -1,27 +1,38 @@
 """Sounds of one's own: `tag`, `timeline` and the command, on real recordings and on files that are none."""
 
+import dataclasses
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+import torch
+from exports import as_fastai, save_like_torch_1_0
 
 import freesound_tagging
 from freesound_tagging.__main__ import main
 from freesound_tagging.images.excerpts import window_starts
-from freesound_tagging.images.mel import begins_at, sounding
-from freesound_tagging.networks.weights import find_weights
-from freesound_tagging.prediction.inference import Budget, ensemble_mean, predict_ensemble
+from freesound_tagging.images.mel import sounding
+from freesound_tagging.images.sections import sections
+from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.machine.device import as_prepared
+from freesound_tagging.networks.models import cnn_model_1
+from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
+from freesound_tagging.prediction.ensemble import Ensemble
+from freesound_tagging.prediction.inference import Budget, ensemble_mean
+from freesound_tagging.prediction.sounds import sounds_of
 
 
 def test_tag_gives_what_the_submission_has(finished_run, demo, demo_stores):
-    expected = ensemble_mean(predict_ensemble(find_weights(finished_run.weights), demo_stores["test"], progress=False))
+    expected = ensemble_mean(Ensemble.load(finished_run.weights).predict(demo_stores["test"], progress=False))
     table = freesound_tagging.tag(demo.test["path"], finished_run.weights)
     assert list(table.columns) == demo.vocabulary
     assert list(table.index) == [str(path) for path in demo.test["path"]]
@@ -67,7 +78,8 @@ def test_the_seconds_of_a_timeline_are_those_of_the_file(finished_run, tmp_path,
 
 def test_a_short_sound_at_the_files_beginning_begins_before_it(tmp_path):
     sf.write(tmp_path / "a.wav", np.sin(2 * np.pi * 440 * np.arange(22_050) / 44_100), 44_100)
-    assert begins_at(tmp_path / "a.wav") == pytest.approx(-0.75, abs=0.01)
+    section, = sections(tmp_path / "a.wav")
+    assert section.begin == pytest.approx(-0.75, abs=0.01)
 
 
 def test_a_sound_that_cannot_be_read_stops_no_other(finished_run, demo, tmp_path):
@@ -210,3 +222,229 @@ def test_a_name_cannot_speak_to_the_terminal_or_look_like_two(demo, finished_run
     sound.write_bytes(demo.test["path"][0].read_bytes())
     assert main(["--weights", str(finished_run.weights), str(sound)]) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"{tmp_path}/a\\x1b[31m\\nb.wav"
+
+
+@pytest.fixture(scope="module")
+def ensemble(finished_run):
+    return freesound_tagging.Ensemble.load(finished_run.weights, "cpu")
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 60, 600])
+def test_what_is_heard_is_the_published_result_to_the_bit(finished_run, esc10, tmp_path, seconds):
+    """Real recordings up to 10 minutes, beside the store's images predicted window by window and as clips."""
+    ensemble = freesound_tagging.Ensemble.load(find_weights(finished_run.weights)[:2], "cpu")
+    signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"]])
+    sf.write(tmp_path / "a.wav", np.resize(signal, seconds * 44_100), 44_100)
+    store = SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store", progress=False)
+    each, of_all = (ensemble_mean(ensemble.predict(store, progress=False, each_window=each)) for each in (True, False))
+    np.testing.assert_array_equal(ensemble.timeline(tmp_path / "a.wav"), each)
+    np.testing.assert_array_equal(ensemble.tag(tmp_path / "a.wav"), of_all)
+
+
+def test_many_sounds_are_the_published_result_to_the_bit(ensemble, esc10, tmp_path):
+    paths = esc10.test["path"][:70]
+    store = SpectrogramStore.build(paths, tmp_path / "store", progress=False)
+    np.testing.assert_array_equal(ensemble.tag(paths), ensemble_mean(ensemble.predict(store, progress=False)))
+
+
+def test_a_long_recording_is_heard_in_sections(ensemble, esc10, tmp_path, monkeypatch):
+    """With sections of 20 s: each as the same stretch by itself, at its place in the file."""
+    monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
+    monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
+    signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"][:14]])
+    sf.write(tmp_path / "a.wav", signal, 44_100, subtype="FLOAT")
+    expected = []
+    for number, piece in enumerate(np.split(signal, [20 * 44_100, 40 * 44_100])):
+        sf.write(tmp_path / f"piece {number}.wav", piece, 44_100, subtype="FLOAT")
+        table = ensemble.timeline(tmp_path / f"piece {number}.wav")
+        expected.append(table.set_axis(table.index + 20 * number))
+    table = ensemble.timeline(tmp_path / "a.wav")
+    np.testing.assert_allclose(table.index, np.concatenate([piece.index for piece in expected]))
+    np.testing.assert_allclose(table, np.concatenate(expected), atol=1e-6)
+    assert table.attrs["duration"] == pytest.approx(len(signal) / 44_100) and len(expected[2]) > 35
+    np.testing.assert_allclose(ensemble.tag(tmp_path / "a.wav").iloc[0], table.mean(), atol=1e-6)
+
+
+def test_an_ensemble_may_be_of_several_seeds_and_of_files_of_any_name(make_pipeline, finished_run, demo, tmp_path):
+    paths = find_weights(finished_run.weights, (2,))
+    assert {load_tagger(path).spec.seed for path in paths} == {0}
+    other = load_tagger(paths[0])
+    other.spec = dataclasses.replace(other.spec, seed=1)
+    other.network[1][-1].bias.data += 1
+    save_tagger(other, tmp_path / paths[0].name)
+    both = freesound_tagging.Ensemble.load([paths[0], tmp_path / paths[0].name])
+    sound, expected = demo.test["path"][0], 0
+    for path in (paths[0], tmp_path / paths[0].name):
+        expected = expected + freesound_tagging.tag(sound, path) / 2
+    np.testing.assert_allclose(freesound_tagging.tag(sound, both), expected, atol=1e-6)
+
+    for number in range(2):
+        torch.manual_seed(number)
+        save_like_torch_1_0(tmp_path / f"export {number}.pkl", as_fastai(cnn_model_1(2, 2)))
+    exports = [tmp_path / f"export {number}.pkl" for number in range(2)]
+    assert len(freesound_tagging.Ensemble.load(exports).taggers) == 2
+    shutil.copy(exports[0], tmp_path / "again.pkl")
+    with pytest.raises(ValueError, match=r"again\.pkl and .*export 0\.pkl are both .* does not count twice"):
+        freesound_tagging.Ensemble.load([*exports, tmp_path / "again.pkl"])
+
+
+def test_networks_are_read_once(finished_run, demo, ensemble, monkeypatch):
+    expected = freesound_tagging.tag(demo.test["path"][:2], finished_run.weights)
+    monkeypatch.setattr("freesound_tagging.prediction.ensemble.load_tagger", None)
+    pd.testing.assert_frame_equal(freesound_tagging.tag(demo.test["path"][:2], ensemble), expected)
+    assert len(freesound_tagging.timeline(demo.test["path"][0], ensemble)) >= 1
+
+
+def test_the_programs_settings_are_as_they_were(ensemble, demo, monkeypatch):
+    """Switches of a GPU are set back; the CPU's memory allocator, which cannot be, is not touched."""
+    def switches():
+        return (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision(),
+                torch.is_autocast_enabled("cpu"), torch.is_grad_enabled(), torch.get_num_threads())
+
+    before, filters = switches(), list(warnings.filters)
+    with pytest.raises(ZeroDivisionError), as_prepared(torch.device("cuda")):
+        assert switches()[:3] == (True, True, "high") != before[:3]
+        _ = 1 / 0
+    assert switches() == before
+    monkeypatch.setattr("ctypes.CDLL", None)
+    ensemble.tag(demo.test["path"][0])
+    ensemble.timeline(demo.test["path"][0])
+    assert switches() == before and warnings.filters == filters
+
+
+def timeline_of(probabilities, starts=None, label="Bark", **attrs):
+    """A timeline of windows of 2 s, a second apart unless said otherwise."""
+    starts = np.arange(len(probabilities)) if starts is None else starts
+    table = pd.DataFrame({label: np.array(probabilities, np.float32)}, pd.Index(starts, name="second", dtype=float))
+    table.attrs = {"window": 2.0, "duration": float(starts[-1] + 2), **attrs}
+    return table
+
+
+@pytest.mark.parametrize(("probabilities", "expected"), [
+    ([0, 0, 0.5, 0, 0], [(2.5, 3.5, 0.5)]),  # the window from 2 to 4, halfway to those around it
+    ([0.5, 0, 0], [(0, 1.5, 0.5)]),
+    ([0, 0, 0.5], [(2.5, 4, 0.5)]),
+    ([0.1, 0.25, 0.5, 0.25, 0.9, 0.1, 0.29, 0.1], [(1.5, 5.5, 0.9)]),  # stays on down to 0.2; 0.29 comes not on
+    ([0.5, 0.1, 0.5], [(0, 1.5, 0.5), (2.5, 4, 0.5)]),
+    ([0.3, 0.2, 0.2], [(0, 4, 0.3)]),  # both bounds belong to it
+    ([0, 0.1, 0.2], []),
+    ([0.7], [(0, 2, 0.7)]),
+])
+def test_events_by_hand(probabilities, expected):
+    table = freesound_tagging.events(timeline_of(probabilities), threshold=0.3, release=0.2)
+    assert list(table.columns) == ["start", "end", "label", "probability"]
+    assert table["label"].eq("Bark").all()
+    np.testing.assert_allclose(table[["start", "end", "probability"]], np.reshape(expected, (-1, 3)), atol=1e-6)
+
+
+def test_an_event_ends_where_silence_was_left_out_and_goes_on_over_a_sections_end():
+    table = freesound_tagging.events(timeline_of([0.5, 0.5, 0.5], [0, 2.02, 9]))
+    np.testing.assert_allclose(table[["start", "end"]], [[0, 4.02], [9, 11]])
+
+
+def test_events_are_within_the_file_and_in_order():
+    both = timeline_of([0.9], [-0.75], duration=0.5).assign(Meow=np.float32(0.4))
+    table = freesound_tagging.events(both)
+    assert table.to_dict("list") == {"start": [0, 0], "end": [0.5, 0.5], "label": ["Bark", "Meow"],
+                                     "probability": pytest.approx([0.9, 0.4])}
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"threshold": 0}, "threshold=0: expected a probability above 0"), ({"threshold": 1.5}, "threshold=1.5"),
+    ({"threshold": float("nan")}, "threshold=nan"), ({"release": 0.5}, "release=0.5: .* at most the threshold 0.3"),
+    ({"release": 0}, "release=0: expected")])
+def test_thresholds_out_of_range_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        freesound_tagging.events(timeline_of([0.5]), **settings)
+
+
+@pytest.fixture(scope="module")
+def two_sounds(demo, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sounds")
+    return [str(shutil.copy(path, folder / f"{name}.wav")) for name, path in zip("ab", demo.test["path"])]
+
+
+def test_the_command_writes_timelines_by_their_ending(finished_run, ensemble, two_sounds, tmp_path, capsys):
+    weights = ["--weights", str(finished_run.weights), "--device", "cpu"]
+    assert main([*two_sounds, *weights, "--timeline", str(tmp_path / "t.csv")]) == 0
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert list(table.columns[:2]) == ["path", "second"]
+    for path in two_sounds:
+        own = table[table["path"] == path].set_index("second").drop(columns="path")
+        np.testing.assert_allclose(own, ensemble.timeline(path), atol=1e-6)
+
+    threshold = float(ensemble.timeline(two_sounds[0]).max().nlargest(3).iloc[-1])
+    assert main([two_sounds[0], *weights, "--timeline", str(tmp_path / "t.txt"), "--threshold", str(threshold)]) == 0
+    rows = [line.split("\t") for line in (tmp_path / "t.txt").read_text().splitlines()]
+    expected = freesound_tagging.events(ensemble.timeline(two_sounds[0]), threshold)
+    assert len(rows) >= 3 and [label for *_, label in rows] == expected["label"].tolist()
+    np.testing.assert_allclose([[float(start), float(end)] for start, end, _ in rows], expected[["start", "end"]],
+                               atol=1e-6)
+    (tmp_path / "labels").mkdir()
+    assert main([*two_sounds, *weights, "--timeline", str(tmp_path / "labels"), "--threshold", str(threshold)]) == 0
+    assert (tmp_path / "labels/a.wav.txt").read_text() == (tmp_path / "t.txt").read_text()
+    assert (tmp_path / "labels/b.wav.txt").exists()
+    capsys.readouterr()
+
+
+def test_the_command_speaks_to_programs(finished_run, ensemble, two_sounds, tmp_path, capsys):
+    (tmp_path / "bad.wav").write_text("no sound")
+    command = [*two_sounds, str(tmp_path / "bad.wav"), "--weights", str(finished_run.weights), "--device", "cpu",
+               "--json", "--top", "2", "--threshold", "0.01"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["path"] for line in lines] == command[:3] and "bad.wav" in lines[2]["error"] and "bad.wav" in said.err
+    for line in lines[:2]:
+        tags, timeline = ensemble.tag(line["path"]).iloc[0], ensemble.timeline(line["path"])
+        assert [entry["label"] for entry in line["labels"]] == tags.nlargest(2).index.tolist()
+        assert [entry["probability"] for entry in line["labels"]] == pytest.approx(tags.nlargest(2).tolist())
+        pd.testing.assert_frame_equal(pd.DataFrame(line["events"]), freesound_tagging.events(timeline, 0.01))
+        assert line["seconds"] == pytest.approx(sf.info(line["path"]).duration)
+
+
+def test_patterns_are_sounds_and_a_file_of_the_name_of_one_is_a_file(two_sounds, tmp_path):
+    folder = os.path.dirname(two_sounds[0])
+    assert [str(path) for path in sounds_of(f"{folder}/*.wav")] == two_sounds
+    (tmp_path / "2026/07").mkdir(parents=True)
+    below = shutil.copy(two_sounds[1], tmp_path / "2026/07/b.wav")
+    assert sounds_of(f"{tmp_path}/**/b.wav") == [below]
+    assert sounds_of(f"{folder}/*.mp3") == [f"{folder}/*.mp3"], "named as missing later"
+    literal = tmp_path / "[ab].wav"
+    shutil.copy(two_sounds[0], literal)
+    assert sounds_of([literal]) == [literal]
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--timeline", "t.txt"], "has room for the labels of one sound, and there are 2"),
+    (["--timeline", "t.mp3"], "expected a name that ends in .csv or .txt, or a folder that is there"),
+    (["--timeline", "nowhere/"], "expected a name that ends in .csv or .txt, or a folder that is there"),
+    (["--threshold", "0"], "is 0; expected a probability above 0"), (["--threshold", "x"], "is x; expected"),
+])
+def test_options_of_timelines_that_cannot_be_are_refused(finished_run, two_sounds, arguments, said, capsys):
+    with pytest.raises(SystemExit):
+        main([*two_sounds, "--weights", str(finished_run.weights), *arguments])
+    assert said in capsys.readouterr().err
+
+
+def test_two_sounds_of_one_name_do_not_overwrite_each_others_labels(finished_run, two_sounds, tmp_path, capsys):
+    (tmp_path / "labels").mkdir()
+    other = shutil.copy(two_sounds[1], tmp_path / "a.wav")
+    with pytest.raises(SystemExit):
+        main([two_sounds[0], str(other), "--weights", str(finished_run.weights), "--timeline", f"{tmp_path}/labels"])
+    assert "two of the sounds would be a.wav.txt there" in capsys.readouterr().err
+
+
+def test_a_sound_that_goes_wrong_in_its_middle_is_unreadable_as_a_whole(ensemble, tmp_path, monkeypatch):
+    monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
+    monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
+    signal = np.random.default_rng(0).standard_normal(60 * 44_100).astype(np.float32) / 10
+    sf.write(tmp_path / "good.wav", signal, 44_100, subtype="FLOAT")
+    signal[-1] = np.nan
+    sf.write(tmp_path / "bad.wav", signal, 44_100, subtype="FLOAT")
+    with pytest.warns(UserWarning, match=r"1 of 2 sounds cannot be read: .*bad\.wav holds samples that are not"):
+        table = ensemble.tag([tmp_path / "bad.wav", tmp_path / "good.wav"])
+    assert table.iloc[0].isna().all()
+    pd.testing.assert_frame_equal(table[1:], ensemble.tag(tmp_path / "good.wav"))
+    with pytest.raises(ValueError, match=r"bad\.wav holds samples"):
+        ensemble.timeline(tmp_path / "bad.wav")

@@ -24,8 +24,8 @@ from freesound_tagging.clips.tables import read_table
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images import store as images_store
 from freesound_tagging.images.store import SpectrogramStore
-from freesound_tagging.networks.weights import find_weights
-from freesound_tagging.prediction.inference import ensemble_mean, predict_ensemble
+from freesound_tagging.prediction.ensemble import Ensemble
+from freesound_tagging.prediction.inference import ensemble_mean
 from freesound_tagging.prediction.submission import write_submission
 from freesound_tagging.training import fold as fold_training
 from freesound_tagging.training import learner, together
@@ -52,7 +52,7 @@ def whole_run(root, folder):
         return fold_training.train_fold(training, *rest)
     together.train_fold = logged
     pipeline.run()
-    probabilities = predict_ensemble(find_weights(folder / "weights"), stores["test"], progress=False)
+    probabilities = Ensemble.load(folder / "weights", "cpu").predict(stores["test"], progress=False)
     write_submission(folder / "submission.csv", stores["test"].fnames, data.vocabulary, ensemble_mean(probabilities))
 
 

@@ -17,7 +17,7 @@ from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
 from freesound_tagging.machine.device import OutOfMemory, training_precision
 from freesound_tagging.networks.tagger import Tagger
 from freesound_tagging.networks.weights import load_tagger, save_tagger, weights_path
-from freesound_tagging.prediction.inference import predict_ensemble
+from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.training import fold as fold_training
 from freesound_tagging.training import learner
 from freesound_tagging.training.batches import ClipPool
@@ -93,8 +93,8 @@ def test_selection_is_by_the_models_that_hold_the_clip_out(finished_run):
 def test_out_of_fold_predictions_are_what_inference_makes_of_the_folds_own_network(finished_run):
     for stage, fold, name in ((1, 0, "noisy"), (2, 1, "curated"), (4, 2, "noisy")):
         mine = finished_run.folds[name] == fold
-        expected, = predict_ensemble([weights_path(finished_run.weights, stage, fold)], finished_run.stores[name],
-                                     progress=False)
+        ensemble = Ensemble.load(weights_path(finished_run.weights, stage, fold))
+        expected, = ensemble.predict(finished_run.stores[name], progress=False)
         np.testing.assert_allclose(finished_run.out_of_fold(stage)[name][mine], expected[mine], atol=1e-6)
 
 

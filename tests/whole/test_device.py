@@ -9,7 +9,8 @@ from freesound_tagging.images.excerpts import HostPixels
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.machine.device import training_precision
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
-from freesound_tagging.prediction.inference import TOLERANCE, predict_ensemble
+from freesound_tagging.prediction.ensemble import Ensemble
+from freesound_tagging.prediction.inference import TOLERANCE
 from freesound_tagging.prediction.tagging import tag
 from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
 from freesound_tagging.training.learner import fit
@@ -79,8 +80,8 @@ def test_a_pipeline_trains_on_the_device_and_predicts_there_what_the_cpu_predict
     pipeline = make_pipeline(tmp_path, device=device)
     assert list(pipeline.run().index) == [f"model {stage}" for stage in (1, 2, 3, 4)]
     paths = sorted(pipeline.weights.glob("*.safetensors"))
-    ours = predict_ensemble(paths, demo_stores["test"], device, progress=False)
-    on_cpu = predict_ensemble(paths, demo_stores["test"], "cpu", progress=False)
+    ours = Ensemble.load(paths, device).predict(demo_stores["test"], progress=False)
+    on_cpu = Ensemble.load(paths, "cpu").predict(demo_stores["test"], progress=False)
     assert np.abs(ours - on_cpu).mean() < TOLERANCE
     tagged = tag(demo.test["path"][:3], paths, device)
     np.testing.assert_allclose(tagged.to_numpy(), on_cpu.mean(0)[:3], atol=0.02)

@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 
 from freesound_tagging.networks.weights import find_weights
-from freesound_tagging.prediction.inference import ensemble_mean, predict_ensemble
+from freesound_tagging.prediction.ensemble import Ensemble
+from freesound_tagging.prediction.inference import ensemble_mean
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_KAGGLE = """
@@ -119,8 +120,8 @@ def test_the_kernel_runs_from_what_was_built_alone(built, demo, demo_stores, tmp
     assert done.returncode == 0, done.stderr[-3000:]
     submission = pd.read_csv(kaggle / "working/submission.csv", index_col="fname")
     assert list(submission.index) == list(demo.test["fname"])
-    expected = ensemble_mean(predict_ensemble(find_weights(built / "dataset/weights"), demo_stores["test"],
-                                              progress=False))
+    expected = ensemble_mean(Ensemble.load(built / "dataset/weights", "cpu").predict(demo_stores["test"],
+                                                                                     progress=False))
     np.testing.assert_allclose(submission[demo.vocabulary], expected, atol=1e-5, rtol=0)
     notebook = nbformat.read(kaggle / "working/inference-kernel.ipynb", 4)
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))

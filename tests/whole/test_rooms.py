@@ -64,7 +64,7 @@ def test_heavy_libraries_are_where_they_belong(library, where):
     ("import freesound_tagging", ("torch", "pandas", "librosa")),
     ("from freesound_tagging import clips, images, networks, prediction, training, notebook", ("torch", "pandas")),
     ("from freesound_tagging.clips import FSDKaggle2019", ("torch", "fastai", "matplotlib")),
-    ("from freesound_tagging.prediction import predict_ensemble, tag", ("fastai", "matplotlib", "IPython")),
+    ("from freesound_tagging.prediction import Ensemble, tag", ("fastai", "matplotlib", "IPython")),
     ("from freesound_tagging.training import WarmupPipeline", ("fastai", "matplotlib", "IPython")),
     ("from freesound_tagging.training import PROFILES, select_noisy", ("fastai", "matplotlib", "torch")),
 ])

@@ -1,0 +1,370 @@
+"""An ensemble of networks in memory, which predicts stores and listens to sounds of any length."""
+
+import dataclasses
+import os
+import sys
+import time
+import warnings
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+import torch
+from tqdm import tqdm
+
+from ..images.excerpts import pixels_on, to_images, window_starts, windows_of
+from ..images.sections import sections_of_all
+from ..machine.device import as_prepared, autocast_as_before, device_named, enough_memory
+from ..networks.tagger import fold_batchnorm
+from ..networks.weights import find_weights, load_tagger, stage_and_fold
+from .inference import choose_precision, ensemble_mean, first_images, predict
+from .sounds import sounds_of
+
+
+@dataclasses.dataclass
+class Heard:
+    """What an ensemble has heard in a sound."""
+
+    path: object  # as it was given
+    timeline: pd.DataFrame  # float32, as `Ensemble.timeline` gives it; no row where the sound cannot be read
+    probabilities: np.ndarray  # float32 (labels,), of the whole sound; NaN where it cannot be read
+    problem: str = ""  # why it cannot be read
+
+
+class Ensemble:
+    """Networks that belong together, in memory and ready to predict. Make one with `load`.
+
+    Attributes
+    ----------
+    paths : list of path
+        The networks' files.
+    taggers : list of Tagger
+        In evaluation mode, batch normalization folded into convolutions, all on `device`.
+    device : torch.device
+    vocabulary : tuple of str
+    mel : MelConfig
+        How the images are made that all of them look at.
+    """
+
+    def __init__(self, paths, taggers, device, precision=None):
+        self.paths, self.taggers, self.device = list(paths), taggers, device
+        self.vocabulary, self.mel = taggers[0].spec.vocabulary, taggers[0].spec.mel
+        self._precision, self._is_precision_chosen = precision, False
+
+    @classmethod
+    def load(cls, weights="weights", device=None, precision=None):
+        """Read networks.
+
+        Parameters
+        ----------
+        weights : path or sequence of path
+            A folder, for the ensemble of models 2, 3 and 4 of all folds and networks in it and below; or network files
+            (`load_tagger`), such as those of several seeds, or exports of any name.
+        device : str or torch.device, optional
+            A CUDA GPU if there is one, else the CPU.
+        precision : torch.dtype, optional
+            As for `choose_precision`, which is asked when the first windows come.
+
+        Returns
+        -------
+        Ensemble
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no network.
+        ValueError
+            If a file is no network or is named as another one, networks differ in vocabulary or in how images are
+            made, or one counts twice: the same model of the same fold and seed, or the same weights.
+        """
+        weights = [weights] if isinstance(weights, (str, os.PathLike)) else list(weights)
+        paths = [path for given in weights for path in (find_weights(given) if _is_folder(given) else [given])]
+        if not paths:
+            raise ValueError(f"weights={weights}: expected at least one network")
+        device, taggers = device_named(device), []
+        for path in paths:
+            tagger = fold_batchnorm(load_tagger(path))
+            _check_that_it_belongs(path, tagger, paths, taggers)
+            taggers.append(tagger)
+        return cls(paths, [tagger.to(device) for tagger in taggers], device, precision)
+
+    def __repr__(self):
+        kinds = pd.Series([tagger.spec.architecture for tagger in self.taggers]).value_counts(sort=False)
+        networks = " and ".join(f"{count} of {kind}" for kind, count in kinds.items())
+        return f"Ensemble: networks {networks} for {len(self.vocabulary)} labels, on {self.device}"
+
+    def select(self, chosen):
+        """The ensemble of some of these networks, which both then share.
+
+        Parameters
+        ----------
+        chosen : sequence of bool (networks,)
+
+        Returns
+        -------
+        Ensemble
+
+        Raises
+        ------
+        ValueError
+            If none is chosen.
+        """
+        numbers = np.flatnonzero(chosen)
+        if not len(numbers):
+            raise ValueError("no networks are chosen: expected at least one")
+        some = Ensemble([self.paths[n] for n in numbers], [self.taggers[n] for n in numbers], self.device,
+                        self._precision)
+        some._is_precision_chosen = self._is_precision_chosen
+        return some
+
+    def predict(self, store, batch_size=256, progress=True, each_window=False, budget=None):
+        """Probabilities of each network over all clips of a store, one network after the other.
+
+        The store is put on the device once.
+
+        Parameters
+        ----------
+        store : SpectrogramStore
+        batch_size : int
+        progress : bool
+            Show a progress bar.
+        each_window : bool
+            Give the probabilities of each window (`windows_of`) in place of their means over the clips.
+        budget : Budget, optional
+            The progress bar shows its estimate.
+
+        Returns
+        -------
+        numpy.ndarray, float32 (networks, clips or windows, labels)
+            The ensemble is its mean over the first axis, `ensemble_mean`.
+
+        Raises
+        ------
+        ValueError
+            If the networks were trained on images made otherwise than the store's, or one gives what is not a number.
+        """
+        if self.mel != store.config:
+            raise ValueError(f"{self.paths[0]} was trained on images of {self.mel}, but the store's are of "
+                             f"{store.config}; build the store with the network's settings")
+        starts, lengths, frames = store.starts, store.lengths, store.config.excerpt_frames
+        if each_window:  # each is a clip of its own
+            starts, _ = windows_of(starts, lengths, frames)
+            lengths = np.full(len(starts), frames)
+        probabilities, before = [], time.monotonic()
+        with as_prepared(self.device):
+            pixels = pixels_on(self.device, store)
+            self._choose_precision(lambda: first_images(self.taggers[0], pixels, store.starts, store.lengths))
+            with tqdm(range(len(self.taggers)), "networks", file=sys.stdout, disable=not progress) as bar:
+                for number in bar:
+                    probabilities.append(self._finite(
+                        number, lambda tagger: predict(tagger, pixels, starts, lengths, batch_size)))
+                    if budget:
+                        left = (time.monotonic() - before) * (len(self.taggers) / len(probabilities) - 1)
+                        bar.set_postfix_str(budget.estimate(left))
+        return np.stack(probabilities)
+
+    def listen(self, paths, batch_size=256, progress=False):
+        """Listen to sounds, one after the other, in memory that does not grow with how long or how many they are.
+
+        What lasts at most 15 minutes is seen as the published system sees a clip; a longer sound in sections of 10
+        minutes, each as a clip of its own (`sections`). Windows of all sections and sounds go through the networks
+        `batch_size` at a time. Settings of this process are left as they are.
+
+        Parameters
+        ----------
+        paths : sequence of path
+            Files that libsndfile reads.
+        batch_size : int
+        progress : bool
+            Show a progress bar on standard error, in seconds of sound, if it takes more than 2 s.
+
+        Yields
+        ------
+        Heard
+            Of each sound, in order.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a sound is missing, before any is read.
+        ValueError
+            If a network gives what is not a number.
+        """
+        paths = list(paths)
+        for path in paths:
+            if not os.path.isfile(path):
+                raise FileNotFoundError(f"{path} does not exist or is no file; give the path of a sound")
+        lasting = np.cumsum([_seconds(path) for path in paths] if progress else [])
+        windows, sound = self._windows(paths), _Listening(self, paths[0]) if paths else None
+        with tqdm(None, "sound", round(lasting[-1]) if len(lasting) else None, unit="s", delay=2,
+                  disable=not progress) as bar:
+            number = 0
+            while batch := list(islice(windows, batch_size)):
+                looked_at = [window.pixels for window in batch if window.pixels is not None]
+                predicted = iter(self._look_at(np.stack(looked_at)).swapaxes(0, 1) if looked_at else ())
+                for window in batch:
+                    while number < window.sound:
+                        yield sound.heard()
+                        number += 1
+                        sound = _Listening(self, paths[number])
+                    sound.hear(window, next(predicted) if window.pixels is not None else None)
+                if progress:
+                    before = lasting[number - 1] if number else 0
+                    bar.update(max(0, round(min(lasting[number], before + sound.second)) - bar.n))
+            if sound:
+                yield sound.heard()
+
+    def tag(self, paths, progress=False):
+        """The probability of each label in each sound.
+
+        Parameters
+        ----------
+        paths, progress
+            As for `freesound_tagging.tag`, which is the same for networks that are not in memory.
+
+        Returns
+        -------
+        pandas.DataFrame, float32
+            A row a sound, a column a label.
+        """
+        paths = sounds_of(paths)
+        if not paths:
+            raise ValueError("no sounds: expected at least one file that libsndfile reads")
+        heard = list(self.listen(paths, progress=progress))
+        problems = [sound.problem for sound in heard if sound.problem]
+        if len(problems) == len(heard):
+            raise ValueError(f"none of {len(heard)} sounds can be read: {'; '.join(problems)}")
+        if problems:
+            warnings.warn(f"{len(problems)} of {len(heard)} sounds cannot be read: {'; '.join(problems)}", stacklevel=2)
+        return pd.DataFrame(np.stack([sound.probabilities for sound in heard]),
+                            pd.Index([str(path) for path in paths], name="path"), list(self.vocabulary))
+
+    def timeline(self, path, progress=False):
+        """The probability of each label in each window of a sound: what is heard when.
+
+        Parameters
+        ----------
+        path, progress
+            As for `freesound_tagging.timeline`, which is the same for networks that are not in memory.
+
+        Returns
+        -------
+        pandas.DataFrame, float32
+            A row a window, a column a label.
+        """
+        sound, = self.listen([path], progress=progress)
+        if sound.problem:
+            raise ValueError(sound.problem)
+        return sound.timeline
+
+    def _windows(self, paths):
+        """All windows of sounds, as they come."""
+        frames, hop = self.mel.excerpt_frames, self.mel.hop_length / self.mel.sample_rate
+        for number, section in sections_of_all(paths, self.mel):
+            if isinstance(section, OSError):
+                yield _Window(number, None, str(section))
+                continue
+            pixels = np.ascontiguousarray(section.image.T)
+            for start in window_starts(len(pixels), frames):
+                yield _Window(number, pixels[start:start + frames], "", section.begin + start * hop, section.end)
+
+    @autocast_as_before()
+    @torch.inference_mode()
+    def _look_at(self, excerpts):
+        """Probabilities of windows: uint8 (batch, frames, mel bands) to float32 (networks, batch, labels)."""
+        with as_prepared(self.device), enough_memory(len(excerpts)):
+            images = to_images(torch.from_numpy(excerpts).to(self.device))
+            self._choose_precision(lambda: images[:64])
+            return np.stack([self._finite(number, lambda tagger: torch.sigmoid(tagger(images)).cpu().numpy())
+                             for number in range(len(self.taggers))])
+
+    def _choose_precision(self, images):
+        if not self._is_precision_chosen:
+            for tagger in self.taggers:
+                choose_precision(tagger, images, self._precision)
+            self._is_precision_chosen = True
+
+    def _finite(self, number, work):
+        """What is computed with a network: in float32, if its own precision gives what is not a number."""
+        tagger = self.taggers[number]
+        result = work(tagger)
+        if not np.isfinite(result).all() and tagger.precision != torch.float32 and not self._precision:
+            tagger.precision = torch.float32
+            result = work(tagger)
+        if not np.isfinite(result).all():
+            raise ValueError(f"{self.paths[number]} gives probabilities that are not numbers; train this network "
+                             "again, or take its file away")
+        return result
+
+
+@dataclasses.dataclass
+class _Window:
+    sound: int
+    pixels: np.ndarray | None  # uint8 (frames, mel bands); None: the sound cannot be read
+    problem: str
+    second: float = 0.0  # of the file, where it begins
+    end: float = 0.0  # as far as the sound has been read
+
+
+class _Listening:
+    """What has been heard of a sound so far."""
+
+    def __init__(self, ensemble, path):
+        self.ensemble, self.path, self.problem = ensemble, path, ""
+        self.seconds, self.windows, self.second, self.duration = [], [], 0.0, 0.0
+        self.total = np.zeros((len(ensemble.taggers), len(ensemble.vocabulary)), np.float32)
+
+    def hear(self, window, probabilities):
+        """A window, and the probabilities of each network: float32 (networks, labels)."""
+        if window.problem:
+            self.problem = window.problem
+            return
+        self.total += probabilities
+        self.seconds.append(window.second)
+        self.windows.append(ensemble_mean(probabilities))
+        self.second, self.duration = window.second, window.end
+
+    def heard(self):
+        labels, spec = list(self.ensemble.vocabulary), self.ensemble.mel
+        n_windows = 0 if self.problem else len(self.windows)
+        table = pd.DataFrame(np.reshape(self.windows[:n_windows], (n_windows, len(labels))),
+                             pd.Index(self.seconds[:n_windows], name="second", dtype=float), labels, np.float32)
+        table.attrs = {"window": spec.excerpt_seconds, "duration": self.duration}
+        of_all = ensemble_mean(self.total / np.float32(n_windows)) if n_windows else np.full(len(labels), np.nan)
+        return Heard(self.path, table, of_all.astype(np.float32), self.problem)
+
+
+def _check_that_it_belongs(path, tagger, paths, others):
+    """Raise a ValueError if a network is not what it is named, or does not go with those before it."""
+    spec = tagger.spec
+    if (named := stage_and_fold(path)) and named != (spec.stage, spec.fold):
+        raise ValueError(f"{path} is named as model {named[0]} of fold {named[1]} and is model {spec.stage} of "
+                         f"fold {spec.fold}; name it as what it is, or put the right file there")
+    for other, theirs in zip(paths, others):
+        if spec.vocabulary != theirs.spec.vocabulary:
+            raise ValueError(f"{path} has another vocabulary than {other}; an ensemble needs the same in all")
+        if spec.mel != theirs.spec.mel:
+            raise ValueError(f"{path} was trained on images of {spec.mel}, but {other} on images of {theirs.spec.mel}; "
+                             "an ensemble needs the same in all")
+        which = [(own.architecture, own.stage, own.fold, own.seed) for own in (spec, theirs.spec)]
+        if (None not in which[0] and which[0] == which[1]) or _equal(tagger, theirs):
+            raise ValueError(f"{path} and {other} are both model {spec.stage} of fold {spec.fold} of "
+                             f"{spec.architecture}; delete one, so that it does not count twice")
+
+
+def _equal(tagger, other):
+    own, theirs = tagger.state_dict(), other.state_dict()
+    return list(own) == list(theirs) and all(torch.equal(own[name], theirs[name]) for name in reversed(own))
+
+
+def _is_folder(path):
+    return os.path.splitext(path)[1] not in (".safetensors", ".pkl")
+
+
+def _seconds(path):
+    """How long a sound lasts by its header, 0 if that cannot be told."""
+    try:
+        return sf.info(path).duration
+    except (sf.SoundFileError, OSError, ZeroDivisionError):
+        return 0.0

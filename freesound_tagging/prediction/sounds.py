@@ -1,0 +1,78 @@
+"""Which files are meant by what people give: paths, folders and patterns."""
+
+import glob
+import os
+import warnings
+from pathlib import Path
+
+import soundfile as sf
+
+from ..clips.tables import ENDINGS, few
+
+
+def sounds_of(given):
+    """The files that are meant.
+
+    Parameters
+    ----------
+    given : path or sequence of path
+        Files; folders, for the sounds in them (`sounds_in`); patterns such as ``"2026/**/*.flac"`` that are the name of
+        no file, for the sounds that they match.
+
+    Returns
+    -------
+    list of path
+        Files as they were given, also where they are missing.
+
+    Warns
+    -----
+    UserWarning
+        Of what is in a folder and no sound.
+    """
+    given = [given] if isinstance(given, (str, os.PathLike)) else list(given)
+    paths = []
+    for path in given:
+        if os.path.isdir(path):
+            paths += sounds_in(path)
+        elif not os.path.lexists(path) and glob.has_magic(os.fspath(path)):
+            found = sorted(Path(name) for name in glob.glob(os.fspath(path), recursive=True) if os.path.isfile(name))
+            paths += found or [path]
+        else:
+            paths.append(path)
+    return paths
+
+
+def sounds_in(folder):
+    """The sounds in a folder.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    list of pathlib.Path
+        Sorted: the files that libsndfile reads, and those that are sounds by their names, of which `tag` says what is
+        wrong with them. Others, and folders, are named in a warning.
+    """
+    try:
+        everything = sorted(Path(folder) / name for name in os.listdir(folder))
+    except OSError as error:
+        warnings.warn(f"{folder} cannot be read ({error.strerror}); its sounds are left out", stacklevel=2)
+        return []
+    sounds = [path for path in everything if _is_sound(path)]
+    others = [path.name for path in everything if path not in set(sounds)]
+    if others:
+        warnings.warn(f"{folder}: no sounds, passed over: {few(others)}", stacklevel=2)
+    return sounds
+
+
+def _is_sound(path):
+    if not os.path.isfile(path) or path.name.startswith("."):
+        return False
+    if path.suffix.lower() in ENDINGS:
+        return True
+    try:
+        return bool(sf.info(path))
+    except (sf.SoundFileError, OSError):
+        return False

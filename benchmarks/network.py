@@ -1,11 +1,11 @@
 """Training and inference of the networks, on synthetic images."""
 
+import copy
 import multiprocessing
 import statistics
 import time
 from functools import partial
 
-import numpy as np
 import published
 import torch
 from common import (
@@ -176,18 +176,14 @@ def inference():
     pool = synthetic_pool(clips)
     starts, lengths = pool.starts.cpu().numpy(), pool.lengths.cpu().numpy()
     first, _ = windows_of(starts, lengths)
-    images = [pool.pixels[f:f + 128].T.cpu().numpy() for f in first]
+    images = [pool.pixels[s:s + n].T.cpu().numpy() for s, n in zip(starts, lengths)]
     result, rate = {}, matrix_rate(inference_precision(DEVICE))
     for architecture in ("cnn-model-1", "vgg16"):
         tagger = tagger_of(architecture).eval()
         tagger.precision = torch.float32
 
-        def by_loader(tagger=tagger):
-            batches = published.loader(images, np.zeros((len(images), 1), np.float32), 64, multiprocessing.cpu_count())
-            with torch.no_grad():
-                for x, _ in batches:
-                    torch.sigmoid(tagger.network((x.to(DEVICE) - 0.4) / 0.2)).cpu()
-        theirs = len(first) // 64 * 64 / seconds(by_loader, 1)
+        network = copy.deepcopy(tagger.network).to(memory_format=torch.contiguous_format)
+        theirs = len(first) / seconds(lambda network=network: published.predict(network, images, DEVICE), 1)
         fold_batchnorm(tagger)
         tagger.precision = inference_precision(DEVICE)
         ours = len(first) / seconds(lambda tagger=tagger: predict(tagger, pool.pixels, starts, lengths))

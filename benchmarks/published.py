@@ -5,6 +5,7 @@ PIL, clip by clip; a `DataLoader` with worker processes collects batches; mixup 
 through the samples in a Python loop; all in float32 with fastai's own optimizer or torch's without fusion.
 """
 
+import multiprocessing
 import random
 
 import numpy as np
@@ -45,6 +46,38 @@ def loader(images, targets, batch_size, workers):
     """Endless work for `workers` processes."""
     return DataLoader(PublishedClips(images, targets), batch_size, shuffle=True, drop_last=True, num_workers=workers,
                       persistent_workers=workers > 0)
+
+
+class PublishedWindows(Dataset):
+    """The windows of clips, one after the other, as images of three channels through PIL."""
+
+    def __init__(self, images, frames=FRAMES, hop=48):
+        self.windows = []
+        for clip, image in enumerate(images):
+            free = image.shape[1] - frames
+            count = -(-free // hop) + 1
+            self.windows += [(clip, image, round(free * k / max(count - 1, 1))) for k in range(count)]
+
+    def __len__(self):
+        return len(self.windows)
+
+    def __getitem__(self, number):
+        clip, image, start = self.windows[number]
+        whole = Image.fromarray(np.ascontiguousarray(image)).convert("RGB")
+        window = whole.crop((start, 0, start + FRAMES, whole.height))
+        return torch.from_numpy(np.asarray(window).copy()).permute(2, 0, 1).float() / 255, clip
+
+
+def predict(network, images, device, batch_size=64):
+    """One network over all windows of clips, batch by batch from a `DataLoader`: (clips, labels)."""
+    workers = multiprocessing.cpu_count()
+    outputs, clips = [], []
+    with torch.no_grad():
+        for x, clip in DataLoader(PublishedWindows(images), batch_size, num_workers=workers):
+            outputs.append(torch.sigmoid(network((x.to(device) - 0.4) / 0.2)).cpu().numpy())
+            clips.append(clip.numpy())
+    outputs, clips = np.concatenate(outputs), np.concatenate(clips)
+    return np.stack([outputs[clips == clip].mean(0) for clip in range(len(images))])
 
 
 def mixup(images, targets, alpha=0.4):

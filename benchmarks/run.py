@@ -1,7 +1,7 @@
 """Speed, each figure beside the alternative in the same process and run: ``python benchmarks/run.py``.
 
 On a CUDA GPU with full sizes, else on the CPU with small ones. Writes ``benchmarks/results/<device>.json`` and prints
-the table for the README. The part ``numerics`` trains on a data set, ``--input FOLDER``.
+the table for the README. The parts ``numerics`` and ``kernel`` take a data set, ``--input FOLDER``.
 """
 
 import argparse
@@ -20,11 +20,13 @@ from network import compilation, inference, loop, step, training
 from numerics import numerics
 from projection import kaggle_hour, projection
 from scaling import cluster_plan, folds, ray_preprocessing, scaling
+from sounds import hours, kernel
 
 from freesound_tagging.machine.device import prepare_device
 
 PARTS = {part.__name__: part for part in (training, compilation, numerics, step, loop, preprocessing, inference,
-                                          growth, folds, scaling, ray_preprocessing)}
+                                          growth, hours, kernel, folds, scaling, ray_preprocessing)}
+OF_DATA = ("numerics", "kernel")  # for which there has to be a data set
 
 
 def rows(results):
@@ -40,6 +42,13 @@ def rows(results):
     if "preprocessing" in results:
         r = results["preprocessing"]
         yield "preprocessing, clips/s", r["ours, clips/s"], r["librosa one by one, clips/s"], r["ratio"]
+    if "kernel" in results:
+        r = results["kernel"]
+        yield (f"{r['clips']} clips to submission.csv, {r['networks']} networks of full width, s", r["ours, s"],
+               r["the author's way, s"], r["ratio"])
+    if "hours" in results:
+        r = results["hours"]
+        yield "minutes of sound listened to, min/s", r["ours, min/s"], r["a loop over tag, min/s"], r["ratio"]
     if "loop" in results:
         r = results["loop"]
         yield "fastai's loop against a bare one, ms a step", r["fastai, ms a step"], r["bare, ms a step"], r["ratio"]
@@ -60,7 +69,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[], help="all if none is given")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
-    parser.add_argument("--input", type=Path, help="a data set for the part numerics, which is left out without one")
+    parser.add_argument("--input", type=Path, help="a data set for numerics and kernel, which are left out without one")
     parser.add_argument("--seeds", type=int, default=5, help="of the part numerics")
     parser.add_argument("--steps", type=int, default=300, help="of the part numerics")
     options = parser.parse_args()
@@ -69,11 +78,12 @@ def main():
     parts = dict(PARTS)
     if options.input:
         parts["numerics"] = partial(numerics, options.input, options.seeds, options.steps)
-    elif "numerics" in options.parts:
-        parser.error("numerics trains on a data set: give --input FOLDER")
+        parts["kernel"] = partial(kernel, options.input)
+    elif of_data := [part for part in options.parts if part in OF_DATA]:
+        parser.error(f"{of_data[0]} takes a data set: give --input FOLDER")
     else:
-        del parts["numerics"]
-        print("numerics is left out: it trains on a data set, --input FOLDER")
+        parts = {name: part for name, part in parts.items() if name not in OF_DATA}
+        print(f"{' and '.join(OF_DATA)} are left out: they take a data set, --input FOLDER")
     if importlib.util.find_spec("ray") is None and not options.parts:
         del parts["scaling"], parts["ray_preprocessing"]
         print("scaling and ray_preprocessing are left out: they need Ray")

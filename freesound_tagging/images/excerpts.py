@@ -143,6 +143,35 @@ def gather(pixels, first, frames):
     return pixels[first[:, None] + torch.arange(frames, device=first.device)]
 
 
+def images_of(pixels, batches, frames):
+    """Images of many batches of excerpts, one batch at a time, without waiting for the device between them.
+
+    Parameters
+    ----------
+    pixels : torch.Tensor, uint8 (all frames, mel bands), or HostPixels
+        See `pixels_on`.
+    batches : sequence of torch.Tensor, int64 (batch,)
+        First frames of the excerpts; on the device, or for `HostPixels` anywhere.
+    frames : int
+        Frames of an excerpt.
+
+    Yields
+    ------
+    torch.Tensor, float32 (batch, 1, mel bands, frames)
+        See `to_images`.
+    """
+    if isinstance(pixels, HostPixels):
+        excerpts = pixels.ahead([first.numpy() for first in _to_host(batches)], frames)
+    else:
+        excerpts = (gather(pixels, first, frames) for first in batches)
+    yield from map(to_images, excerpts)
+
+
+def _to_host(batches):
+    """All batches with a single wait for the device."""
+    return torch.cat(list(batches)).cpu().split([len(first) for first in batches]) if len(batches) else ()
+
+
 def to_images(excerpts):
     """Excerpts as a store keeps them to images as networks and augmentations take them.
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import torch
 
-from ..images.excerpts import HOP, gather, to_images, windows_of
+from ..images.excerpts import HOP, HostPixels, gather, images_of, to_images, windows_of
 from ..machine.device import autocast_as_before, enough_memory, inference_precision
 from ..networks.tagger import fold_batchnorm
 
@@ -72,14 +72,13 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     frames, device = tagger.spec.mel.excerpt_frames, pixels.device
     first, clip = windows_of(starts, lengths, frames, hop)
     total = torch.zeros(len(starts), len(tagger.spec.vocabulary), device=device)
-    first, clip = torch.as_tensor(first, device=device), torch.as_tensor(clip, device=device)
+    on_host = isinstance(pixels, HostPixels)
+    first, clip = torch.as_tensor(first, device="cpu" if on_host else device), torch.as_tensor(clip, device=device)
     was_training = tagger.training
     tagger.eval()
     with enough_memory(batch_size):
-        for batch in range(0, len(first), batch_size):
-            now = slice(batch, batch + batch_size)
-            images = to_images(gather(pixels, first[now], frames))
-            total.index_add_(0, clip[now], torch.sigmoid(tagger(images)))
+        for images, now in zip(images_of(pixels, first.split(batch_size), frames), clip.split(batch_size)):
+            total.index_add_(0, now, torch.sigmoid(tagger(images)))
     tagger.train(was_training)
     return (total / torch.bincount(clip, minlength=len(starts))[:, None]).cpu().numpy()
 

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from ..images.excerpts import HostPixels, gather, pixels_on, to_images
+from ..images.excerpts import HostPixels, images_of, pixels_on
 
 
 @dataclasses.dataclass
@@ -50,29 +50,6 @@ class ClipPool:
             stores[0].config.excerpt_frames,
             [fname for store in stores for fname in store.fnames],
         )
-
-    def images(self, batches):
-        """Images of many batches of excerpts, one batch at a time.
-
-        Parameters
-        ----------
-        batches : sequence of torch.Tensor, int64 (batch,)
-            First frames of the excerpts.
-
-        Yields
-        ------
-        torch.Tensor, float32 (batch, 1, mel bands, frames)
-        """
-        if isinstance(self.pixels, HostPixels):
-            excerpts = self.pixels.ahead([first.numpy() for first in _to_host(batches)], self.frames)
-        else:
-            excerpts = (gather(self.pixels, first, self.frames) for first in batches)
-        yield from map(to_images, excerpts)
-
-
-def _to_host(batches):
-    """All batches with a single wait for the device."""
-    return torch.cat(list(batches)).cpu().split([len(first) for first in batches]) if len(batches) else ()
 
 
 class _Batches:
@@ -121,7 +98,8 @@ class RandomExcerpts(_Batches):
         free = self.pool.lengths[clips] - self.pool.frames + 1
         place = torch.rand(needed, generator=self.generator, device=self.device, dtype=torch.float64)
         first = self.pool.starts[clips] + (place * free).long()
-        for images, now in zip(self.pool.images(first.split(self.batch_size)), clips.split(self.batch_size)):
+        for images, now in zip(images_of(self.pool.pixels, first.split(self.batch_size), self.pool.frames),
+                               clips.split(self.batch_size)):
             yield images, self.pool.targets[now]
 
     def fnames(self, step):
@@ -149,5 +127,5 @@ class MiddleExcerpts(_Batches):
 
     def __iter__(self):
         first = [self.pool.starts[now] + (self.pool.lengths[now] - self.pool.frames) // 2 for now in self.batches]
-        for images, now in zip(self.pool.images(first), self.batches):
+        for images, now in zip(images_of(self.pool.pixels, first, self.pool.frames), self.batches):
             yield images, self.pool.targets[now]

@@ -8,8 +8,7 @@ import torch
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fastai uses what newer torch and pandas call deprecated
     import fastai.callback.schedule  # noqa: F401  (gives Learner its fit_one_cycle)
-    from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
-    from fastai.callback.fp16 import MixedPrecision
+    from fastai.callback.core import Callback, CancelFitException, CancelStepException, TrainEvalCallback
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner, Recorder
     from fastai.optimizer import OptimWrapper
@@ -40,14 +39,23 @@ class AugmentBatch(Callback):
         self.learn.xb, self.learn.yb = (images,), (targets,)
 
 
-class LossScaling(MixedPrecision):
-    """fastai's loss scaling for float16, without its autocast: `Tagger` has its own, which no interrupt leaves on."""
+class LossScaling(Callback):
+    """Loss scaling for float16: a step whose gradients overflow is skipped, without the host ever waiting to know.
 
-    def before_batch(self):
-        pass
+    torch's scaler tells a fused optimizer on the device. fastai's `MixedPrecision` puts itself between the two, and
+    fetches at each step whether there was an overflow.
+    """
 
-    def after_loss(self):
-        pass
+    def before_fit(self):
+        self.scaler = torch.amp.GradScaler(self.learn.dls.device.type)
+
+    def before_backward(self):
+        self.learn.loss_grad = self.scaler.scale(self.learn.loss_grad)
+
+    def before_step(self):
+        self.scaler.step(self.learn.opt.opt)
+        self.scaler.update()
+        raise CancelStepException  # the step has been taken
 
 
 class History(Callback):
@@ -111,7 +119,7 @@ def make_learner(tagger, train, valid, augmentation=None, generator=None, weight
     Parameters
     ----------
     tagger : Tagger
-        Its `precision` decides what is computed in; float16 adds fastai's loss scaling.
+        Its `precision` decides what is computed in; float16 adds loss scaling.
     train, valid : iterable with a length
         Batches of (images, targets), such as `RandomExcerpts` and `MiddleExcerpts`.
     augmentation : callable, optional

@@ -72,6 +72,7 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     frames, device = tagger.spec.mel.excerpt_frames, pixels.device
     first, clip = windows_of(starts, lengths, frames, hop)
     total = torch.zeros(len(starts), len(tagger.spec.vocabulary), device=device)
+    count = torch.as_tensor(np.bincount(clip, minlength=len(starts)), device=device)
     on_host = isinstance(pixels, HostPixels)
     first, clip = torch.as_tensor(first, device="cpu" if on_host else device), torch.as_tensor(clip, device=device)
     was_training = tagger.training
@@ -80,7 +81,7 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
         for images, now in zip(images_of(pixels, first.split(batch_size), frames), clip.split(batch_size)):
             total.index_add_(0, now, torch.sigmoid(tagger(images)))
     tagger.train(was_training)
-    return (total / torch.bincount(clip, minlength=len(starts))[:, None]).cpu().numpy()
+    return (total / count[:, None]).cpu().numpy()
 
 
 def for_prediction(tagger, pixels, starts, lengths, precision=None):

@@ -60,7 +60,9 @@ def windows_of(starts, lengths, window=128, hop=HOP):
 
 
 class HostPixels:
-    """Pixels of stores that a GPU has no room for: left in their memory maps, cut there, and sent excerpt by excerpt.
+    """Pixels of stores that are left in their memory maps, cut there, and sent excerpt by excerpt.
+
+    For a GPU that has no room for them, and of several stores on a CPU, where joining them would copy them.
 
     Parameters
     ----------
@@ -85,6 +87,9 @@ class HostPixels:
 
     def ahead(self, batches, frames, depth=3):
         """Excerpts of many batches of first frames, each cut and sent while the ones before are computed with."""
+        if self.device.type == "cpu":  # which has nothing else to do
+            yield from (self.cut(first, frames) for first in batches)
+            return
         with ThreadPoolExecutor(1) as background:
             waiting = deque()
             for first in batches:
@@ -104,22 +109,27 @@ def pixels_on(device, *stores, stream=None):
     *stores : SpectrogramStore
     stream : bool, optional
         Leave them in their memory maps. If not given, this is done when they would take more than half of a GPU's
-        free memory.
+        free memory, and of several stores on a CPU.
 
     Returns
     -------
     torch.Tensor, uint8 (all frames, mel bands), or HostPixels
-        On the CPU a single store's memory map itself; else one copy on the device.
+        On the CPU a single store's memory map itself; on a GPU one copy, made store by store.
     """
     device = torch.device(device)
     if stream is None and device.type == "cuda":
         stream = sum(store.pixels.nbytes for store in stores) > torch.cuda.mem_get_info(device)[0] / 2
-    if stream:
+    if stream or (stream is None and device.type == "cpu" and len(stores) > 1):
         return HostPixels(stores, device)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written
-        pixels = [torch.from_numpy(store.pixels).to(device) for store in stores]
-    return pixels[0] if len(pixels) == 1 else torch.cat(pixels)
+        maps = [torch.from_numpy(store.pixels) for store in stores]
+    if device.type == "cpu" and len(maps) == 1:
+        return maps[0]
+    pixels = torch.empty(sum(map(len, maps)), maps[0].shape[1], dtype=torch.uint8, device=device)
+    for part, one in zip(pixels.split([len(one) for one in maps]), maps):
+        part.copy_(one)
+    return pixels
 
 
 def gather(pixels, first, frames):

@@ -55,7 +55,7 @@ def train_fold(training, clips, report):
     tagger : Tagger
     record : dict of str to numpy.ndarray
         `loss` of each step, `lwlrap` of each epoch, and the predictions of the clips held out, float32
-        (clips, labels), under their names in `training.held_out`; they are what `predict_ensemble` makes of them.
+        (clips, labels), under their names in `training.held_out`; they are what `Ensemble.predict` makes of them.
 
     Raises
     ------

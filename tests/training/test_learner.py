@@ -12,7 +12,7 @@ from fastai.learner import Learner
 from torch import nn
 
 from freesound_tagging.augment import compose, specmix
-from freesound_tagging.images.excerpts import HostPixels
+from freesound_tagging.images.excerpts import HostPixels, gather
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.machine.device import OutOfMemory
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
@@ -41,9 +41,24 @@ def generator(seed=0):
 def test_clips_of_a_pool_are_those_of_its_stores_in_order(pool, demo, demo_stores):
     curated, noisy = demo_stores["curated"], demo_stores["noisy"]
     for clip, (store, number) in {0: (curated, 0), 5: (curated, 5), len(curated) + 7: (noisy, 7)}.items():
-        pixels = pool.pixels[pool.starts[clip]:pool.starts[clip] + pool.lengths[clip]]
+        length = int(pool.lengths[clip])
+        pixels, = gather(pool.pixels, pool.starts[clip:clip + 1], length)
+        assert length == store.lengths[number]
         np.testing.assert_array_equal(pixels.numpy().T, store[number])
     np.testing.assert_array_equal(pool.targets[len(curated):], demo.targets(demo.noisy))
+
+
+def test_several_stores_are_not_copied_on_a_cpu_and_train_as_if_they_were(demo, demo_stores):
+    """From their memory maps, which no process has to hold twice."""
+    stores, targets = zip(*[(demo_stores[name], demo.targets(getattr(demo, name))) for name in ("curated", "noisy")])
+    seen = []
+    for stream in (None, False):
+        pool = ClipPool.of(stores, targets, "cpu", stream=stream)
+        random = RandomExcerpts(pool, np.arange(len(pool.lengths)), 8, 5, generator())
+        seen.append(torch.cat([images for images, _ in random]))
+        assert isinstance(pool.pixels, HostPixels) == (stream is None)
+    assert pool.pixels.shape == (sum(len(store.pixels) for store in stores), 128)
+    assert torch.equal(*seen)
 
 
 def test_stores_of_different_settings_are_not_pooled(demo_stores, demo, tmp_path):

@@ -23,7 +23,7 @@ from freesound_tagging.augment import compose, spec_augment
 from freesound_tagging.images.excerpts import HostPixels
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.machine.device import inference_precision, training_precision
-from freesound_tagging.networks.tagger import NetworkSpec, Tagger, fold_batchnorm
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction.inference import choose_precision, predict
 from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
 from freesound_tagging.training.learner import History, make_learner

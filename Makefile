@@ -13,6 +13,8 @@
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
 # make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=... for the numerics part]
+# make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
+# make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]
 # make study INPUT=...       train the method and parts of it over seeds, and compare: [ARGS="--seeds 0 1"]
 
 PYTHON ?= python3.11
@@ -36,7 +38,7 @@ export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 unexport MPLBACKEND
 
-.PHONY: demo test test-quick test-browser test-kaggle lab train train-both submission score download check kaggle bench study notebooks clean
+.PHONY: demo test test-quick test-browser test-kaggle lab train train-both submission score download check kaggle bench gpu rehearsal study notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -118,6 +120,12 @@ kaggle: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -W ignore benchmarks/run.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
+
+gpu: $(VENV)/installed
+	$(BIN)/python -W ignore benchmarks/gpu.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
+
+rehearsal: $(VENV)/installed
+	$(BIN)/python -W ignore benchmarks/rehearsal.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
 
 study: $(VENV)/installed
 	$(BIN)/python -W ignore benchmarks/study.py "$$INPUT" $(ARGS)

@@ -90,6 +90,14 @@ def network_flops(tagger):
     return sum(total)
 
 
+def memory_bandwidth():
+    """Bytes a second that are read and written when a large array is copied."""
+    size = (4 << 30) if CUDA else (256 << 20)
+    source = torch.zeros(size, dtype=torch.uint8, device=DEVICE)
+    target = torch.empty_like(source)
+    return 2 * size / seconds(lambda: target.copy_(source))
+
+
 def matrix_rate(dtype):
     """Operations a second of a large matrix product."""
     n = 8192 if CUDA else 1024

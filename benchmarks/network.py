@@ -20,15 +20,17 @@ from common import (
     WIDTH,
     excerpts,
     matrix_rate,
+    memory_bandwidth,
     network_flops,
     seconds,
     synthetic_pool,
     tagger_of,
     wait,
 )
+from floors import layers, numbers_moved
 
 from freesound_tagging.augment import PUBLISHED, compose, lighting, mixup, specmix, zoom_crop
-from freesound_tagging.images.excerpts import windows_of
+from freesound_tagging.images.excerpts import to_images, windows_of
 from freesound_tagging.machine.device import inference_precision, training_precision
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger, fold_batchnorm
 from freesound_tagging.prediction.inference import predict
@@ -70,16 +72,21 @@ def training():
     """1. Training throughput, beside the published way and the device's matrix rate."""
     pool, result = synthetic_pool(max(1000, BATCH * (STEPS + 1))), {}
     dtype = training_precision(DEVICE)
-    rate = matrix_rate(dtype)
+    rate, bandwidth = matrix_rate(dtype), memory_bandwidth()
     for architecture in ("cnn-model-1", "vgg16"):
+        if CUDA:
+            torch.cuda.reset_peak_memory_stats()
         theirs, ours = published_training(architecture, pool), our_training(architecture, pool)
         flops = 3 * network_flops(tagger_of(architecture))  # backward costs twice forward
         result[architecture] = {
             "ours, images/s": ours, "published way, images/s": theirs, "ratio": ours / theirs,
             "GFLOP an image": flops / 1e9, "TFLOP/s": ours * flops / 1e12,
-            "share of the matrix rate": ours * flops / rate}
-    return {"matrix rate, TFLOP/s": rate / 1e12, "precision": str(dtype), "width": WIDTH, "batch": BATCH,
-            **result}
+            "share of the matrix rate": ours * flops / rate,
+            "share of the bandwidth": ours / BATCH * 2 * numbers_moved(layers(architecture, WIDTH, BATCH), False)
+            / bandwidth,
+            "peak memory of the GPU, MB": torch.cuda.max_memory_allocated() / 2**20 if CUDA else None}
+    return {"matrix rate, TFLOP/s": rate / 1e12, "bandwidth, GB/s": bandwidth / 1e9, "precision": str(dtype),
+            "width": WIDTH, "batch": BATCH, **result}
 
 
 def compilation():
@@ -170,6 +177,16 @@ def loop():
             "ratio": fastai / bare_time}
 
 
+@torch.no_grad()
+def half_changes(tagger, pixels):
+    """By how much a GPU's half precision, or bfloat16 on a CPU, changes a probability in the mean."""
+    images, precision, outputs = to_images(pixels.transpose(1, 2).to(DEVICE)), tagger.precision, []
+    for tagger.precision in (torch.float32, torch.float16 if CUDA else torch.bfloat16):
+        outputs.append(torch.sigmoid(tagger(images)))
+    tagger.precision = precision
+    return (outputs[0] - outputs[1]).abs().mean().item()
+
+
 def inference():
     """5. Windows a second, against one pass a network over a DataLoader of windows."""
     clips = 400 if CUDA else 20
@@ -187,8 +204,10 @@ def inference():
         fold_batchnorm(tagger)
         tagger.precision = inference_precision(DEVICE)
         ours = len(first) / seconds(lambda tagger=tagger: predict(tagger, pool.pixels, starts, lengths))
+        change = half_changes(tagger, torch.stack([torch.from_numpy(image[:, :128].copy()) for image in images[:20]]))
         flops = network_flops(tagger)
-        result[architecture] = {"ours, windows/s": ours, "published way, windows/s": theirs, "ratio": ours / theirs,
+        result[architecture] = {"what half precision changes, mean": change, "ours, windows/s": ours,
+                                "published way, windows/s": theirs, "ratio": ours / theirs,
                                 "GFLOP a window": flops / 1e9, "TFLOP/s": ours * flops / 1e12,
                                 "share of the matrix rate": ours * flops / rate}
     return {"precision": str(inference_precision(DEVICE)), "width": WIDTH, **result}

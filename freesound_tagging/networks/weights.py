@@ -43,13 +43,15 @@ def save_tagger(tagger, path):
         part.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
-def read_spec(path):
+def read_spec(path, expected=None):
     """The description of a network, without reading its weights.
 
     Parameters
     ----------
     path : path
         What `save_tagger` wrote, or a ``.pkl`` for `import_fastai_v1`.
+    expected : NetworkSpec, optional
+        What the network has to be.
 
     Returns
     -------
@@ -60,9 +62,19 @@ def read_spec(path):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a network of this package. The message names it.
+        If the file is not a network of this package, or is another network than expected. The message names it.
     """
-    return _read(path)[0]
+    return _read_expected(path, expected)[0]
+
+
+def _read_expected(path, expected):
+    spec, places = _read(path)
+    differ = [f"{name} is {value!r}, expected {getattr(expected, name)!r}" for name, value in vars(spec).items()
+              if expected is not None and value != getattr(expected, name)]
+    if differ:
+        raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
+                         "train it again")
+    return spec, places
 
 
 def _read(path, mel=MelConfig()):
@@ -121,13 +133,7 @@ def load_tagger(path, device="cpu", expected=None):
         If the file is not a network of this package, its weights do not fit its description, or it is another network
         than expected. The message says what differs.
     """
-    spec, places = _read(path)
-    differ = [f"{name} is {value!r}, expected {getattr(expected, name)!r}" for name, value in vars(spec).items()
-              if expected is not None and value != getattr(expected, name)]
-    if differ:
-        raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
-                         "train it again")
-    return _load(path, spec, places).to(device)
+    return _load(path, *_read_expected(path, expected)).to(device)
 
 
 def import_fastai_v1(path, mel=MelConfig()):

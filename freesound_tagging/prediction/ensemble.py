@@ -348,9 +348,11 @@ def _check_that_it_belongs(path, tagger, paths, others):
             raise ValueError(f"{path} was trained on images of {spec.mel}, but {other} on images of {theirs.spec.mel}; "
                              "an ensemble needs the same in all")
         which = [(own.architecture, own.stage, own.fold, own.seed) for own in (spec, theirs.spec)]
-        if (None not in which[0] and which[0] == which[1]) or _equal(tagger, theirs):
-            raise ValueError(f"{path} and {other} are both model {spec.stage} of fold {spec.fold} of "
-                             f"{spec.architecture}; delete one, so that it does not count twice")
+        if None not in which[0] and which[0] == which[1]:
+            raise ValueError(f"{path} and {other} are both model {spec.stage} of fold {spec.fold} and seed {spec.seed} "
+                             f"of {spec.architecture}; delete one, so that it does not count twice")
+        if _equal(tagger, theirs):
+            raise ValueError(f"{path} and {other} have the same weights; delete one, so that it does not count twice")
 
 
 def _equal(tagger, other):

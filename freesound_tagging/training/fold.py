@@ -13,6 +13,7 @@ from ..machine.device import OutOfMemory, autocast_as_before, enough_memory, tra
 from ..networks.tagger import NetworkSpec, Tagger
 from ..prediction.inference import for_prediction, predict
 from .batches import MiddleExcerpts, RandomExcerpts
+from .runfolder import StartingWeights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class FoldTraining:
     """What is trained, from where, on what, and for how long."""
 
     spec: NetworkSpec  # says of which stage and fold the network is
-    start: dict | None  # the weights that it begins with; None: new ones
+    start: StartingWeights | None  # what it begins with; None: new weights
     trained: np.ndarray  # int64: the clips, by their numbers in `SharedClips`
     validated: np.ndarray  # int64: the clips of each epoch's validation
     held_out: dict  # of str to int64 array: the clips whose predictions are kept
@@ -82,7 +83,7 @@ def train_fold(training, clips, report):
         torch.manual_seed(for_network)  # for first weights and dropout, which take no generator
         tagger = Tagger(training.spec, training_precision(training.device), training.compiled)
         if training.start is not None:
-            tagger.load_state_dict(training.start)
+            tagger.load_state_dict(training.start.read())
         tagger.to(training.device)
         excerpts = RandomExcerpts(pool, training.trained, training.batch_size, training.steps, generator)
         history = learner.fit(tagger, excerpts, MiddleExcerpts(pool, training.validated), training.epochs, training.lr,

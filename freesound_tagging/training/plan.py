@@ -77,7 +77,7 @@ def _training(pipeline, stage, fold, clips):
                        *sets.normalization, stage, fold, int(pipeline.seed))
     start = None
     if config.starts_from is not None:
-        start = pipeline.folder.tagger(dataclasses.replace(spec, stage=config.starts_from)).state_dict()
+        start = pipeline.folder.start(dataclasses.replace(spec, stage=config.starts_from))
     return FoldTraining(
         spec, start,
         trained=np.concatenate([sets.numbers(name, chosen) for name, chosen in clips.items()]),

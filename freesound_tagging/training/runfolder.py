@@ -8,7 +8,30 @@ import numpy as np
 
 from .. import __version__
 from ..machine.files import only_writer, whole_file
-from ..networks.weights import load_tagger, save_tagger, weights_path
+from ..networks.weights import load_tagger, read_spec, save_tagger, weights_path
+
+
+class StartingWeights:
+    """What a training begins with: read when it begins, so that those of all folds are not in memory at once.
+
+    Pickled, it is the weights themselves, as another machine may not have the file.
+
+    Parameters
+    ----------
+    path : path
+    spec : NetworkSpec
+        What the network has to be.
+    """
+
+    def __init__(self, path, spec):
+        self.path, self.spec, self.weights = path, spec, None
+
+    def read(self):
+        """The weights, dict of str to torch.Tensor."""
+        return load_tagger(self.path, expected=self.spec).state_dict() if self.weights is None else self.weights
+
+    def __getstate__(self):
+        return vars(self) | {"weights": self.read()}
 
 
 class RunFolder:
@@ -76,8 +99,8 @@ class RunFolder:
             raise ValueError(f"{self._record_path(stage, fold)} is damaged ({error}); delete it, and the fold is "
                              "trained again") from error
 
-    def tagger(self, spec):
-        """The network of a finished fold, if it is what is wanted.
+    def start(self, spec):
+        """The weights of a finished fold, if it is what is wanted, for a training that begins with them.
 
         Parameters
         ----------
@@ -86,10 +109,11 @@ class RunFolder:
 
         Returns
         -------
-        Tagger
+        StartingWeights
         """
         path = weights_path(self.weights, spec.stage, spec.fold)
-        return load_tagger(path, expected=spec)
+        read_spec(path, expected=spec)
+        return StartingWeights(path, spec)
 
     def _record_path(self, stage, fold):
         return self.work / f"stage-{stage}_fold-{fold}.npz"

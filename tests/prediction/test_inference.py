@@ -83,7 +83,7 @@ def test_half_precision_is_used_where_it_changes_little(demo_stores, tmp_path, m
 def test_the_same_model_of_the_same_fold_does_not_count_twice(demo_stores, tmp_path):
     for name in ("a", "b"):
         save_tagger(tagger_of(0), tmp_path / f"{name}.safetensors")
-    with pytest.raises(ValueError, match=r"b\.safetensors and .*a\.safetensors are both model 2 of fold 0"):
+    with pytest.raises(ValueError, match=r"b\.safetensors and .*a\.safetensors have the same weights; delete"):
         Ensemble.load([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
 
 

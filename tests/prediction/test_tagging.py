@@ -281,10 +281,14 @@ def test_an_ensemble_may_be_of_several_seeds_and_of_files_of_any_name(make_pipel
     for number in range(2):
         torch.manual_seed(number)
         save_like_torch_1_0(tmp_path / f"export {number}.pkl", as_fastai(cnn_model_1(2, 2)))
+    other.spec = dataclasses.replace(other.spec, seed=0)
+    save_tagger(other, tmp_path / "again.safetensors")
+    with pytest.raises(ValueError, match=r"are both model 2 of fold 0 and seed 0 of cnn-model-1; delete one"):
+        freesound_tagging.Ensemble.load([paths[0], tmp_path / "again.safetensors"])
     exports = [tmp_path / f"export {number}.pkl" for number in range(2)]
     assert len(freesound_tagging.Ensemble.load(exports).taggers) == 2
     shutil.copy(exports[0], tmp_path / "again.pkl")
-    with pytest.raises(ValueError, match=r"again\.pkl and .*export 0\.pkl are both .* does not count twice"):
+    with pytest.raises(ValueError, match=r"again\.pkl and .*export 0\.pkl have the same weights; delete"):
         freesound_tagging.Ensemble.load([*exports, tmp_path / "again.pkl"])
 
 

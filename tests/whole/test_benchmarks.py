@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -161,3 +162,49 @@ def test_the_evidence_pages_study_is_that_of_the_committed_results(comparison):
     assert summary == json.loads(json.dumps(comparison.sum_up(results["records"])))
     for table in (comparison.arms_table, comparison.models_table):
         assert "\n".join(table(summary)) in page, table
+
+
+def test_what_waits_for_a_gpu_runs_here_in_small_and_keeps_what_each_part_found(tmp_path):
+    command = [sys.executable, "-W", "ignore", ROOT / "benchmarks/gpu.py", "--out", tmp_path]
+    subprocess.run([*command, "run", "inference"], check=True, timeout=400)
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert {name: part["ended"] for name, part in parts.items()} == {"run": "finished", "inference": "finished"}
+    run = json.loads(parts["run"]["last lines"][-1])
+    assert run["killed"] and run["what was finished is kept"]
+    (measured,) = set(tmp_path.glob("*.json")) - {tmp_path / "gpu.json"}
+    assert 0 < json.loads(measured.read_text())["inference"]["vgg16"]["what half precision changes, mean"] < 0.01
+    cut = subprocess.run([*command, "tests", "inference", "--limit", "7"], check=False, capture_output=True, text=True)
+    assert cut.returncode == 1
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert parts["tests"]["ended"].startswith("cut after") and parts["inference"]["ended"] == "no time was left"
+    assert measured.exists(), "what was measured before is kept"
+
+
+def test_the_floor_of_a_step_by_hand(monkeypatch):
+    """CNN-model-1's first layers and the sum of all its operations, by the published Table 1."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    floors = importlib.import_module("floors")
+    found = floors.layers("cnn-model-1", batch=2)
+    side, image = 128 * 128, 2 * 128 * 128
+    assert [row[1:] for row in found[:4]] == [
+        (3 * image, 64 * image, 2 * 27 * 64 * image), (64 * image, 64 * image, 0), (64 * image, 64 * image, 0),
+        (64 * image, 64 * image, 2 * 64 * 9 * 64 * image)]
+    convolutions = sum(2 * 9 * into * out * side // 4**block for into, out, block in (
+        (3, 64, 0), (64, 64, 0), (64, 128, 1), (128, 128, 1), (128, 256, 2), (256, 256, 2), (256, 512, 3),
+        (512, 512, 3)))
+    head = 2 * (1024 * 512 + 512 * 80)
+    assert floors.operations(found) == 2 * (3 * (convolutions + head) - 2 * 27 * 64 * side)
+    one = [row for row in found if isinstance(row[0], torch.nn.ReLU)][:1]
+    assert floors.numbers_moved(one, False) == 5 * 64 * image and floors.numbers_moved(one, True) == 0
+    page = (ROOT / "docs/speed.md").read_text()
+    for line in floors.table(floors.floors()):
+        assert line in page
+
+
+def test_the_rehearsal_goes_through_with_kills_in_small(tmp_path):
+    subprocess.run([sys.executable, "-W", "ignore", ROOT / "benchmarks/rehearsal.py", "--size", "0.005", "--width", "2",
+                    "--kills", "0", "--out", tmp_path / "r.json"], check=True)
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert results["test side"]["networks"] == 60
+    assert results["training"]["a run that is finished, s"] < results["training"]["in all, s"]
+    assert results["training"]["most clips of a fold less the fewest"] <= 3

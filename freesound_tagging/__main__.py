@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from .machine.commands import a_count, a_path, a_probability, command
-from .machine.files import output_file
+from .machine.files import check_writable, output_file
 
 TABLES = (".csv", ".txt", ".tsv")
 
@@ -38,6 +38,10 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     for name in ("csv", "timeline"):
         _check_output(parser, name, getattr(options, name))
+    if options.csv and options.timeline and os.path.realpath(options.csv) == os.path.realpath(options.timeline):
+        parser.error(f"--csv and --timeline are both {options.csv}; name two files")
+    for path in filter(None, (options.csv, options.timeline)):
+        check_writable(path)
     from .machine.device import device_named, prepare_device  # takes seconds to import; --help should not
     from .prediction import Ensemble, sounds_of
 
@@ -45,6 +49,8 @@ def main(arguments=None):
     missing = [path for path in paths if not os.path.isfile(path)]
     for path in missing:
         print(f"{path}: no such file, or it may not be read", file=sys.stderr)
+        if options.json:
+            print(json.dumps({"path": str(path), "error": "no such file, or it may not be read"}))
     present = [path for path in paths if path not in set(missing)]
     if not paths:
         raise ValueError("no sounds: expected at least one file that libsndfile reads")

@@ -1,5 +1,6 @@
 """Audio files from strangers: the one place where a sound is read and judged, block by block."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -18,6 +19,7 @@ MAX_NUMBERS = 1 << 30  # samples of all channels of a clip: such as 900 s of 6 c
 MAX_SAMPLE = 1e6  # of floating-point files; above it powers overflow
 MAX_BYTES = 1 << 30  # no clip's file is that large
 BLOCK = 1 << 20  # samples of all channels read at a time, as a header can promise any number of them
+DECODED = 4096  # samples that a FLAC is decoded in at a time, of which the last may be broken
 # How formats begin that people have and libsndfile does not read: MP4 and M4A, Matroska and WebM, WMA, AAC, AMR.
 FOREIGN = re.compile(rb"....ftyp|\x1aE\xdf\xa3|0&\xb2u|\xff[\xf1\xf9]|ADIF|#!AMR", re.DOTALL)
 
@@ -52,8 +54,8 @@ def read_audio(path, content=None):
     Returns
     -------
     Audio
-        Of a truncated file, what is there; of a WAV that does not say how long it is, as its recording was broken off,
-        all to the end of the file.
+        Of a truncated file, or one that cannot be decoded to its end, what comes before; of a WAV that does not say how
+        long it is, as its recording was broken off, all to the end of the file.
 
     Raises
     ------
@@ -121,13 +123,30 @@ def _blocks(raw):
     raw.seek(0)
     by_number = os.name == "posix" and isinstance(raw, io.FileIO)  # which is quicker, and soundfile knows on POSIX only
     with sf.SoundFile(raw.fileno() if by_number else raw, closefd=False) as file:
-        block = file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)
+        size = max(1, BLOCK // file.channels)
+        block = _next(file, size)
         completed = None if file.frames else _Completed.of(raw)
         while completed is None:
             yield block, file.samplerate, file.frames
-            if not len(block := file.read(len(block), dtype="float32", always_2d=True)):
+            if not len(block := _next(file, size)):
                 return
     yield from _blocks(completed)
+
+
+def _next(file, size):
+    """The next samples. Where decoding fails, as at the end of a truncated FLAC, those before, if there are any."""
+    place = file.tell()
+    try:
+        return file.read(size, dtype="float32", always_2d=True)
+    except sf.SoundFileError:
+        few = [np.zeros((0, file.channels), np.float32)]
+        with contextlib.suppress(sf.SoundFileError):
+            file.seek(place)
+            for _ in range(0, size, DECODED):
+                few.append(file.read(DECODED, dtype="float32", always_2d=True))
+        if not place and len(few) == 1:
+            raise
+        return np.concatenate(few)[:size]
 
 
 class _Completed(io.RawIOBase):

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse
 import soxr
 
-from ..clips.audio import read_blocks
+from ..clips.audio import BLOCK, read_blocks
 
 FRAMES_AT_A_TIME = 4096  # of a long signal's spectrogram, so that the memory that it takes does not grow with it
 
@@ -158,9 +158,13 @@ def resampled(path, config=MelConfig(), content=None, a_clip=True):
             yield audio.signal
             continue
         stream = stream or soxr.ResampleStream(audio.rate, config.sample_rate, 1, dtype="float32", quality="HQ")
-        ratio, block = config.sample_rate / audio.rate, stream.resample_chunk(audio.signal)
-        taken, given = taken + len(audio.signal), given + len(block)
-        yield block
+        ratio = config.sample_rate / audio.rate
+        few = max(1, int(BLOCK / ratio))  # what becomes a block: of a sound of a few hertz each sample is thousands
+        for first in range(0, len(audio.signal), few):
+            block = stream.resample_chunk(audio.signal[first:first + few])
+            given += len(block)
+            yield block
+        taken += len(audio.signal)
     if stream and taken:
         rest, length = stream.resample_chunk(np.zeros(0, np.float32), last=True), math.ceil(taken * ratio)
         rest = rest[:length - given]

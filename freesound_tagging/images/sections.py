@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from contextlib import closing
 
 import joblib
@@ -19,7 +20,7 @@ SECTION_SECONDS = 600  # of a sound that lasts more than MAX_SECONDS; its last s
 class Section:
     """What the networks see of a stretch of sound."""
 
-    image: np.ndarray  # uint8 (n_mels, frames)
+    image: np.ndarray | None  # uint8 (n_mels, frames); None of silence in a long sound
     begin: float  # seconds of the file at the first frame; below 0 of a short sound, which is zero-padded on both sides
     end: float  # seconds of the file where the stretch ends, its silence included
 
@@ -29,8 +30,8 @@ def sections(path, config=MelConfig()):
 
     What lasts at most `MAX_SECONDS` is one section: the image that a `SpectrogramStore` has of the clip. Of a longer
     sound each `SECTION_SECONDS` are treated as a clip of their own: trimmed of silence at both ends, measured against
-    their own loudest sound, standardized and stretched to the range of a byte. The last section takes what is left,
-    half of `SECTION_SECONDS` to `MAX_SECONDS`.
+    their own loudest sound, standardized and stretched to the range of a byte. One that is zero throughout has no
+    image, unless all of the sound is. The last section takes what is left, half of `SECTION_SECONDS` to `MAX_SECONDS`.
 
     Parameters
     ----------
@@ -48,16 +49,18 @@ def sections(path, config=MelConfig()):
         If the file cannot be used, when what is wrong with it comes. The message names it.
     """
     most, section = MAX_SECONDS * config.sample_rate, SECTION_SECONDS * config.sample_rate
-    blocks, length, place = [], 0, 0
+    blocks, length, place, heard = [], 0, 0, False
     for block in resampled(path, config, a_clip=False):
         blocks.append(block)
         length += len(block)
         while length > most:
             signal = _joined(blocks)
             blocks, length = [signal[section:].copy()], length - section
-            yield _section(signal[:section], place, config)
-            place, signal = place + section, None
-    yield _section(_joined(blocks), place, config)
+            silent = not signal[:section].any()
+            yield _section(signal[:section], place, config, silent)
+            place, signal, heard = place + section, None, heard or not silent
+    signal = _joined(blocks)
+    yield _section(signal, place, config, heard and not signal.any())
 
 
 def _joined(blocks):
@@ -71,7 +74,9 @@ def _joined(blocks):
     return signal
 
 
-def _section(signal, place, config):
+def _section(signal, place, config, silent):
+    if silent:
+        return Section(None, place / config.sample_rate, (place + len(signal)) / config.sample_rate)
     fitted, begin = fit_with_begin(signal, config)
     return Section(to_image(log_mel(fitted, config)), (place + begin) / config.sample_rate,
                    (place + len(signal)) / config.sample_rate)
@@ -100,9 +105,14 @@ def sections_of_all(paths, config=MelConfig(), n_jobs=-1):
             yield from ((number, section) for section in _or_error(path, config))
         return
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
-    with closing(parallel(joblib.delayed(_if_short)(path, config, os.getpid()) for path in paths)) as found:
+    found = parallel(joblib.delayed(_if_short)(path, config, os.getpid()) for path in paths)
+    try:
         for number, (path, of_it) in enumerate(zip(paths, found)):
             yield from ((number, section) for section in (of_it or _or_error(path, config)))
+    finally:
+        with warnings.catch_warnings():  # of what was computed and is not wanted any more
+            warnings.simplefilter("ignore")
+            found.close()
 
 
 def _or_error(path, config):

@@ -104,6 +104,8 @@ def command(main):
             if sys.stdout is not None:
                 sys.stdout.flush()
             return status
+        except KeyboardInterrupt:
+            return 130  # as the system has it for a program that is interrupted
         except BrokenPipeError:
             with open(os.devnull, "w") as nowhere:  # for what Python flushes at its end
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import socket
+import tempfile
 from pathlib import Path
 
 import filelock
@@ -74,6 +75,30 @@ def output_file(path):
     else:
         with whole_file(path) as part:
             yield part
+
+
+def check_writable(path):
+    """Find out that a file cannot be made before the work that is to be kept in it.
+
+    Parameters
+    ----------
+    path : path
+        Its folder is made if need be.
+
+    Raises
+    ------
+    OSError
+        The message names the file.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"{path} cannot be written ({os.strerror(error.errno or 0)}); give another name") from None
 
 
 @contextlib.contextmanager

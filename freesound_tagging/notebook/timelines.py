@@ -34,7 +34,17 @@ def timeline_figure(table, image=None, config=None, title="", threshold=0.3, top
     matplotlib.figure.Figure
         Of more than 1,500 windows, the greatest probability of neighbours is drawn, so that nothing short is lost.
         Where silence was left out, a strip is empty.
+
+    Raises
+    ------
+    ValueError
+        If there is no window, or an image without its config.
     """
+    if not len(table) or not len(table.columns) or top < 1:
+        raise ValueError(f"a timeline of {len(table)} windows and {len(table.columns)} labels, top={top}: expected one "
+                         "of each at least")
+    if image is not None and config is None:
+        raise ValueError("an image and no config: give the MelConfig that the image was made with")
     best = table.max().nlargest(top)
     best = best[:max(3, (best >= threshold).sum())].index[::-1]
     heights = [0.25 * len(best)] if image is None else [2, 0.25 * len(best)]
@@ -47,7 +57,7 @@ def timeline_figure(table, image=None, config=None, title="", threshold=0.3, top
         axes[0, 0].set_yticks([])
     edges, values = _strips(table[best])
     colours = heat.pcolormesh(edges, np.arange(len(best) + 1), values.T, vmin=0, vmax=1, cmap="Blues")
-    heat.set_yticks(np.arange(len(best)) + 0.5, [plain(shortened(label)) for label in best], fontsize=8)
+    heat.set_yticks(np.arange(len(best)) + 0.5, [plain(shortened(str(label))) for label in best], fontsize=8)
     lasting = edges[-1] - edges[0]
     heat.xaxis.set_major_locator(MultipleLocator(next((step for step in TICKS if lasting <= 10 * step), lasting / 10)))
     heat.xaxis.set_major_formatter(lambda seconds, _: clock(seconds, edges[-1]))

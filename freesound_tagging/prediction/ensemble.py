@@ -21,6 +21,8 @@ from ..networks.weights import find_weights, load_tagger, stage_and_fold
 from .inference import choose_precision, ensemble_mean, first_images, predict
 from .sounds import sounds_of
 
+PRECISIONS = (None, torch.float32, torch.float16, torch.bfloat16)
+
 
 @dataclasses.dataclass
 class Heard:
@@ -78,6 +80,8 @@ class Ensemble:
             If a file is no network or is named as another one, networks differ in vocabulary or in how images are
             made, or one counts twice: the same model of the same fold and seed, or the same weights.
         """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision!r}: expected one of {', '.join(map(str, PRECISIONS))}")
         weights = [weights] if isinstance(weights, (str, os.PathLike)) else list(weights)
         paths = [path for given in weights for path in (find_weights(given) if _is_folder(given) else [given])]
         if not paths:
@@ -108,11 +112,13 @@ class Ensemble:
         Raises
         ------
         ValueError
-            If none is chosen.
+            If `chosen` is not of that kind, or none is chosen.
         """
+        chosen = np.asarray(chosen)
+        if chosen.shape != (len(self.taggers),) or chosen.dtype != bool or not chosen.any():
+            raise ValueError(f"chosen={chosen.tolist()}: expected True or False for each of {len(self.taggers)} "
+                             "networks, and one True at least")
         numbers = np.flatnonzero(chosen)
-        if not len(numbers):
-            raise ValueError("no networks are chosen: expected at least one")
         some = Ensemble([self.paths[n] for n in numbers], [self.taggers[n] for n in numbers], self.device,
                         self._precision)
         some._is_precision_chosen = self._is_precision_chosen
@@ -173,7 +179,7 @@ class Ensemble:
 
         Parameters
         ----------
-        paths : sequence of path
+        paths : path or sequence of path
             Files that libsndfile reads.
         batch_size : int
         progress : bool
@@ -189,9 +195,11 @@ class Ensemble:
         FileNotFoundError
             If a sound is missing, before any is read.
         ValueError
-            If a network gives what is not a number.
+            If a network gives what is not a number, or `batch_size` is not 1 or more.
         """
-        paths = list(paths)
+        paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+        if type(batch_size) is not int or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r}: expected a whole number of windows, at least 1")
         for path in paths:
             if not os.path.isfile(path):
                 raise FileNotFoundError(f"{path} does not exist or is no file; give the path of a sound")
@@ -231,14 +239,14 @@ class Ensemble:
         paths = sounds_of(paths)
         if not paths:
             raise ValueError("no sounds: expected at least one file that libsndfile reads")
-        heard = list(self.listen(paths, progress=progress))
-        problems = [sound.problem for sound in heard if sound.problem]
-        if len(problems) == len(heard):
-            raise ValueError(f"none of {len(heard)} sounds can be read: {'; '.join(problems)}")
+        rows, problems = zip(*((sound.probabilities, sound.problem) for sound in self.listen(paths, progress=progress)))
+        problems = list(filter(None, problems))
+        if len(problems) == len(paths):
+            raise ValueError(f"none of {len(paths)} sounds can be read: {'; '.join(problems)}")
         if problems:
-            warnings.warn(f"{len(problems)} of {len(heard)} sounds cannot be read: {'; '.join(problems)}", stacklevel=2)
-        return pd.DataFrame(np.stack([sound.probabilities for sound in heard]),
-                            pd.Index([str(path) for path in paths], name="path"), list(self.vocabulary))
+            warnings.warn(f"{len(problems)} of {len(paths)} sounds cannot be read: {'; '.join(problems)}", stacklevel=2)
+        return pd.DataFrame(np.stack(rows), pd.Index([str(path) for path in paths], name="path"),
+                            list(self.vocabulary))
 
     def timeline(self, path, progress=False):
         """The probability of each label in each window of a sound: what is heard when.
@@ -264,6 +272,9 @@ class Ensemble:
         for number, section in sections_of_all(paths, self.mel):
             if isinstance(section, OSError):
                 yield _Window(number, None, str(section))
+                continue
+            if section.image is None:
+                yield _Window(number, None, "", section.begin, section.end)
                 continue
             pixels = np.ascontiguousarray(section.image.T)
             for start in window_starts(len(pixels), frames):
@@ -301,7 +312,7 @@ class Ensemble:
 @dataclasses.dataclass
 class _Window:
     sound: int
-    pixels: np.ndarray | None  # uint8 (frames, mel bands); None: the sound cannot be read
+    pixels: np.ndarray | None  # uint8 (frames, mel bands); None: silence, or the sound cannot be read
     problem: str
     second: float = 0.0  # of the file, where it begins
     end: float = 0.0  # as far as the sound has been read
@@ -317,13 +328,12 @@ class _Listening:
 
     def hear(self, window, probabilities):
         """A window, and the probabilities of each network: float32 (networks, labels)."""
-        if window.problem:
-            self.problem = window.problem
-            return
-        self.total += probabilities
-        self.seconds.append(window.second)
-        self.windows.append(ensemble_mean(probabilities))
+        self.problem = window.problem
         self.second, self.duration = window.second, window.end
+        if probabilities is not None:
+            self.total += probabilities
+            self.seconds.append(window.second)
+            self.windows.append(ensemble_mean(probabilities))
 
     def heard(self):
         labels, spec = list(self.ensemble.vocabulary), self.ensemble.mel
@@ -361,7 +371,7 @@ def _equal(tagger, other):
 
 
 def _is_folder(path):
-    return os.path.splitext(path)[1] not in (".safetensors", ".pkl")
+    return os.path.isdir(path) or not (os.path.isfile(path) or os.path.splitext(path)[1] in (".safetensors", ".pkl"))
 
 
 def _seconds(path):

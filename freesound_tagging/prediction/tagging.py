@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from ..clips.tables import few
 from ..images.mel import MelConfig
 from ..machine.files import output_file
 from .ensemble import Ensemble
@@ -69,7 +70,8 @@ def timeline(path, weights="weights", device=None, progress=False):
         have the length of a window and of the file in seconds, ``"window"`` and ``"duration"``.
 
         A sound of more than 15 minutes is seen in sections of 10 minutes, each as if it were a clip of its own, so that
-        silence at both ends of a section, 60 dB below what is loudest in it, has no windows.
+        silence at both ends of a section, 60 dB below what is loudest in it, has no windows; nor has a section of
+        zeros.
 
     Raises
     ------
@@ -108,13 +110,22 @@ def events(timeline, threshold=0.3, release=None):
     Raises
     ------
     ValueError
-        If `threshold` or `release` are out of their range.
+        If `threshold` or `release` are out of their range, or the table is no timeline.
     """
     release = threshold * 2 / 3 if release is None else release
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold={threshold}: expected a probability above 0, at most 1")
     if not 0 < release <= threshold:
         raise ValueError(f"release={release}: expected a probability above 0, at most the threshold {threshold}")
+    if "second" in timeline.columns:
+        raise ValueError("the timeline has 'second' as a column: expected as its index, such as by "
+                         "pandas.read_csv(path, index_col='second')")
+    others = [column for column, kind in timeline.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if others:
+        raise ValueError(f"the timeline has columns that are no probabilities: {few(others)}; leave them out")
+    seconds = timeline.index.to_numpy(float)
+    if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
+        raise ValueError("the timeline's index: expected seconds, each greater than the one before (sort_index)")
     starts, ends = (np.clip(times, 0, timeline.attrs.get("duration", np.inf)) for times in spoken_for(timeline))
     rows = []
     for number, label in enumerate(timeline.columns):

@@ -65,6 +65,18 @@ def test_of_a_truncated_file_what_is_there_is_used(tmp_path):
     assert abs(len(load_clip(tmp_path / "a.wav")) - len(TONE) * 5 // 6) < 1024
 
 
+@pytest.mark.parametrize("kind", ["FLAC", "OGG", "MP3"])
+def test_of_a_truncated_file_that_is_compressed_too(tmp_path, kind):
+    signal = np.random.default_rng(0).standard_normal(10 * RATE).astype(np.float32) / 10
+    sf.write(tmp_path / "a.wav", signal, RATE, format=kind)
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[:len(whole) // 2])
+    read = read_audio(tmp_path / "a.wav").signal
+    assert abs(len(read) - len(signal) / 2) < RATE
+    if kind == "FLAC":
+        np.testing.assert_allclose(read, signal[:len(read)], atol=1e-4)
+
+
 @pytest.mark.parametrize("length", [0, 1, 2])
 def test_a_clip_of_next_to_nothing_is_padded(tmp_path, length):
     sf.write(tmp_path / "a.wav", TONE[RATE // 2:RATE // 2 + length], RATE)

@@ -113,6 +113,31 @@ def test_the_memory_that_a_sound_takes_does_not_grow_with_its_rate_or_length(tmp
         assert int(done.stdout) < allowed, f"{name}, MB more than the minute"
 
 
+def test_each_sample_of_a_sound_of_a_few_hertz_is_not_thousands_at_once(tmp_path):
+    """Such as of a seismometer: a small file that would be gigabytes at 44,100 Hz."""
+    sf.write(tmp_path / "a.wav", np.random.default_rng(0).standard_normal(3 * 3600) / 10, 1)
+    blocks = resampled(tmp_path / "a.wav", a_clip=False)
+    assert max(len(next(blocks)) for _ in range(5)) <= 2 * audio.BLOCK
+    blocks.close()
+    sf.write(tmp_path / "b.wav", np.random.default_rng(0).standard_normal(900) / 10, 100, subtype="FLOAT")
+    np.testing.assert_array_equal(np.concatenate(list(resampled(tmp_path / "b.wav"))),
+                                  librosa.load(tmp_path / "b.wav", sr=RATE)[0])
+
+
+def test_silent_sections_of_a_long_sound_have_no_image_and_of_silence_the_last_one_has(tmp_path, monkeypatch):
+    monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
+    monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
+    signal = np.zeros(70 * 8000)
+    sf.write(tmp_path / "silence.wav", signal, 8000)
+    assert [section.image is None for section in sections(tmp_path / "silence.wav")] == [True, True, False]
+    signal[25 * 8000:26 * 8000] = np.random.default_rng(0).standard_normal(8000) / 10
+    sf.write(tmp_path / "a.wav", signal, 8000)
+    found = list(sections(tmp_path / "a.wav"))
+    assert [section.image is None for section in found] == [True, False, True]
+    assert [section.end for section in found] == [20, 40, 70]
+    assert found[1].begin == pytest.approx(24.5, abs=0.1), "a second in the middle of two"
+
+
 def test_a_long_recording_that_was_broken_off_is_read_without_taking_it_into_memory(recording, tmp_path, monkeypatch):
     """As a recorder leaves it whose battery is empty: no length in the header, and more than a clip may have."""
     sf.write(tmp_path / "a.wav", recording, RATE)

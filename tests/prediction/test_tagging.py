@@ -160,7 +160,7 @@ def test_a_reader_that_has_had_enough_ends_the_command_without_a_word(finished_r
     (["--device", "cuda:77"], r"device='cuda:77' cannot be used \(.*\); expected one of cpu"),
     (["--device", "meta"], "device='meta' cannot be used"),
     (["--weights", "/nowhere"], "in /nowhere or below"),
-    (["--csv", "/dev/null/t.csv"], "/dev/null/t.csv cannot be written, as /dev/null is no folder"),
+    (["--csv", "/dev/null/t.csv"], "/dev/null/t.csv cannot be written .*; give another name"),
 ])
 def test_an_error_is_one_line_that_names_the_value(finished_run, demo, arguments, said, capsys):
     assert main([str(demo.test["path"][0]), "--weights", str(finished_run.weights), *arguments]) == 1
@@ -362,6 +362,70 @@ def test_thresholds_out_of_range_are_refused(settings, said):
         freesound_tagging.events(timeline_of([0.5]), **settings)
 
 
+def test_tables_that_are_no_timelines_are_refused(tmp_path):
+    table = timeline_of([0.5, 0.1, 0.5])
+    table.to_csv(tmp_path / "t.csv")
+    with pytest.raises(ValueError, match=r"has 'second' as a column: .*index_col='second'"):
+        freesound_tagging.events(pd.read_csv(tmp_path / "t.csv"))
+    read = pd.read_csv(tmp_path / "t.csv", index_col="second")
+    assert len(freesound_tagging.events(read)) == 2
+    for wrong in (table[::-1], table.set_axis([0, 1, np.nan]), table.set_axis([0, 1, 1])):
+        with pytest.raises(ValueError, match="expected seconds, each greater than the one before"):
+            freesound_tagging.events(wrong)
+    with pytest.raises(ValueError, match="columns that are no probabilities: path"):
+        freesound_tagging.events(table.assign(path="a.wav"))
+
+
+def test_a_long_silence_in_a_recording_is_no_event(ensemble, tmp_path, monkeypatch):
+    monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
+    monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
+    signal = np.zeros(70 * 8000)
+    signal[25 * 8000:30 * 8000] = np.random.default_rng(0).standard_normal(5 * 8000) / 10
+    sf.write(tmp_path / "a.wav", signal, 8000)
+    sf.write(tmp_path / "sound.wav", signal[20 * 8000:40 * 8000], 8000)
+    table, alone = ensemble.timeline(tmp_path / "a.wav"), ensemble.timeline(tmp_path / "sound.wav")
+    assert table.index.min() > 24.9 and table.index.max() < 30 and table.attrs["duration"] == 70
+    np.testing.assert_allclose(table, alone, atol=0.02)
+    np.testing.assert_allclose(ensemble.tag(tmp_path / "a.wav").iloc[0], table.mean(), atol=1e-6)
+    sf.write(tmp_path / "silence.wav", np.zeros(70 * 8000), 8000)
+    assert ensemble.tag(tmp_path / "silence.wav").notna().all(axis=None)
+
+
+@pytest.mark.parametrize(("call", "said"), [
+    (lambda e: next(e.listen("a.wav", batch_size=0)), "batch_size=0: expected a whole number of windows"),
+    (lambda e: e.select([0, 2]), r"chosen=\[0, 2\]: expected True or False for each of 9 networks"),
+    (lambda e: e.select([False] * 9), "and one True at least"),
+    (lambda e: freesound_tagging.Ensemble.load(e.paths, "cpu", torch.float64), "precision=torch.float64: expected one"),
+    (lambda e: freesound_tagging.Ensemble.load(e.paths, "cpu", "float16"), "precision='float16': expected one"),
+])
+def test_arguments_that_cannot_be_are_named(ensemble, call, said):
+    with pytest.raises(ValueError, match=said):
+        call(ensemble)
+
+
+def test_some_of_the_networks(ensemble, demo):
+    first = ensemble.select([True] + [False] * 8)
+    pd.testing.assert_frame_equal(first.tag(demo.test["path"][0]),
+                                  freesound_tagging.tag(demo.test["path"][0], ensemble.paths[0], "cpu"))
+
+
+def test_listening_may_be_left_off(ensemble, demo):
+    """Without a word of the worker processes that had more."""
+    heard = ensemble.listen([*demo.noisy["path"], *demo.noisy["path"]])
+    assert next(heard).path == demo.noisy["path"][0]
+    heard.close()
+
+
+def test_an_interrupt_ends_the_command_without_a_word(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr("freesound_tagging.machine.device.device_named", interrupt)
+    assert main(["a.wav"]) in (1, 130)
+    monkeypatch.setattr(os.path, "isfile", lambda path: True)
+    assert main(["a.wav"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def two_sounds(demo, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sounds")
@@ -395,9 +459,10 @@ def test_the_command_speaks_to_programs(finished_run, ensemble, two_sounds, tmp_
     (tmp_path / "bad.wav").write_text("no sound")
     command = [*two_sounds, str(tmp_path / "bad.wav"), "--weights", str(finished_run.weights), "--device", "cpu",
                "--json", "--top", "2", "--threshold", "0.01"]
-    assert main(command) == 1
+    assert main([str(tmp_path / "none.wav"), *command]) == 1
     said = capsys.readouterr()
-    lines = [json.loads(line) for line in said.out.splitlines()]
+    none, *lines = [json.loads(line) for line in said.out.splitlines()]
+    assert none == {"path": str(tmp_path / "none.wav"), "error": "no such file, or it may not be read"}
     assert [line["path"] for line in lines] == command[:3] and "bad.wav" in lines[2]["error"] and "bad.wav" in said.err
     for line in lines[:2]:
         tags, timeline = ensemble.tag(line["path"]).iloc[0], ensemble.timeline(line["path"])
@@ -423,6 +488,7 @@ def test_patterns_are_sounds_and_a_file_of_the_name_of_one_is_a_file(two_sounds,
     (["--timeline", "t.txt"], "has room for the labels of one sound, and there are 2"),
     (["--timeline", "t.mp3"], "expected a name that ends in .csv or .txt, or a folder that is there"),
     (["--timeline", "nowhere/"], "expected a name that ends in .csv or .txt, or a folder that is there"),
+    (["--timeline", "t.csv", "--csv", "./t.csv"], "--csv and --timeline are both t.csv"),
     (["--threshold", "0"], "is 0; expected a probability above 0"), (["--threshold", "x"], "is x; expected"),
 ])
 def test_options_of_timelines_that_cannot_be_are_refused(finished_run, two_sounds, arguments, said, capsys):

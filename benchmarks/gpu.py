@@ -121,7 +121,7 @@ def train(folder):
     labels = [f"label {number}" for number in range(80 if CUDA else 5)]
     sets = {name: (store, np.eye(len(labels), dtype=np.float32)[np.arange(len(store)) % len(labels)])
             for name, store in stores.items()}
-    profile = Profile(2, 64 if CUDA else 2, published_stages((1, 1, 1, 1), least_steps=100 if CUDA else 10),
+    profile = Profile(2, 64 if CUDA else 2, published_stages((1, 1, 1, 1), least_steps=100 if CUDA else 60),
                       batch_size=128 if CUDA else 8)
     start = time.perf_counter()
     pipeline = WarmupPipeline(sets, labels, "cnn-model-1", profile, folder / "work", folder / "weights", device=DEVICE,

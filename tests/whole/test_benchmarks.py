@@ -207,4 +207,4 @@ def test_the_rehearsal_goes_through_with_kills_in_small(tmp_path):
     results = json.loads((tmp_path / "r.json").read_text())
     assert results["test side"]["networks"] == 60
     assert results["training"]["a run that is finished, s"] < results["training"]["in all, s"]
-    assert results["training"]["most clips of a fold less the fewest"] <= 3
+    assert results["training"]["most clips of a label in a fold less the fewest"] <= 3

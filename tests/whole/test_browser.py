@@ -187,3 +187,22 @@ def shown(page, picture):
         const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
         return Array.from(bytes)}""")
     return np.asarray(Image.open(io.BytesIO(bytes(source))).convert("L"), float)
+
+
+def test_the_player_jumps_to_an_event_that_is_clicked(page, lab):
+    """With the networks that the notebooks before have left."""
+    run_all(page, lab, "inference-kernel")
+    scroller, heard = page.locator(".jp-WindowedPanel-outer").first, page.locator(".heard").first
+    for top in range(0, 20_000, 400):
+        scroller.evaluate("(panel, top) => panel.scrollTo(0, top)", top)
+        page.wait_for_timeout(200)
+        if heard.count():
+            break
+    heard.scroll_into_view_if_needed()
+    heard.screenshot(path=SCREENSHOTS / "player.png")
+    button, player = heard.locator("button:not([disabled])").last, heard.locator("audio")
+    begins = float(button.inner_text())
+    assert player.evaluate("player => player.paused")
+    button.click()
+    page.wait_for_function("player => !player.paused && player.currentTime > 0", arg=player.element_handle())
+    assert begins - 0.1 <= player.evaluate("player => player.currentTime") < begins + 5

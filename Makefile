@@ -65,7 +65,7 @@ test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-quick: $(VENV)/installed
-	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, whole runs (make test has them)"
+	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, long sounds, whole runs (make test has them)"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 test-browser: $(VENV)/installed

@@ -19,8 +19,9 @@ matplotlib.use("Agg")
 TINY = Profile(3, 2, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), batch_size=16)
 # Whole runs, other processes, a minute of mutated files: left out by make test-quick, and begun first, so that no core
 # is without work at the end.
-SLOW = ("test_ray", "test_notebooks", "test_interruption", "test_fuzz", "test_kaggle", "test_own_data", "test_train",
-        "test_processes", "test_benchmarks", "test_bad_audio", "test_hostile_files", "test_warmup")
+SLOW = ("test_benchmarks", "test_ray", "test_notebooks", "test_interruption", "test_fuzz", "test_kaggle",
+        "test_own_data", "test_train", "test_processes", "test_tagging", "test_bad_audio", "test_sections",
+        "test_hostile_files", "test_warmup")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

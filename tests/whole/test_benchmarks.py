@@ -153,6 +153,18 @@ def test_the_speed_pages_table_is_that_of_the_committed_results():
     assert f"{hour['windows']:,} windows" in page
     assert f"it is {hour['minutes of both, float32']:.0f} minutes in float32" in page
     assert f"and {hour['minutes of both, half precision']:.0f} in half" in page
+    kernel, hours = results["kernel"], results["hours"]
+    theirs = kernel["the author's way, s"]
+    assert f"| {kernel['ours, s']:.1f} | {theirs:.1f} | {kernel['ratio']:.2f} |" in page
+    assert f"{100 * kernel['share of the matrix rate while predicting']:.0f} % of the matrix rate" in page
+    assert f"| {hours['ours, min/s']:.2f} | {hours['a loop over tag, min/s']:.2f} | {hours['ratio']:.2f} |" in page
+    assert " | ".join(f"{row['peak memory, MB']:,.0f}" for row in hours["by length"].values()) in page
+    rehearsal = json.loads((ROOT / "benchmarks/results/rehearsal.json").read_text())
+    read = rehearsal["test side"]
+    assert f"| {read['networks read, s']:.1f} | {read['peak memory, MB']:,.0f} |" in page
+    for name, row in rehearsal["projection"].items():
+        assert f"| {name} | {row['hours of arithmetic at 40 % of the matrix rate']:.1f} h | " \
+               f"{100 * row['share that is not arithmetic']:.1f} % |" in page
 
 
 def test_the_evidence_pages_study_is_that_of_the_committed_results(comparison):
@@ -166,14 +178,14 @@ def test_the_evidence_pages_study_is_that_of_the_committed_results(comparison):
 
 def test_what_waits_for_a_gpu_runs_here_in_small_and_keeps_what_each_part_found(tmp_path):
     command = [sys.executable, "-W", "ignore", ROOT / "benchmarks/gpu.py", "--out", tmp_path]
-    subprocess.run([*command, "run", "inference"], check=True, timeout=400)
+    subprocess.run([*command, "run", "step"], check=True, timeout=400)
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
-    assert {name: part["ended"] for name, part in parts.items()} == {"run": "finished", "inference": "finished"}
+    assert {name: part["ended"] for name, part in parts.items()} == {"run": "finished", "step": "finished"}
     run = json.loads(parts["run"]["last lines"][-1])
     assert run["killed"] and run["what was finished is kept"]
     (measured,) = set(tmp_path.glob("*.json")) - {tmp_path / "gpu.json"}
-    assert 0 < json.loads(measured.read_text())["inference"]["vgg16"]["what half precision changes, mean"] < 0.01
-    cut = subprocess.run([*command, "tests", "inference", "--limit", "7"], check=False, capture_output=True, text=True)
+    assert json.loads(measured.read_text())["step"]["ms"]["forward"] > 0
+    cut = subprocess.run([*command, "tests", "inference", "--limit", "6"], check=False, capture_output=True, text=True)
     assert cut.returncode == 1
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert parts["tests"]["ended"].startswith("cut after") and parts["inference"]["ended"] == "no time was left"

@@ -206,13 +206,14 @@ class Ensemble:
         lasting = np.cumsum([_seconds(path) for path in paths] if progress else [])
         windows, sound = self._windows(paths), _Listening(self, paths[0]) if paths else None
         with tqdm(None, "sound", round(lasting[-1]) if len(lasting) else None, unit="s", delay=2,
-                  disable=not progress) as bar:
+                  leave=False, disable=not progress) as bar:
             number = 0
             while batch := list(islice(windows, batch_size)):
                 looked_at = [window.pixels for window in batch if window.pixels is not None]
                 predicted = iter(self._look_at(np.stack(looked_at)).swapaxes(0, 1) if looked_at else ())
                 for window in batch:
                     while number < window.sound:
+                        bar.clear()  # for what is printed of the sound
                         yield sound.heard()
                         number += 1
                         sound = _Listening(self, paths[number])
@@ -220,8 +221,8 @@ class Ensemble:
                 if progress:
                     before = lasting[number - 1] if number else 0
                     bar.update(max(0, round(min(lasting[number], before + sound.second)) - bar.n))
-            if sound:
-                yield sound.heard()
+        if sound:
+            yield sound.heard()
 
     def tag(self, paths, progress=False):
         """The probability of each label in each sound.

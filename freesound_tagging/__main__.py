@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 from .machine.commands import a_count, a_path, a_probability, command
@@ -46,12 +47,12 @@ def main(arguments=None):
     from .prediction import Ensemble, sounds_of
 
     paths = sounds_of(options.file)
+    present = [path for path in paths if os.path.isfile(path)]
     missing = [path for path in paths if not os.path.isfile(path)]
     for path in missing:
         print(f"{path}: no such file, or it may not be read", file=sys.stderr)
         if options.json:
             print(json.dumps({"path": str(path), "error": "no such file, or it may not be read"}))
-    present = [path for path in paths if path not in set(missing)]
     if not paths:
         raise ValueError("no sounds: expected at least one file that libsndfile reads")
     if not present:
@@ -119,9 +120,8 @@ class _TimelineOut:
         if path is None:
             return
         if self.is_folder:
-            names = [_labels_of(sound) for sound in sounds]
-            twice = next((name for name in names if names.count(name) > 1), None)
-            if twice:
+            (twice, times), *_ = Counter(map(_labels_of, sounds)).most_common(1)
+            if times > 1:
                 parser.error(f"--timeline {path}: two of the sounds would be {twice} there; tag one folder at a time")
         else:
             self.is_labels = path.suffix.lower() == ".txt"

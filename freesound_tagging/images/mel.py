@@ -160,7 +160,7 @@ def resampled(path, config=MelConfig(), content=None, a_clip=True):
         stream = stream or soxr.ResampleStream(audio.rate, config.sample_rate, 1, dtype="float32", quality="HQ")
         ratio = config.sample_rate / audio.rate
         few = max(1, int(BLOCK / ratio))  # what becomes a block: of a sound of a few hertz each sample is thousands
-        for first in range(0, len(audio.signal), few):
+        for first in range(0, max(1, len(audio.signal)), few):
             block = stream.resample_chunk(audio.signal[first:first + few])
             given += len(block)
             yield block

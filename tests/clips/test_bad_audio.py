@@ -77,9 +77,10 @@ def test_of_a_truncated_file_that_is_compressed_too(tmp_path, kind):
         np.testing.assert_allclose(read, signal[:len(read)], atol=1e-4)
 
 
+@pytest.mark.parametrize("rate", [RATE, 8_000, 96_000])
 @pytest.mark.parametrize("length", [0, 1, 2])
-def test_a_clip_of_next_to_nothing_is_padded(tmp_path, length):
-    sf.write(tmp_path / "a.wav", TONE[RATE // 2:RATE // 2 + length], RATE)
+def test_a_clip_of_next_to_nothing_is_padded(tmp_path, length, rate):
+    sf.write(tmp_path / "a.wav", TONE[RATE // 2:RATE // 2 + length], rate)
     assert load_clip(tmp_path / "a.wav").shape == (2 * RATE,)
 
 

@@ -1,37 +1,24 @@
 """An ensemble of networks in memory, which predicts stores and listens to sounds of any length."""
 
-import dataclasses
 import os
 import sys
 import time
 import warnings
-from itertools import islice
 
 import numpy as np
 import pandas as pd
-import soundfile as sf
 import torch
 from tqdm import tqdm
 
-from ..images.excerpts import pixels_on, to_images, window_starts, windows_of
-from ..images.sections import sections_of_all
+from ..images.excerpts import pixels_on, to_images, windows_of
 from ..machine.device import as_prepared, autocast_as_before, device_named, enough_memory
 from ..networks.tagger import fold_batchnorm
 from ..networks.weights import find_weights, load_tagger, stage_and_fold
-from .inference import choose_precision, ensemble_mean, first_images, predict
+from .inference import choose_precision, first_images, predict
+from .listening import listen
 from .sounds import sounds_of
 
 PRECISIONS = (None, torch.float32, torch.float16, torch.bfloat16)
-
-
-@dataclasses.dataclass
-class Heard:
-    """What an ensemble has heard in a sound."""
-
-    path: object  # as it was given
-    timeline: pd.DataFrame  # float32, as `Ensemble.timeline` gives it; no row where the sound cannot be read
-    probabilities: np.ndarray  # float32 (labels,), of the whole sound; NaN where it cannot be read
-    problem: str = ""  # why it cannot be read
 
 
 class Ensemble:
@@ -203,26 +190,7 @@ class Ensemble:
         for path in paths:
             if not os.path.isfile(path):
                 raise FileNotFoundError(f"{path} does not exist or is no file; give the path of a sound")
-        lasting = np.cumsum([_seconds(path) for path in paths] if progress else [])
-        windows, sound = self._windows(paths), _Listening(self, paths[0]) if paths else None
-        with tqdm(None, "sound", round(lasting[-1]) if len(lasting) else None, unit="s", delay=2,
-                  leave=False, disable=not progress) as bar:
-            number = 0
-            while batch := list(islice(windows, batch_size)):
-                looked_at = [window.pixels for window in batch if window.pixels is not None]
-                predicted = iter(self._look_at(np.stack(looked_at)).swapaxes(0, 1) if looked_at else ())
-                for window in batch:
-                    while number < window.sound:
-                        bar.clear()  # for what is printed of the sound
-                        yield sound.heard()
-                        number += 1
-                        sound = _Listening(self, paths[number])
-                    sound.hear(window, next(predicted) if window.pixels is not None else None)
-                if progress:
-                    before = lasting[number - 1] if number else 0
-                    bar.update(max(0, round(min(lasting[number], before + sound.second)) - bar.n))
-        if sound:
-            yield sound.heard()
+        yield from listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress)
 
     def tag(self, paths, progress=False):
         """The probability of each label in each sound.
@@ -267,20 +235,6 @@ class Ensemble:
             raise ValueError(sound.problem)
         return sound.timeline
 
-    def _windows(self, paths):
-        """All windows of sounds, as they come."""
-        frames, hop = self.mel.excerpt_frames, self.mel.hop_length / self.mel.sample_rate
-        for number, section in sections_of_all(paths, self.mel):
-            if isinstance(section, OSError):
-                yield _Window(number, None, str(section))
-                continue
-            if section.image is None:
-                yield _Window(number, None, "", section.begin, section.end)
-                continue
-            pixels = np.ascontiguousarray(section.image.T)
-            for start in window_starts(len(pixels), frames):
-                yield _Window(number, pixels[start:start + frames], "", section.begin + start * hop, section.end)
-
     @autocast_as_before()
     @torch.inference_mode()
     def _look_at(self, excerpts):
@@ -310,42 +264,6 @@ class Ensemble:
         return result
 
 
-@dataclasses.dataclass
-class _Window:
-    sound: int
-    pixels: np.ndarray | None  # uint8 (frames, mel bands); None: silence, or the sound cannot be read
-    problem: str
-    second: float = 0.0  # of the file, where it begins
-    end: float = 0.0  # as far as the sound has been read
-
-
-class _Listening:
-    """What has been heard of a sound so far."""
-
-    def __init__(self, ensemble, path):
-        self.ensemble, self.path, self.problem = ensemble, path, ""
-        self.seconds, self.windows, self.second, self.duration = [], [], 0.0, 0.0
-        self.total = np.zeros((len(ensemble.taggers), len(ensemble.vocabulary)), np.float32)
-
-    def hear(self, window, probabilities):
-        """A window, and the probabilities of each network: float32 (networks, labels)."""
-        self.problem = window.problem
-        self.second, self.duration = window.second, window.end
-        if probabilities is not None:
-            self.total += probabilities
-            self.seconds.append(window.second)
-            self.windows.append(ensemble_mean(probabilities))
-
-    def heard(self):
-        labels, spec = list(self.ensemble.vocabulary), self.ensemble.mel
-        n_windows = 0 if self.problem else len(self.windows)
-        table = pd.DataFrame(np.reshape(self.windows[:n_windows], (n_windows, len(labels))),
-                             pd.Index(self.seconds[:n_windows], name="second", dtype=float), labels, np.float32)
-        table.attrs = {"window": spec.excerpt_seconds, "duration": self.duration}
-        of_all = ensemble_mean(self.total / np.float32(n_windows)) if n_windows else np.full(len(labels), np.nan)
-        return Heard(self.path, table, of_all.astype(np.float32), self.problem)
-
-
 def _check_that_it_belongs(path, tagger, paths, others):
     """Raise a ValueError if a network is not what it is named, or does not go with those before it."""
     spec = tagger.spec
@@ -373,11 +291,3 @@ def _equal(tagger, other):
 
 def _is_folder(path):
     return os.path.isdir(path) or not (os.path.isfile(path) or os.path.splitext(path)[1] in (".safetensors", ".pkl"))
-
-
-def _seconds(path):
-    """How long a sound lasts by its header, 0 if that cannot be told."""
-    try:
-        return sf.info(path).duration
-    except (sf.SoundFileError, OSError, ZeroDivisionError):
-        return 0.0

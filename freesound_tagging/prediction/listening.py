@@ -1,0 +1,125 @@
+"""Sounds of any length, heard window by window: what goes through the networks together, and what comes of it."""
+
+import dataclasses
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+from tqdm import tqdm
+
+from ..images.excerpts import window_starts
+from ..images.sections import sections_of_all
+from .inference import ensemble_mean
+
+
+@dataclasses.dataclass
+class Heard:
+    """What an ensemble has heard in a sound."""
+
+    path: object  # as it was given
+    timeline: pd.DataFrame  # float32, as `Ensemble.timeline` gives it; no row where the sound cannot be read
+    probabilities: np.ndarray  # float32 (labels,), of the whole sound; NaN where it cannot be read
+    problem: str = ""  # why it cannot be read
+
+
+def listen(paths, look_at, mel, vocabulary, batch_size, progress):
+    """`Ensemble.listen`, for anything that looks at windows.
+
+    Parameters
+    ----------
+    paths : list of path
+    look_at : callable
+        From excerpts, uint8 (batch, frames, mel bands), to the probabilities of each network, float32 (networks, batch,
+        labels).
+    mel : MelConfig
+    vocabulary : sequence of str
+    batch_size : int
+    progress : bool
+
+    Yields
+    ------
+    Heard
+        Of each sound, in order.
+    """
+    lasting = np.cumsum([_seconds(path) for path in paths] if progress else [])
+    windows, sound = _windows(paths, mel), _Listening(paths[0], mel, vocabulary) if paths else None
+    with tqdm(None, "sound", round(lasting[-1]) if len(lasting) else None, unit="s", delay=2,
+              leave=False, disable=not progress) as bar:
+        number = 0
+        while batch := list(islice(windows, batch_size)):
+            looked_at = [window.pixels for window in batch if window.pixels is not None]
+            predicted = iter(look_at(np.stack(looked_at)).swapaxes(0, 1) if looked_at else ())
+            for window in batch:
+                while number < window.sound:
+                    bar.clear()  # for what is printed of the sound
+                    yield sound.heard()
+                    number += 1
+                    sound = _Listening(paths[number], mel, vocabulary)
+                sound.hear(window, next(predicted) if window.pixels is not None else None)
+            if progress:
+                before = lasting[number - 1] if number else 0
+                bar.update(max(0, round(min(lasting[number], before + sound.second)) - bar.n))
+    if sound:
+        yield sound.heard()
+
+
+@dataclasses.dataclass
+class _Window:
+    sound: int
+    pixels: np.ndarray | None  # uint8 (frames, mel bands); None: silence, or the sound cannot be read
+    problem: str
+    second: float = 0.0  # of the file, where it begins
+    end: float = 0.0  # as far as the sound has been read
+
+
+def _windows(paths, mel):
+    """All windows of sounds, as they come."""
+    hop = mel.hop_length / mel.sample_rate  # in seconds
+    for number, section in sections_of_all(paths, mel):
+        if isinstance(section, OSError):
+            yield _Window(number, None, str(section))
+            continue
+        if section.image is None:
+            yield _Window(number, None, "", section.begin, section.end)
+            continue
+        pixels = np.ascontiguousarray(section.image.T)
+        for start in window_starts(len(pixels), mel.excerpt_frames):
+            yield _Window(number, pixels[start:start + mel.excerpt_frames], "", section.begin + start * hop,
+                          section.end)
+
+
+class _Listening:
+    """What has been heard of a sound so far."""
+
+    def __init__(self, path, mel, vocabulary):
+        self.path, self.mel, self.vocabulary, self.problem = path, mel, list(vocabulary), ""
+        self.seconds, self.windows, self.second, self.duration = [], [], 0.0, 0.0
+        self.total = np.float32(0)  # of each network's probabilities: float32 (networks, labels)
+
+    def hear(self, window, probabilities):
+        """A window, and the probabilities of each network: float32 (networks, labels)."""
+        self.problem = window.problem
+        self.second, self.duration = window.second, window.end
+        if probabilities is not None:
+            self.total = self.total + probabilities
+            self.seconds.append(window.second)
+            self.windows.append(ensemble_mean(probabilities))
+
+    def heard(self):
+        n_windows = 0 if self.problem else len(self.windows)
+        table = pd.DataFrame(np.reshape(self.windows[:n_windows], (n_windows, len(self.vocabulary))),
+                             pd.Index(self.seconds[:n_windows], name="second", dtype=float), self.vocabulary,
+                             np.float32)
+        table.attrs = {"window": self.mel.excerpt_seconds, "duration": self.duration}
+        of_all = (ensemble_mean(self.total / np.float32(n_windows)) if n_windows
+                  else np.full(len(self.vocabulary), np.nan))
+        return Heard(self.path, table, of_all.astype(np.float32), self.problem)
+
+
+def _seconds(path):
+    """How long a sound lasts by its header, 0 if that cannot be told."""
+    try:
+        return sf.info(path).duration
+    except (sf.SoundFileError, OSError, ZeroDivisionError):
+        return 0.0

@@ -61,12 +61,14 @@ demo: $(VENV)/installed
 	@echo; echo "On the test clips:"; cat $(DEMO)/submission.scores.txt
 	@echo; echo "The submission is $(DEMO)/submission.csv, the executed notebooks are in $(DEMO)/notebooks."
 
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(TESTS) $(ARGS)
 
 test-quick: $(VENV)/installed
 	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, long sounds, whole runs (make test has them)"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+	$(TESTS) -m "not slow" $(ARGS)
 
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'

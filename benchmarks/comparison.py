@@ -1,6 +1,4 @@
-"""What came of the study: its arms compared, as figures with intervals, as the README's tables and as a picture."""
-
-from itertools import pairwise
+"""What came of the study: each question answered by a difference with its interval, as tables and as a picture."""
 
 import numpy as np
 import pandas as pd
@@ -8,8 +6,51 @@ from matplotlib.figure import Figure
 
 # The published system's Table 2, and the score of its ensemble of CNN-model-1.
 TABLE_2 = {"model 1": (0.651, 0.411, ""), "model 2": (0.381, 0.862, 0.723), "model 3": (0.567, 0.879, 0.724),
-           "model 4": (0.576, 0.877, 0.724), "ensemble of 2, 3, 4": ("", "", 0.733)}
-PIPELINE, VGG_16, BOTH = "d: pipeline", "g: VGG-16, pipeline", "g: both networks"
+           "model 4": (0.576, 0.877, 0.724), "ensemble": ("", "", 0.733)}
+PIPELINE, VGG_16, CONTROL = "d: pipeline", "g: VGG-16", "h: a fifth stage like the fourth"
+LAST, ENSEMBLE = "last model", "ensemble"  # one network a fold; those of three stages
+
+
+def arms(arm, other=PIPELINE):
+    """An arm against another: its last model against the other's, and its ensemble."""
+    return {which: ((arm, which), (other, which)) for which in (LAST, ENSEMBLE)}
+
+
+def within(column, which, other):
+    """A score of the pipeline against another of its own."""
+    return {column: ((PIPELINE, which), (PIPELINE, other))}
+
+
+# What is asked: under "last model" and "ensemble" an arm's score and the one that is taken from it.
+QUESTIONS = {
+    "pipeline, over curated clips without augmentation": arms(PIPELINE, "a: curated, no augmentation"),
+    "pipeline, over curated clips": arms(PIPELINE, "b: curated, augmented"),
+    "pipeline, over curated and all noisy clips": arms(PIPELINE, "c: curated and all noisy, augmented"),
+    "mixup and SpecMix, over neither": arms(PIPELINE, "e: neither"),
+    "mixup, over neither": arms("e: mixup only", "e: neither"),
+    "SpecMix, over neither": arms("e: SpecMix only", "e: neither"),
+    "SpecMix, over mixup": arms("e: SpecMix only", "e: mixup only"),
+    "mixup and SpecMix, over mixup": arms(PIPELINE, "e: mixup only"),
+    "mixup and SpecMix, over SpecMix": arms(PIPELINE, "e: SpecMix only"),
+    "model 2, over model 1": within(LAST, "model 2", "model 1"),
+    "model 3, over model 2": within(LAST, "model 3", "model 2"),
+    "model 4, over model 3": within(LAST, "model 4", "model 3"),
+    "ensemble of 2, 3, 4, over model 4": within(ENSEMBLE, ENSEMBLE, "model 4"),
+    "ensemble of 2, 3, 4, over the mean of 3 and 4": within(ENSEMBLE, ENSEMBLE, "models 3 and 4"),
+    "mean of models 3 and 4, over model 4": within(ENSEMBLE, "models 3 and 4", "model 4"),
+    "noisy clips held out: model 2, over model 1": within(LAST, "noisy, model 2", "noisy, model 1"),
+    "VGG-16, over CNN-model-1": arms(VGG_16),
+    "both networks, over CNN-model-1": {ENSEMBLE: ((VGG_16, "both networks"), (PIPELINE, ENSEMBLE))},
+    "no cap, over a cap of 5": arms("f: no cap"),
+    "a cap of 2, over one of 5": arms("f: cap 2"),
+    "zeros, over reflection": arms("i: padded with zeros"),
+    "torch's optimizer, over fastai 1's": arms("i: torch's optimizer"),
+    "a fifth stage like the fourth, over four": arms(CONTROL),
+    "a fifth stage on soft labels, over four": arms("h: a fifth stage on soft labels"),
+    "a fifth stage on soft labels, over one like the fourth": arms("h: a fifth stage on soft labels", CONTROL),
+    "averaged weights in stage 4, over the last ones": arms("h: averaged weights in stage 4"),
+    "stage 4 without mixing, over with it": arms("h: stage 4 without mixing"),
+}
 
 
 def interval(values, draws=10_000):
@@ -39,94 +80,129 @@ def interval(values, draws=10_000):
     return {"mean": np.nanmean(grid), "low": low, "high": high, "n": int(np.isfinite(grid).sum())}
 
 
-def intervals(table):
-    """`interval` of each column of a table with one row a unit."""
-    return {column: interval(table[column]) for column in table}
-
-
 def unit_of(record):
     """What has to be the same in two records that are compared: seed, rotation and precision."""
     return record["seed"], record["rotation"], record["precision"]
 
 
-def by_arm(rows):
-    """From (arm, unit, score) in any order: of each arm, from its units to scores."""
-    scores = {}
-    for arm, unit, score in rows:
-        scores.setdefault(arm, {})[unit] = score
-    return dict(sorted(scores.items()))
-
-
 def scores_of(records):
-    """Of each arm, from its units to the test lwlrap of its ensemble; of both networks' ensemble too."""
-    return by_arm([*((r["arm"], unit_of(r), r["test"]["ensemble"]) for r in records),
-                   *((BOTH, unit_of(r), r["test"]["both networks"]) for r in records if r["arm"] == VGG_16)])
+    """All lwlraps: of each arm and score, from its units to numbers.
+
+    Returns
+    -------
+    dict of (str, str) to dict
+        Scores are those of the test clips, under their names in the records, and ``"noisy, model 1"``,
+        ``"curated, model 1"`` and so on, cross-validated.
+    """
+    scores = {}
+    for record in records:
+        found = dict(record["test"])
+        for model, row in record["cross-validated"].items():
+            found |= {f"{which}, {model}": row[f"lwlrap {which}"] for which in ("noisy", "curated")}
+        for which, score in found.items():
+            scores.setdefault((record["arm"], which), {})[unit_of(record)] = score
+    return scores
 
 
-def last_models_scores_of(records):
-    """Of each arm, from its units to the test lwlrap of its last model alone: one network a fold in every arm."""
-    return by_arm((r["arm"], unit_of(r), r["test"].get("model 4", r["test"]["ensemble"])) for r in records)
-
-
-def leads_of(scores):
-    """Of each other arm, from its units to how much greater the pipeline's score of the same unit is."""
-    return {arm: {unit: scores[PIPELINE][unit] - score for unit, score in units.items()}
-            for arm, units in scores.items() if arm != PIPELINE}
+def differences_of(records):
+    """Of each question and column that has been trained, from units to differences."""
+    scores, found = scores_of(records), {}
+    for question, columns in QUESTIONS.items():
+        for column, (judged, other) in columns.items():
+            both = scores.get(judged, {}).keys() & scores.get(other, {}).keys()
+            if both:
+                found.setdefault(question, {})[column] = {
+                    unit: scores[judged][unit] - scores[other][unit] for unit in sorted(both)}
+    return found
 
 
 def sum_up(records):
-    """Tables of mean and interval: each arm on the test set, and the pipeline's lead of each arm, in pairs."""
+    """All that the tables show.
+
+    Returns
+    -------
+    dict
+        ``"questions"``: `interval` of each question and column; ``"arms"``: of each arm's last model and ensemble,
+        and the least and most gradient steps of its networks; ``"models"``: of the pipeline's models, on noisy and
+        curated clips held out and on test clips; ``"selected"``: of the clips that stages 3 and 4 select, their number
+        and the share of them whose labels are right.
+    """
     scores = scores_of(records)
-    pipelines = {unit_of(r): r for r in records if r["arm"] == PIPELINE}
-    models = {f"model {stage}": pd.DataFrame({unit: {
-        "test": r["test"][f"model {stage}"],
-        **{f"{name}, cross-validated": r["cross-validated"][f"model {stage}"][f"lwlrap {name}"]
-           for name in ("noisy", "curated")}} for unit, r in pipelines.items()}).T for stage in (1, 2, 3, 4)}
-    clean = {}
-    for which in ("all", "3", "4"):
-        right = {unit: r["noisy labels right"][which] for unit, r in pipelines.items() if "noisy labels right" in r}
-        if right and None not in right.values():
-            clean[which] = interval(right)
-    steps = {arm: [n for r in records if r["arm"] == arm for n in r["steps"]] for arm in scores}
+    models = {}
+    for model in TABLE_2:
+        rows = {"noisy": f"noisy, {model}", "curated": f"curated, {model}", "test": model}
+        models[model] = {column: interval(scores[PIPELINE, which]) for column, which in rows.items()
+                         if (PIPELINE, which) in scores}
+    by_arm = {arm: [record for record in records if record["arm"] == arm]
+              for arm in sorted({record["arm"] for record in records})}
+    steps = {arm: [n for record in each for n in record["steps"]] for arm, each in by_arm.items()}
     return {
-        "arms": {arm: interval(units) for arm, units in scores.items()},
-        "gradient steps a network, least and most": {
-            arm: (min(each), max(each)) for arm, each in steps.items() if each},
-        "the pipeline's lead": {arm: interval(units) for arm, units in leads_of(scores).items()},
-        "its last model's lead": {arm: interval(units)
-                                  for arm, units in leads_of(last_models_scores_of(records)).items()},
-        "pipeline, by model": {model: intervals(table) for model, table in models.items()},
-        "pipeline, gain on the model before": {after: intervals(models[after] - models[before])
-                                               for before, after in pairwise(models)},
-        "pipeline, the ensemble's lead": {which: interval(
-            {unit: r["test"]["ensemble"] - r["test"][which] for unit, r in pipelines.items()})
-            for which in (*models, "models 3 and 4")},
-        "noisy labels right, of all and of those selected": clean,
-    }
+        "questions": {question: {column: interval(units) for column, units in columns.items()}
+                      for question, columns in differences_of(records).items()},
+        "arms": {arm: {LAST: interval(scores[arm, LAST]), ENSEMBLE: interval(scores[arm, ENSEMBLE]),
+                       "steps": [min(steps[arm]), max(steps[arm])]} for arm in by_arm},
+        "models": models,
+        "selected": {arm: {stage: _selected(by_arm[arm], stage) for stage in ("all", "3", "4")} for arm in by_arm
+                     if arm[0] in "df" and "noisy labels right" in by_arm[arm][0]}}
+
+
+def _selected(records, stage):
+    """Clips and the share of them that is labelled rightly, each with its interval."""
+    right = {unit_of(record): record["noisy labels right"][stage] for record in records}
+    right = {unit: share for unit, share in right.items() if share is not None}  # of no clips there is none
+    numbers = {} if stage == "all" else {unit_of(record): record["selected"][stage] for record in records}
+    return {name: interval(values) for name, values in (("clips", numbers), ("right", right)) if values}
+
+
+def answer(found):
+    """What an interval says; that of fewer than four units is little more than their range."""
+    if found["n"] < 4:
+        return "too few units"
+    return "more" if found["low"] > 0 else "less" if found["high"] < 0 else "cannot be told"
+
+
+def questions_table(summary):
+    """The differences, line by line."""
+    yield "| what, over what | last model | | ensemble | | units |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for question, columns in summary["questions"].items():
+        cells = [cell for column in (LAST, ENSEMBLE) for cell in (
+            (spelled(columns[column], "+"), answer(columns[column])) if column in columns else ("", ""))]
+        units = next(iter(columns.values()))["n"]
+        yield f"| {' | '.join([question, *cells, str(units)])} |"
 
 
 def arms_table(summary):
-    """The README's table of the arms, line by line."""
-    yield "| trained | steps a network | lwlrap on the test clips | the pipeline's lead | its last model's | units |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    for arm, test in summary["arms"].items():
-        lead, last = (summary[f"{which} lead"].get(arm) for which in ("the pipeline's", "its last model's"))
-        least, most = summary["gradient steps a network, least and most"].get(arm, (0, 0))
-        steps = "" if not most else f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        yield f"| {arm} | {steps} | {spelled(test)} | {spelled(lead, '+')} | {spelled(last, '+')} | {test['n']} |"
+    """The arms' own scores, line by line."""
+    yield "| trained | steps a network | last model | ensemble | units |"
+    yield "| --- | --- | --- | --- | --- |"
+    for arm, row in summary["arms"].items():
+        least, most = row["steps"]
+        steps = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        yield f"| {arm} | {steps} | {spelled(row[LAST])} | {spelled(row[ENSEMBLE])} | {row[LAST]['n']} |"
 
 
 def models_table(summary):
-    """The README's table of the pipeline's models beside the published Table 2, line by line."""
-    yield "| model | noisy (CV) | published | curated (CV) | published | test | published | selected labels right |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    right = summary["noisy labels right, of all and of those selected"]
+    """The pipeline's models beside the published Table 2, line by line."""
+    yield "| model | noisy (CV) | published | curated (CV) | published | test | published |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for model, published in TABLE_2.items():
-        scores = summary["pipeline, by model"].get(model, {"test": summary["arms"][PIPELINE]})
-        ours = [spelled(scores.get(what)) for what in ("noisy, cross-validated", "curated, cross-validated", "test")]
-        clean = right.get(model.removeprefix("model "))
-        cells = [model, *sum(zip(ours, published), ()), f"{clean['mean']:.0%}" if clean else ""]
-        yield f"| {' | '.join(map(str, cells))} |"
+        ours = [spelled(summary["models"][model].get(column)) for column in ("noisy", "curated", "test")]
+        yield f"| {' | '.join(map(str, [model, *sum(zip(ours, published), ())]))} |"
+
+
+def selection_table(summary):
+    """What stages 3 and 4 select, line by line."""
+    yield "| selection | labels right, of all | clips of stage 3 | labels right | clips of stage 4 | labels right |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for arm, stages in summary["selected"].items():
+        cells = [f"{stages[stage][what]['mean']:{form}}" if what in stages[stage] else "" for stage, what, form in (
+            ("all", "right", ".0%"), ("3", "clips", ".0f"), ("3", "right", ".0%"), ("4", "clips", ".0f"),
+            ("4", "right", ".0%"))]
+        yield f"| {' | '.join([arm, *cells])} |"
+
+
+TABLES = (questions_table, arms_table, models_table, selection_table)
 
 
 def spelled(value, sign=""):
@@ -135,16 +211,24 @@ def spelled(value, sign=""):
 
 
 def figure(records, path):
-    """The pipeline's lead of each arm: mean and interval, and a dot for each unit."""
-    leads = leads_of(scores_of(records))
-    drawn = Figure(figsize=(8, 0.8 + 0.42 * len(leads)), layout="constrained")
+    """Each question's differences: mean and interval, and a dot for each unit."""
+    found = differences_of(records)
+    drawn = Figure(figsize=(9, 1 + 0.38 * len(found)), layout="constrained")
     axis = drawn.subplots()
-    for row, units in enumerate(leads.values()):
-        lead = interval(units)
-        axis.plot(list(units.values()), [row] * len(units), "o", color="tab:blue", alpha=0.3, markeredgewidth=0)
-        axis.errorbar(lead["mean"], row, xerr=[[lead["mean"] - lead["low"]], [lead["high"] - lead["mean"]]], fmt="D",
-                      color="tab:blue", capsize=4)
+    for column, color, shift in ((LAST, "tab:blue", -0.17), (ENSEMBLE, "tab:orange", 0.17)):
+        label = {LAST: "last model: one network a fold", ENSEMBLE: "ensemble of three stages"}[column]
+        for row, columns in enumerate(found.values()):
+            if column in columns:
+                units, place = list(columns[column].values()), row + shift
+                what = interval(columns[column])
+                axis.plot(units, [place] * len(units), "o", color=color, alpha=0.25, markersize=4, markeredgewidth=0)
+                axis.errorbar(what["mean"], place, xerr=[[what["mean"] - what["low"]], [what["high"] - what["mean"]]],
+                              fmt="D", color=color, capsize=3, markersize=5, label=label)
+                label = None
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.set(yticks=range(len(leads)), yticklabels=leads, ylim=(len(leads) - 0.5, -0.5),
-             xlabel="lwlrap of the pipeline's ensemble less the arm's")
+    axis.set(yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.5),
+             xlabel="difference of lwlrap on the test clips, mean and 95 % interval; a dot is a unit")
+    axis.grid(axis="x", alpha=0.3)
+    if found:
+        axis.legend(loc="lower right")
     drawn.savefig(path, dpi=110)

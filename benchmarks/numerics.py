@@ -19,7 +19,7 @@ from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomE
 from freesound_tagging.training.learner import fit
 
 
-def numerics(root, seeds=5, steps=300, width=8, batch=32):
+def numerics(root, seeds=5, steps=300, width=8, batch=32, mel=SPEC["mel"]):
     """1c. Whether all that makes training fast leaves its result alone: test lwlrap over seeds, fast and exact.
 
     Fast is `training.fit` in the device's precision, compiled on a GPU; exact is a bare loop in float32 with
@@ -27,11 +27,11 @@ def numerics(root, seeds=5, steps=300, width=8, batch=32):
     """
     data = FSDKaggle2019(root)
     with tempfile.TemporaryDirectory() as folder:
-        stores = [SpectrogramStore.build(getattr(data, name)["path"], Path(folder) / name, progress=False)
+        stores = [SpectrogramStore.build(getattr(data, name)["path"], Path(folder) / name, mel, progress=False)
                   for name in ("curated", "noisy", "test")]
         *targets, truth = (data.targets(getattr(data, name)) for name in ("curated", "noisy", "test"))
         pool, test = ClipPool.of(stores[:2], targets, DEVICE), pixels_on(DEVICE, stores[2])
-        spec = NetworkSpec("cnn-model-1", **SPEC | {"width": width, "vocabulary": tuple(data.vocabulary)})
+        spec = NetworkSpec("cnn-model-1", **SPEC | {"width": width, "vocabulary": tuple(data.vocabulary), "mel": mel})
         scores = {"fast": [], "exact": []}
         for seed, name in [(seed, name) for seed in range(seeds) for name in scores]:
             torch.manual_seed(seed)

@@ -1,6 +1,7 @@
 """Data that several tests share: real recordings where they are at hand, a tiny demo set, one tiny run."""
 
 import contextlib
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +20,11 @@ matplotlib.use("Agg")
 TINY = Profile(3, 2, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), batch_size=16)
 # Whole runs, other processes, a minute of mutated files: left out by make test-quick, and begun first, so that no core
 # is without work at the end.
-SLOW = ("test_benchmarks", "test_ray", "test_notebooks", "test_interruption", "test_fuzz", "test_kaggle",
+SLOW = ("test_benchmarks", "test_study", "test_ray", "test_notebooks", "test_interruption", "test_fuzz", "test_kaggle",
         "test_own_data", "test_train", "test_processes", "test_tagging", "test_bad_audio", "test_sections",
         "test_hostile_files", "test_warmup")
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_modifyitems(items):
@@ -30,6 +32,19 @@ def pytest_collection_modifyitems(items):
         if item.path.stem in SLOW:
             item.add_marker("slow")
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Imports a module of benchmarks/ by its name, and runs its `main` if arguments are given."""
+    def benchmark(name, *arguments):
+        monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+        module = importlib.import_module(name)
+        if arguments:
+            monkeypatch.setattr(sys, "argv", [module.__file__, *map(str, arguments)])
+            module.main()
+        return module
+    return benchmark
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,214 @@
+"""The study: what its arms change, that they are compared as they should be, and that its page is what it found."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
+from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.learner import Callback, fit_one_cycle, make_learner
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def comparison(benchmark):
+    return benchmark("comparison")
+
+
+ARRANGE = """
+import pathlib, shutil, sys
+import pandas as pd
+root = pathlib.Path(sys.argv[1])
+shutil.copytree({demo!r}, root)
+for path in root.rglob("*.csv"):
+    table = pd.read_csv(path, dtype=str)
+    table[table.fname.map(lambda name: int(name[:6], 16) % 3 == 0)].to_csv(path, index=False)
+pathlib.Path({asked!r}).write_text(" ".join(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def recordings(demo, tmp_path):
+    """A folder that arranges itself anew, as recordings do; here a third of the tiny demo set, and how it was asked."""
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings/make_input.py").write_text(
+        ARRANGE.format(demo=str(demo.root), asked=str(tmp_path / "asked")))
+    return tmp_path / "recordings"
+
+
+def test_all_arms_are_trained_in_equal_steps_and_not_again(benchmark, recordings, tmp_path, capsys):
+    arms, comparison = map(benchmark, ("arms", "comparison"))
+
+    def run(*arguments):
+        benchmark("study", recordings, "--rotations", 2, "--steps", 2, "--batch", 16, "--width", 2, "--name", "tiny",
+                  "--work", tmp_path / "work", "--out", tmp_path, *arguments)
+        return capsys.readouterr().out, json.loads((tmp_path / "study-tiny.json").read_text())
+    run("--seeds", 3)
+    assert (tmp_path / "asked").read_text() == "--seed 3 --curated-fold 3 --noisy-folds 4 1 --test-fold 2"
+    printed, found = run("--seeds", 3, 4, "--arms", "a")
+    trained, *tables = printed.split("\n| ")
+    assert [line.split(": ")[0] for line in trained.splitlines()] == ["seed 4, rotation 2, d", "seed 4, rotation 2, a"]
+    assert "\n| ".join(["", *tables]).startswith("\n" + "\n".join(comparison.questions_table(found)))
+    assert (tmp_path / "study-tiny.png").stat().st_size > 5000
+    records = {record["arm"]: record for record in found["records"] if record["seed"] == 3}
+    assert set(records) == set(arms.ARMS)
+    assert set(found["questions"]) == set(comparison.QUESTIONS)
+    pipeline = records[comparison.PIPELINE]
+    for name, record in records.items():
+        if "fifth" not in name:
+            assert record["steps"] == pipeline["steps"], name
+        else:
+            assert min(record["steps"]) > max(pipeline["steps"]), name
+        for stage in arms.ARMS[name].shared:
+            assert record["test"][f"model {stage}"] == pipeline["test"][f"model {stage}"], name
+        assert name[0] in "df" or record["test"]["last model"] != pipeline["test"]["last model"], name
+    capped, none = (records[arm]["selected"]["3"] for arm in ("f: cap 2", "f: no cap"))
+    assert capped <= pipeline["selected"]["3"] <= none
+    assert pipeline["test"]["last model"] == pipeline["test"]["model 4"]
+    assert len(records["h: a fifth stage on soft labels"]["cross-validated"]) == 5
+
+
+def learner_of(demo, demo_stores, steps):
+    """A Learner of a tiny network over the demo's curated clips."""
+    pool = ClipPool.of([demo_stores["curated"]], [demo.targets(demo.curated)], "cpu")
+    torch.manual_seed(0)
+    tagger = Tagger(NetworkSpec("cnn-model-1", 2, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3))
+    clips, generator = np.arange(len(pool.lengths)), torch.Generator().manual_seed(0)
+    return make_learner(tagger, RandomExcerpts(pool, clips, 4, steps, generator), MiddleExcerpts(pool, []))
+
+
+def test_averaged_weights_are_their_recursion(benchmark, demo, demo_stores):
+    """By hand: the first step's weights and statistics, of which each later step takes 2 % and gives its own."""
+    arms, seen = benchmark("arms"), []
+
+    class Seen(Callback):
+        order = 1
+
+        def after_batch(self):
+            if self.training:
+                seen.append({name: value.clone() for name, value in self.learn.model.state_dict().items()})
+    learner = learner_of(demo, demo_stores, 4)
+    learner.add_cb(Seen())
+    arms.ARMS["h: averaged weights in stage 4"].learner(learner)
+    with learner.no_logging():
+        fit_one_cycle(learner, 1, 1e-2)
+    for name, left in learner.model.state_dict().items():
+        if left.is_floating_point():
+            by_hand = seen[0][name].double()
+            for each in seen[1:]:
+                by_hand = 0.98 * by_hand + 0.02 * each[name].double()
+            torch.testing.assert_close(left.double(), by_hand, rtol=1e-5, atol=1e-6)
+    changed = [name for name, left in learner.model.state_dict().items() if not torch.equal(left, seen[-1][name])]
+    assert {"network.0.0.weight", "network.0.1.running_mean"} <= set(changed)
+
+
+def test_torchs_optimizer_spares_biases_and_batch_normalization(benchmark, demo, demo_stores):
+    learner = benchmark("arms").torchs_optimizer(learner_of(demo, demo_stores, 2))
+    with learner.no_logging():
+        fit_one_cycle(learner, 1, 1e-2)
+    decayed, spared = learner.opt.opt.param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.01, 0)
+    assert decayed["betas"][1] == spared["betas"][1] == 0.999
+    convolutions_and_linear = [module for module in learner.model.modules() if hasattr(module, "weight")
+                               and not isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d))]
+    assert {id(p) for p in decayed["params"]} == {id(module.weight) for module in convolutions_and_linear}
+    assert len(decayed["params"]) + len(spared["params"]) == len(list(learner.model.parameters()))
+
+
+def test_soft_labels_are_the_given_ones_as_far_as_they_are_trusted(benchmark):
+    """By hand: a label that both models put second of three is trusted by a half, one that both put first wholly."""
+    predictions = {3: [[0.1, 0.5, 0.3], [0.9, 0.2, 0.0]], 4: [[0.2, 0.6, 0.4], [0.7, 0.4, 0.2]]}
+    training = SimpleNamespace(targets={"noisy": np.array([[0, 0, 1], [1, 0, 0]])},
+                               out_of_fold=lambda stage: {"noisy": np.array(predictions[stage])})
+    soft = benchmark("arms").soft_targets(training)
+    np.testing.assert_allclose(soft, [[0.5 * 0.15, 0.5 * 0.55, 0.5 + 0.5 * 0.35], [1, 0, 0]])
+
+
+def record(arm, seed=0, rotation=0, precision="float32", noisy=0.5, **test):
+    """What the study writes of an arm."""
+    return {"arm": arm, "seed": seed, "rotation": rotation, "precision": precision, "steps": [12, 12 + seed],
+            "test": test, "cross-validated": {f"model {stage}": {"lwlrap noisy": noisy, "lwlrap curated": 0.9}
+                                              for stage in (1, 2)}}
+
+
+def test_an_interval_is_over_seeds_and_rotations(comparison):
+    """By hand: what differs between two rotations alone is as uncertain with ten seeds as with one."""
+    interval = comparison.interval
+    by_rotation = interval({(seed, rotation): rotation for seed in range(10) for rotation in (0, 1)})
+    assert by_rotation == {"mean": 0.5, "low": 0, "high": 1, "n": 20}, "a quarter of the draws has one rotation only"
+    by_seed = interval({(seed, rotation): seed for seed in range(10) for rotation in (0, 1)})
+    assert by_seed["mean"] == 4.5
+    assert by_seed["high"] - 4.5 == pytest.approx(1.96 * (99 / 12 / 10) ** 0.5, rel=0.05), "the mean of ten seeds"
+    assert interval({(2, 0): 0.3}) == {"mean": 0.3, "low": 0.3, "high": 0.3, "n": 1}
+    unfinished = interval({(0, 0): 1, (1, 1): 3})
+    assert (unfinished["mean"], unfinished["low"], unfinished["high"], unfinished["n"]) == (2, 1, 3, 2)
+
+
+def test_the_comparison_adds_up(comparison, tmp_path):
+    """By hand, over two seeds: the pipeline, a single training, VGG-16 with the ensemble of both networks."""
+    records, curated = [], "a: curated, no augmentation"
+    for seed, more in ((0, 0), (1, 0.1)):
+        scores = {"model 1": 0.5, "model 2": 0.6, "model 3": 0.62, "model 4": 0.65, "last model": 0.65,
+                  "models 3 and 4": 0.69, "ensemble": 0.7}
+        pipeline = record(comparison.PIPELINE, seed, noisy=0.4 + more, **{k: v + more for k, v in scores.items()})
+        pipeline["cross-validated"]["model 2"]["lwlrap noisy"] -= 0.03
+        pipeline |= {"selected": {"3": 40 + seed * 20, "4": 10},
+                     "noisy labels right": {"all": 0.6, "3": 0.9, "4": None}}
+        records += [pipeline,
+                    record(curated, seed, **{"last model": 0.5 + 2 * more, "ensemble": 0.5 + 2 * more}),
+                    record(comparison.VGG_16, seed, **{"last model": 0.72, "ensemble": 0.6 + more,
+                                                       "both networks": 0.75 + more})]
+    summary = comparison.sum_up(records)
+    found = {question: {column: (round(value["low"], 9), round(value["mean"], 9), round(value["high"], 9))
+                        for column, value in columns.items()} for question, columns in summary["questions"].items()}
+    assert found["pipeline, over curated clips without augmentation"] == {
+        "last model": (0.05, 0.1, 0.15), "ensemble": (0.1, 0.15, 0.2)}
+    assert found["both networks, over CNN-model-1"] == {"ensemble": (0.05, 0.05, 0.05)}
+    assert found["VGG-16, over CNN-model-1"] == {"last model": (-0.03, 0.02, 0.07), "ensemble": (-0.1, -0.1, -0.1)}
+    assert found["model 4, over model 3"] == {"last model": (0.03, 0.03, 0.03)}
+    assert found["ensemble of 2, 3, 4, over the mean of 3 and 4"] == {"ensemble": (0.01, 0.01, 0.01)}
+    assert found["noisy clips held out: model 2, over model 1"] == {"last model": (-0.03, -0.03, -0.03)}
+    assert "SpecMix, over mixup" not in found
+    tables = ["\n".join(table(summary)) for table in comparison.TABLES]
+    assert ("| VGG-16, over CNN-model-1 | +0.020 (-0.030 to +0.070) | too few units "
+            "| -0.100 (-0.100 to -0.100) | too few units | 2 |") in tables[0]
+    assert "| model 4, over model 3 | +0.030 (+0.030 to +0.030) | too few units |  |  | 2 |" in tables[0]
+    assert f"| {curated} | 12 to 13 | 0.600 (0.500 to 0.700) | 0.600 (0.500 to 0.700) | 2 |" in tables[1]
+    assert "| model 1 | 0.450 (0.400 to 0.500) | 0.651 | 0.900 (0.900 to 0.900) | 0.411 | 0.550 (0.5" in tables[2]
+    assert "| ensemble |  |  |  |  | 0.750 (0.700 to 0.800) | 0.733 |" in tables[2]
+    assert f"| {comparison.PIPELINE} | 60% | 50 | 90% | 10 |  |" in tables[3]
+    for answer, low, high in (("more", 0.1, 0.2), ("less", -0.2, -0.1), ("cannot be told", -1, 1)):
+        assert comparison.answer({"low": low, "high": high, "n": 4}) == answer
+    comparison.figure(records, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
+def test_what_is_compared_is_of_the_same_precision(comparison):
+    """By hand: two machines, one of which has trained all of seed 0 and the other, 0.1 better, a part of it again."""
+    curated, mixed = "b: curated, augmented", "e: neither"
+    records = [record(arm, seed, precision=precision, **{"last model": score, "ensemble": score})
+               for seed, precision, arm, score in (
+                   (0, "bfloat16", comparison.PIPELINE, 0.7), (0, "bfloat16", curated, 0.5),
+                   (0, "float32", comparison.PIPELINE, 0.8), (0, "float32", mixed, 0.7),
+                   (1, "float32", comparison.PIPELINE, 0.6), (1, "float32", curated, 0.7))]
+    found = comparison.differences_of(records)
+    assert found["mixup and SpecMix, over neither"]["ensemble"] == {(0, 0, "float32"): pytest.approx(0.1)}
+    assert found["pipeline, over curated clips"]["ensemble"] == {
+        (0, 0, "bfloat16"): pytest.approx(0.2), (1, 0, "float32"): pytest.approx(-0.1)}
+    pipeline = comparison.sum_up(records)["arms"][comparison.PIPELINE]["ensemble"]
+    assert (pipeline["mean"], pipeline["n"]) == (pytest.approx((0.75 + 0.6) / 2), 2), "a seed and rotation counts once"
+
+
+def test_the_evidence_page_is_that_of_the_committed_results(comparison):
+    page = (ROOT / "docs/evidence.md").read_text()
+    results = json.loads((ROOT / "benchmarks/results/study-freesound40.json").read_text())
+    summary = {key: value for key, value in results.items() if key not in ("settings", "records")}
+    assert summary == json.loads(json.dumps(comparison.sum_up(results["records"])))
+    for table in comparison.TABLES:
+        assert "\n".join(table(summary)) in page, table

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import torch
 from comparison import PIPELINE, VGG_16
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from freesound_tagging.augment import PUBLISHED, lighting, mixup, specmix, zoom_crop
 from freesound_tagging.lwlrap import clip_lwlrap
@@ -56,8 +57,6 @@ class AveragedWeights(Callback):
     decay = 0.98  # over about the last 50 steps
 
     def before_fit(self):
-        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
         self.average = AveragedModel(self.learn.model, multi_avg_fn=get_ema_multi_avg_fn(self.decay), use_buffers=True)
 
     def after_batch(self):

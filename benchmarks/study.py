@@ -17,6 +17,7 @@ shows that it runs: so few steps teach little.
 """
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
@@ -75,11 +76,11 @@ class Unit:
         stores = {which: SpectrogramStore.build(getattr(self.data, which)["path"], self.images / arm.padding / which,
                                                 config, progress=False, executor=options.executor)
                   for which in self.targets}
-        if arm.shared or arm.single or arm.both:
-            pipeline = self.done.get(self.key(PIPELINE)) if arm.single else None
-            pipeline = pipeline or self.record(PIPELINE)
+        if arm.shared or arm.both:
+            self.record(PIPELINE)
         stages = published_stages((1,) * 4, least_steps=options.steps) if options.steps else published_stages()
         if arm.single:
+            pipeline = self.done.get((self.seed, self.rotation, options.precision, PIPELINE)) or self.record(PIPELINE)
             total = round(np.mean(pipeline["steps"]))
             stages = (StageConfig(1, None, True, "all" if arm.single == "all" else "none", 1, stages[0].lr, total),)
         elif arm.stages:
@@ -99,9 +100,7 @@ class Unit:
         if arm.noisy_targets:
             clips = training.sets.clips
             training.sets.clips = SharedClips(clips.stores, [self.targets["curated"], arm.noisy_targets(training)])
-        make_learner = learner.make_learner
-        with patch.object(learner, "make_learner",
-                          lambda *args, **settings: (arm.learner or (lambda it: it))(make_learner(*args, **settings))):
+        with as_changed(arm.learner):
             training.run()
         for stage in training.stages.keys() - predictions.keys():
             paths = sorted(folder.glob(f"weights/stage-{stage}_*.safetensors"))
@@ -131,10 +130,6 @@ class Unit:
             part.write_text(json.dumps(record))
         return record
 
-    def key(self, name):
-        """What names an arm's record."""
-        return self.seed, self.rotation, self.options.precision, name
-
     def folder(self, name):
         """Where an arm's run is kept."""
         return self.work / name.replace(":", "").replace(",", "").replace(" ", "-")
@@ -147,6 +142,13 @@ class Unit:
         """An arm's record, trained if need be."""
         path = self.path(name)
         return json.loads(path.read_text()) if path.exists() else self.train(name)
+
+
+def as_changed(change):
+    """A context in which each fastai Learner that a training makes is changed, if there is a change."""
+    make = learner.make_learner
+    return patch.object(learner, "make_learner", lambda *args, **settings: change(make(*args, **settings))) if change \
+        else contextlib.nullcontext()
 
 
 def arranged(source, seed, rotation, root):

@@ -66,6 +66,7 @@ def test_what_waits_for_a_gpu_runs_here_in_small_and_keeps_what_each_part_found(
     (measured,) = set(tmp_path.glob("*.json")) - {tmp_path / "gpu.json"}
     step = json.loads(measured.read_text())["step"]
     assert min(step["ms"].values()) > 0 and sum(step["share"].values()) == pytest.approx(1)
+    assert 0 < step["all but forward and backward"] < 1
     with pytest.raises(SystemExit, match="True"):
         benchmark("gpu", "--out", tmp_path, "tests", "inference", "--limit", 6)
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]

@@ -141,13 +141,7 @@ def test_the_explorer_moves(page, lab):
 
     run_all(page, lab, "training-cnn-model1")
     picture = page.locator(".jp-Notebook img.widget-image")
-    scroller = page.locator(".jp-WindowedPanel-outer").first
-    for top in range(0, 8000, 400):
-        scroller.evaluate("(panel, top) => panel.scrollTo(0, top)", top)
-        page.wait_for_timeout(200)
-        if picture.count():
-            break
-    picture.scroll_into_view_if_needed()
+    scroll_to(page, picture)
     explorer = page.locator(".widget-vbox:has(img.widget-image)").first
     pictures = []
 
@@ -181,6 +175,17 @@ def test_the_explorer_moves(page, lab):
     expect(explorer.locator("audio")).to_have_count(2)
 
 
+def scroll_to(page, what):
+    """Bring something into view that the notebook may not have drawn yet, as it draws what is near."""
+    scroller = page.locator(".jp-WindowedPanel-outer").first
+    for top in range(0, 20_000, 400):
+        scroller.evaluate("(panel, top) => panel.scrollTo(0, top)", top)
+        page.wait_for_timeout(200)
+        if what.count():
+            break
+    what.scroll_into_view_if_needed()
+
+
 def shown(page, picture):
     """The explorer's picture, in grey."""
     source = picture.evaluate("""async image => {
@@ -192,13 +197,8 @@ def shown(page, picture):
 def test_the_player_jumps_to_an_event_that_is_clicked(page, lab):
     """With the networks that the notebooks before have left."""
     run_all(page, lab, "inference-kernel")
-    scroller, heard = page.locator(".jp-WindowedPanel-outer").first, page.locator(".heard").first
-    for top in range(0, 20_000, 400):
-        scroller.evaluate("(panel, top) => panel.scrollTo(0, top)", top)
-        page.wait_for_timeout(200)
-        if heard.count():
-            break
-    heard.scroll_into_view_if_needed()
+    heard = page.locator(".heard").first
+    scroll_to(page, heard)
     heard.screenshot(path=SCREENSHOTS / "player.png")
     button, player = heard.locator("button:not([disabled])").last, heard.locator("audio")
     begins = float(button.inner_text())

@@ -1,5 +1,5 @@
 # make demo         set up, and run the three notebooks on synthesized data
-# make test         set up, and run the tests, as many at a time as there are cores
+# make test         set up, and run the tests, one more at a time than there are cores
 # make test-quick   the same without notebooks, Ray, kills, benchmarks and mutated files: for the inner loop
 # make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
@@ -61,14 +61,15 @@ demo: $(VENV)/installed
 	@echo; echo "On the test clips:"; cat $(DEMO)/submission.scores.txt
 	@echo; echo "The submission is $(DEMO)/submission.csv, the executed notebooks are in $(DEMO)/notebooks."
 
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
+# One process more than there are cores: some tests wait for processes of their own.
 test: $(VENV)/installed
-	$(TESTS) $(ARGS)
+	$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(ARGS)
 
 test-quick: $(VENV)/installed
-	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, long sounds, whole runs (make test has them)"
-	$(TESTS) -m "not slow" $(ARGS)
+	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, long sounds, imports, whole runs (make test has them)"
+	LOKY_MAX_CPU_COUNT=1 $(PYTEST) -n auto -m "not slow" $(ARGS)
 
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'

@@ -2,22 +2,15 @@
 
 import contextlib
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib
 import pytest
 
-from freesound_tagging.clips.dataset import FSDKaggle2019
-from freesound_tagging.demo.data import write_demo
-from freesound_tagging.images.store import SpectrogramStore
-from freesound_tagging.training.stages import Profile, published_stages
-from freesound_tagging.training.warmup import WarmupPipeline
-
-matplotlib.use("Agg")
-
-TINY = Profile(3, 2, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), batch_size=16)
+# The package and the heavy libraries are imported where they are used: pytest's first process runs no test.
+os.environ["MPLBACKEND"] = "Agg"
 # Whole runs, other processes, a minute of mutated files: left out by make test-quick, and begun first, so that no core
 # is without work at the end.
 SLOW = ("test_benchmarks", "test_study", "test_ray", "test_notebooks", "test_interruption", "test_fuzz", "test_kaggle",
@@ -25,6 +18,11 @@ SLOW = ("test_benchmarks", "test_study", "test_ray", "test_notebooks", "test_int
         "test_hostile_files", "test_warmup")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Of files that are left out nothing is imported."""
+    return True if config.option.markexpr == "not slow" and collection_path.stem in SLOW else None
 
 
 def pytest_collection_modifyitems(items):
@@ -57,6 +55,8 @@ def shared():
 @pytest.fixture(scope="session")
 def esc10(shared, tmp_path_factory):
     """320 real Freesound recordings in the competition's layout."""
+    from freesound_tagging.clips.dataset import FSDKaggle2019
+
     root = tmp_path_factory.mktemp("esc10") / "input"
     subprocess.run([sys.executable, shared / "esc10/make_input.py", root], check=True)
     return FSDKaggle2019(root)
@@ -64,12 +64,17 @@ def esc10(shared, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
+    from freesound_tagging.clips.dataset import FSDKaggle2019
+    from freesound_tagging.demo.data import write_demo
+
     root = tmp_path_factory.mktemp("demo") / "input"
     return FSDKaggle2019(write_demo(root, curated=3, noisy=6, test=3, progress=False))
 
 
 @pytest.fixture(scope="session")
 def demo_stores(demo, tmp_path_factory):
+    from freesound_tagging.images.store import SpectrogramStore
+
     folder = tmp_path_factory.mktemp("stores")
     return {name: SpectrogramStore.build(getattr(demo, name)["path"], folder / name, n_jobs=1, progress=False)
             for name in ("curated", "noisy", "test")}
@@ -99,11 +104,15 @@ def interrupted():
 @pytest.fixture(scope="session")
 def make_pipeline(demo, demo_stores):
     """A pipeline over the tiny demo set, in the folder given; small enough for seconds."""
+    from freesound_tagging.training.stages import Profile, published_stages
+    from freesound_tagging.training.warmup import WarmupPipeline
+
     sets = {name: (demo_stores[name], demo.targets(getattr(demo, name))) for name in ("curated", "noisy")}
+    stages = published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1)
 
     def make(folder, **changes):
         settings = {"sets": sets, "vocabulary": demo.vocabulary, "architecture": "cnn-model-1",
-                    "profile": TINY,
+                    "profile": Profile(3, 2, stages, batch_size=16),
                     "work": folder / "work", "weights": folder / "weights", "device": "cpu", "progress": False,
                     "executor": "in-process"}
         return WarmupPipeline(**settings | changes)

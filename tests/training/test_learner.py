@@ -112,7 +112,7 @@ def test_every_start_of_an_excerpt_is_as_likely(pool):
     clip = int(pool.lengths.argmax())
     free = int(pool.lengths[clip]) - 128
     place = torch.arange(int(pool.lengths[clip]))
-    ramp = ClipPool((place // 4).to(torch.uint8)[:, None].expand(-1, 128), torch.tensor([0]),
+    ramp = ClipPool((place // 4).to(torch.uint8)[:, None].expand(-1, 2), torch.tensor([0]),
                     torch.tensor([len(place)]), torch.ones(1, 1), 128, ["ramp.wav"])
     images, _ = next(iter(RandomExcerpts(ramp, [0], 20_000, 1, generator())))
     first = (images[:, 0, 0, 0] * 255).round()

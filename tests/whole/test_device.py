@@ -75,6 +75,7 @@ def test_a_network_learns_in_the_devices_own_precision(demo, demo_stores, device
     assert {parameter.device.type for parameter in tagger.parameters()} == {device.type}
 
 
+@pytest.mark.slow
 def test_a_pipeline_trains_on_the_device_and_predicts_there_what_the_cpu_predicts(
         make_pipeline, demo, demo_stores, device, tmp_path):
     pipeline = make_pipeline(tmp_path, device=device)

@@ -60,6 +60,7 @@ def test_heavy_libraries_are_where_they_belong(library, where):
     assert found and found <= where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "without"), [
     ("import freesound_tagging", ("torch", "pandas", "librosa")),
     ("from freesound_tagging import clips, images, networks, prediction, training, notebook", ("torch", "pandas")),
@@ -73,6 +74,7 @@ def test_what_an_import_does_not_bring(code, without):
     assert subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_every_name_on_a_face_is_there():
     seen = ("import importlib; names = [(room, name) for room in %r for module in "
             "[importlib.import_module(f'freesound_tagging.{room}')] for name in module.__all__ "

@@ -20,8 +20,8 @@ IDLE_SECONDS = 300  # after which a process that has nothing to do ends
 class Processes:
     """Tasks in a few processes of this machine, as many at a time as there are processes.
 
-    One process with two threads makes hardly more of a narrow network than one with one, as the threads wait for each
-    other at each step: two processes of one thread each do.
+    Two processes of one thread each make more of a narrow network than one with two, as the threads wait for each other
+    at each step; beside a busy program many times as much.
 
     Parameters
     ----------
@@ -66,11 +66,12 @@ class Processes:
         Raises
         ------
         Exception
-            What a task has raised, as if it had been raised here.
+            What a task has raised, as if it had been raised here, once the results of all that are done have been
+            yielded.
         RuntimeError
             If a process died, as one does that the system has no memory for.
         """
-        running, names = {}, itertools.count()
+        running, failed, names = {}, [], itertools.count()
         with tempfile.TemporaryDirectory() as folder:
             try:
                 while self._waiting or running:
@@ -83,12 +84,19 @@ class Processes:
                     for key, news in running.values():
                         if content := news.read_text():
                             show(key, *json.loads(content))
-                    for future in done:
-                        key, _ = running.pop(future)
-                        yield key, self._result(key, future)
+                    while done:
+                        for future in done:
+                            key, _ = running.pop(future)
+                            if error := future.exception():
+                                failed.append((key, error))
+                            else:
+                                yield key, future.result()
+                        done = [future for future in running if future.done()] if failed else ()
+                    if failed:
+                        self._raise(failed)
             finally:
                 self._waiting.clear()
-                if running:
+                if running and self._pool is not None:
                     self._pool.shutdown(kill_workers=True)
                     self._pool = None
 
@@ -100,15 +108,16 @@ class Processes:
                                              env={"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"})
         return self._pool.submit(_run, function, task, shared, news, self.threads, os.getpid())
 
-    def _result(self, key, future):
+    def _raise(self, failed):
         from joblib.externals.loky import BrokenProcessPool
 
-        try:
-            return future.result()
-        except BrokenProcessPool as error:
-            self._pool = None
-            raise RuntimeError(f"{key}: its process died, perhaps for lack of memory. What was finished before is "
-                               'kept; run again, or one fold after the other by executor="in-process"') from error
+        for _, error in failed:
+            if not isinstance(error, BrokenProcessPool):
+                raise error
+        self._pool = None  # with one process it loses all, and does not say whose that was
+        keys = " or ".join(str(key) for key, _ in failed)
+        raise RuntimeError(f"{keys}: its process died, perhaps for lack of memory. What was finished before is "
+                           'kept; run again, or one fold after the other by executor="in-process"') from failed[0][1]
 
 
 def cores():

@@ -100,6 +100,26 @@ def test_a_process_that_died_is_said(two):
         list(two.completed(lambda *_: None))
 
 
+def test_of_several_one_whose_process_died_is_said_and_others_may_follow(two):
+    for key, task in (("fold 0", "wait"), ("fold 1", "die")):
+        two.submit(key, count, task, Nothing())
+    with pytest.raises(RuntimeError, match=r"fold [01] or fold [01]: its process died"):
+        list(two.completed(lambda *_: None))
+    two.submit("c", count, "c", Nothing())
+    assert [key for key, _ in two.completed(lambda *_: None)] == ["c"]
+
+
+def test_what_is_done_when_another_fails_is_not_lost(two):
+    for key, task in (("a", "a"), ("b", "b"), ("c", ValueError("no clips"))):
+        two.submit(key, count, task, Nothing())
+    done = []
+    with pytest.raises(ValueError, match="no clips"):
+        for key, _ in two.completed(lambda *_: None):
+            done.append(key)
+            time.sleep(6)  # in which the others end
+    assert sorted(done) == ["a", "b"]
+
+
 def test_an_interrupt_ends_the_processes(two):
     begun = []
 

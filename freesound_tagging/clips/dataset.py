@@ -53,7 +53,8 @@ class FSDKaggle2019:
         ``a.wav``, is taken if it is the only one. Sounds in the folder that no table lists are named in a warning, and
         ignored.
     needed : sequence of {"curated", "noisy", "test"}
-        The sets that have to have clips.
+        The sets that have to have clips. The others may then lack files, as where a part of the data set was
+        downloaded: what is missing of them is left out, with a warning if only some of a set's clips are.
 
     Attributes
     ----------
@@ -67,12 +68,13 @@ class FSDKaggle2019:
     sample : pathlib.Path or None
         ``sample_submission.csv``, where there is one.
     truth : pathlib.Path or None
-        The table of the test clips' labels, where there is one.
+        The table of the test clips' labels, where there is one that has all of them.
 
     Raises
     ------
     FileNotFoundError
-        If `root` has neither layout, or lists clips that are missing and `missing` is ``"error"``.
+        If `root` has neither layout; or if clips are missing of a needed set, or of any where none is named, and
+        `missing` is ``"error"``.
     ValueError
         If a table lacks a column, lists a clip twice or without a label, names a file outside its folder, or uses a
         label that the sample submission does not have; if that has columns that are no labels
@@ -111,7 +113,8 @@ class FSDKaggle2019:
             warnings.warn(f"{self.root}: {odd}", stacklevel=2)
         if missing != "list":
             for name in ("curated", "noisy", "test"):
-                setattr(self, name, self._existing(getattr(self, name), name, missing))
+                wanted = name in needed or not needed
+                setattr(self, name, self._existing(getattr(self, name), name, missing if wanted else "skip", wanted))
 
     def __repr__(self):
         return (f"FSDKaggle2019({str(self.root)!r}): {self.layout}'s layout, {len(self.curated)} curated, "
@@ -225,8 +228,13 @@ class FSDKaggle2019:
     def _in_order_of(self, fnames, test):
         """The test clips in sample_submission.csv's order; with their labels only if all are known."""
         order = pd.DataFrame({"fname": fnames})
-        if set(fnames) <= set(test["fname"]):
+        unknown = set(fnames) - set(test["fname"])
+        if not unknown:
             return order.merge(test, on="fname", how="left")
+        if self.truth is not None:
+            warnings.warn(f"{self.truth} lacks {len(unknown)} of the {len(fnames)} clips of sample_submission.csv: "
+                          f"{few(sorted(unknown))}; the test clips count as clips without known labels", stacklevel=3)
+            self.truth = None
         order["path"] = _paths_inside(self.folder("test"), fnames, self.root / "sample_submission.csv")
         return order
 
@@ -256,13 +264,15 @@ class FSDKaggle2019:
             warnings.warn(f"{len(found)} {name} clips have files of nearly the listed name in {folder}, which are "
                           f"taken: {pairs}", stacklevel=3)
 
-    def _existing(self, table, name, missing):
+    def _existing(self, table, name, missing, wanted):
         if not len(table):
             return table
         folder = self.folder(name)
         present = _files(folder)
         here = np.array([path.name in present for path in table["path"]])
         unlisted = unlisted_files(folder, {path.name for path in self._tables[name]["path"]})
+        if not (wanted or here.any() or unlisted):
+            return table[here]  # a set that was not downloaded
         message = "" if here.all() else (f"{(~here).sum()} of the {len(table)} {name} clips are missing from "
                                          f"{folder}: {few(table['fname'][~here])}")
         ignored = f"{len(unlisted)} files in {folder} are in no table: {few(unlisted)}" if unlisted else ""
@@ -326,5 +336,6 @@ def _unnested(folder):
 
 
 def _first_table(root, tables):
-    paths = [_unnested((root / table).parent) / Path(table).name for table in tables]
+    paths = [(_unnested(path.parent) if path.parent != root else root) / path.name
+             for path in (root / table for table in tables)]
     return next((path for path in paths if path.exists()), None)

@@ -71,7 +71,7 @@ def report(name, table, examined, folder):
     Returns
     -------
     figures : dict of str to object
-        A row of the table that `freesound_tagging.dataset check` prints.
+        A row of the table that `freesound_tagging.clips check` prints.
     problems : dict of str to list of str
         Names of clips by what is wrong: ``"missing"``, ``"unreadable"``, ``"truncated"``, ``"silent"``,
         ``"not in the table"``.
@@ -103,7 +103,7 @@ def check(root):
     Returns
     -------
     bool
-        Whether training on it would work.
+        Whether all clips that are listed are there and can be read, and training on them would work.
     """
     try:
         with warnings.catch_warnings(record=True) as odd:
@@ -139,14 +139,19 @@ def check(root):
     faulty = sorted(set(data.curated["fname"]) & FAULTY_CLIPS.keys())
     if faulty:
         print(f"curated, known to be faulty and left out by default: {few(faulty, 6)}")
-    count = {kind: sum(len(names) for (_, which), names in every.items() if which == kind)
-             for kind in ("missing", "unreadable")}
+    missing, unreadable = ({name: len(every.get((name, kind), [])) for name in clips}
+                           for kind in ("missing", "unreadable"))
     lacking = {name: lack for name in clips if (lack := data.lack(name))}
+    lacking |= {name: f"none of the {number} {name} clips is in {data.folder(name)}"
+                for name, number in missing.items() if number and number == len(clips[name])}
     if "test" in lacking:
         print(f"{lacking.pop('test')}: there is no submission to make")
-    stops = [*(f"{lack}: training needs some" for lack in lacking.values()),
-             *([f"{count['missing']} missing clips would stop training"] if count["missing"] else [])]
+    elif missing["test"]:
+        print(f"{missing['test']} missing test clips would stop the submission")
+    stops = [f"{lacking[name]}: training needs some" if name in lacking else
+             f"{missing[name]} missing {name} clips would stop training"
+             for name in ("curated", "noisy") if name in lacking or missing[name]]
     print(*(stops or ["nothing here would stop training"]), sep="\n")
-    if count["unreadable"]:
-        print(f"{count['unreadable']} unreadable clips would be left out of training and count as silence")
-    return not (stops or any(count.values()))
+    if any(unreadable.values()):
+        print(f"{sum(unreadable.values())} unreadable clips would be left out of training and count as silence")
+    return not (stops or any(missing.values()) or any(unreadable.values()))

@@ -29,8 +29,8 @@ def read_table(path, columns):
     Raises
     ------
     ValueError
-        If the file is empty, lacks a column, or has a row without a file name, a clip twice or one without a label.
-        The message names the file.
+        If the file is empty, lacks a column, has one twice, or has a row without a file name, a clip twice or one
+        without a label. The message names the file.
     """
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
         raise ValueError(f"{path} is no file; expected a CSV with the columns {', '.join(columns)}")
@@ -49,6 +49,9 @@ def read_table(path, columns):
     lacking = [column for column in columns if column not in table]
     if lacking:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}")
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise ValueError(f"{path} has more than one column {few(twice)}; delete one or rename it")
     table = table[(table != "").any(axis=1)].reset_index(drop=True)
     if (table["fname"] == "").any():
         row = table[table["fname"] == ""].iloc[0]
@@ -94,11 +97,13 @@ def label_columns(table, path, vocabulary=None, carried=()):
     Raises
     ------
     ValueError
-        If there are not exactly the labels of the vocabulary; or, where it is not known, if a column is none by its
-        name (`NO_LABELS`, or the same name twice), or by its numbers: outside of 0 to 1, while those of most columns
-        are inside. The message names the columns.
+        If there are none, or not exactly the labels of the vocabulary; or, where it is not known, if a column is none
+        by its name (`NO_LABELS`, or the same name twice), or by its numbers: outside of 0 to 1, while those of most
+        columns are inside. The message names the columns.
     """
     columns = [column for column in table if column != "fname"]
+    if not columns:
+        raise ValueError(f"{path} has no column but fname; expected one for each label")
     if vocabulary is not None:
         lacking = [label for label in vocabulary if label not in columns]
         if lacking:

@@ -1,6 +1,7 @@
 import csv
 import os
 import re
+import shutil
 import tempfile
 
 import numpy as np
@@ -87,6 +88,40 @@ def test_missing_files_are_named_or_skipped(tmp_path):
         assert FSDKaggle2019(root, missing="skip").curated["fname"].tolist() == ["a.wav"]
 
 
+@pytest.mark.parametrize(("here", "needed"), [("test", ("test",)), ("train", ("curated", "noisy"))])
+def test_a_part_of_the_data_set_is_enough_for_what_needs_no_more(esc10, tmp_path, capsys, recwarn, here, needed):
+    """As after ``make download ONLY="meta test"``: all tables are there, and the clips of some sets."""
+    root = to_zenodo(esc10.root, tmp_path / "zenodo")
+    whole = FSDKaggle2019(root)
+    for folder in root.glob("FSDKaggle2019.audio_*"):
+        if not folder.name.startswith(f"FSDKaggle2019.audio_{here}"):
+            shutil.rmtree(folder)
+    data = FSDKaggle2019(root, needed=needed)
+    for name in ("curated", "noisy", "test"):
+        pd.testing.assert_frame_equal(getattr(data, name), getattr(whole, name)[:None if name in needed else 0])
+    assert data.vocabulary == whole.vocabulary
+    assert data.truth == whole.truth
+    assert not recwarn.list
+    with pytest.raises(FileNotFoundError, match=r"of the \d+ (curated|test) clips are missing"):
+        FSDKaggle2019(root)
+    assert main(["check", str(root)]) == 1
+    said = capsys.readouterr().out
+    if here == "test":
+        for name, clips in (("curated", 80), ("noisy", 160)):
+            assert re.search(f"none of the {clips} {name} clips is in .*audio_train_{name}: training needs some", said)
+    else:
+        assert re.search("none of the 80 test clips is in .*audio_test: there is no submission to make", said)
+        assert "nothing here would stop training" in said
+
+
+def test_of_a_set_that_is_not_needed_some_missing_clips_are_left_out_with_a_warning(tmp_path):
+    root = write_set(tmp_path)
+    (root / "train_curated/b.wav").unlink()
+    with pytest.warns(UserWarning, match=r"1 of the 2 curated clips are missing from .*: b\.wav\. They are left out"):
+        data = FSDKaggle2019(root, needed=("test",))
+    assert data.curated["fname"].tolist() == ["a.wav"]
+
+
 def test_test_clips_without_ground_truth_have_no_labels(tmp_path):
     data = FSDKaggle2019(write_set(tmp_path))
     assert list(data.test.columns) == ["fname", "path"]
@@ -122,6 +157,7 @@ def test_a_kernel_without_training_audio_has_empty_training_sets(tmp_path):
     ("fname,labels\nC:a.wav,Meow\n", "'C:a.wav' is not the name of a file"),
     ("fname,labels\na.wav,Meow\n,Bark\n", r"a row without a file name \(Bark\)"),
     ("fname,labels\n", "no curated clips: .* lists none"),
+    ("fname,labels, labels\na.wav,Bark,Meow\n", "has more than one column labels"),
 ])
 def test_bad_tables_are_refused_by_name(tmp_path, text, message):
     root = write_set(tmp_path)
@@ -154,6 +190,22 @@ def test_columns_that_are_no_labels_are_refused_by_name(tmp_path, header, cells,
     (root / "sample_submission.csv").write_text("\n".join([header, *cells]) + "\n")
     with pytest.raises(ValueError, match=rf"sample_submission\.csv has columns that are no labels: {wrong};"):
         FSDKaggle2019(root)
+
+
+def test_a_sample_without_labels_is_named(tmp_path):
+    root = write_set(tmp_path)
+    (root / "sample_submission.csv").write_text("fname\nt.wav\n")
+    with pytest.raises(ValueError, match=r"sample_submission\.csv has no column but fname"):
+        FSDKaggle2019(root)
+
+
+def test_labels_of_some_test_clips_alone_are_not_taken_and_the_others_named(tmp_path):
+    root = write_set(tmp_path, test=("t.wav", "u.wav"))
+    (root / "test_post_competition.csv").write_text("fname,labels\nu.wav,Bark\n")
+    with pytest.warns(UserWarning, match=r"test_post_competition\.csv lacks 1 of the 2 clips of .*: t\.wav; the test"):
+        data = FSDKaggle2019(root)
+    assert data.truth is None
+    assert "labels" not in data.test
 
 
 def test_a_label_that_clips_carry_is_one_whatever_its_name(tmp_path):
@@ -218,6 +270,14 @@ def test_a_set_without_clips_is_named_with_its_table(tmp_path, capsys, table):
     with pytest.raises(ValueError, match=r"no test clips: .*sample_submission\.csv is missing"):
         FSDKaggle2019(root, needed=("test",))
     assert len(FSDKaggle2019(root, needed=("curated",)).curated) == 2, "what is enough goes on"
+
+
+def test_the_root_may_have_the_name_of_a_folder_in_it_or_be_the_parent(tmp_path, monkeypatch):
+    root = write_set(tmp_path / "outer/test")
+    (tmp_path / "outer/train_curated.csv").write_text("fname,labels\nother.wav,Woof\n")
+    assert len(FSDKaggle2019(root).curated) == 2
+    monkeypatch.chdir(root / "test")
+    assert len(FSDKaggle2019("..").curated) == 2
 
 
 def test_a_link_into_nothing_and_a_folder_are_missing_files(tmp_path):
@@ -384,7 +444,7 @@ def test_the_doctor_names_what_is_wrong(tmp_path, capsys):
     assert main(["check", str(root)]) == 1
     said = capsys.readouterr().out
     for line in ("curated, missing: gone.wav", "curated, unreadable: text.wav", "curated, silent: silent.wav",
-                 "curated, not in the table: extra.wav", "1 missing clips would stop training",
+                 "curated, not in the table: extra.wav", "1 missing curated clips would stop training",
                  "1 unreadable clips would be left out", "not mono"):
         assert line in said, line
     assert "Kaggle's layout, 6 curated" in said

@@ -57,16 +57,20 @@ def main(arguments=None):
         raise ValueError("no sounds: expected at least one file that libsndfile reads")
     if not present:
         return 1
-    out = _TimelineOut(parser, options.timeline, options.threshold, present)
+    timelines, table = _TimelineOut(parser, options.timeline, options.threshold, present), _TableOut(options.csv)
     device = device_named(options.device)
     prepare_device(device)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    heard = Ensemble.load(options.weights, device).listen(present, progress=on_terminal)
-    unread, table = _report(heard, options, out)
-    out.close()
-    if options.csv:
-        with output_file(options.csv) as part:
-            table.to_csv(part, errors="backslashreplace")
+    unread = 0
+    try:
+        for sound in Ensemble.load(options.weights, device).listen(present, progress=on_terminal):
+            unread += bool(sound.problem)
+            timelines.add(sound)
+            table.add(sound)
+            _report(sound, options)
+    finally:  # what was heard before an interrupt or an error is kept
+        timelines.close()
+        table.close()
     return 1 if missing or unread else 0
 
 
@@ -81,34 +85,45 @@ def _check_output(parser, name, path):
         parser.error(f"--timeline {path}: expected a name that ends in .csv or .txt, or a folder that is there")
 
 
-def _report(heard, options, out):
-    """Print what is heard in each sound, once that is known; the number of unreadable ones, and the table of all."""
+def _report(sound, options):
+    """Print what is heard in a sound, or why it cannot be read."""
     import pandas as pd
 
     from .prediction import events
 
-    unread, rows, paths, labels = 0, [], [], None
-    for sound in heard:
-        path, labels = str(sound.path), list(sound.timeline.columns)
-        paths.append(path)
-        rows.append(sound.probabilities)
-        best = pd.Series(sound.probabilities, labels).nlargest(options.top)
-        if sound.problem:
-            unread += 1
-            print(sound.problem, file=sys.stderr)
-        else:
-            out.add(sound)
-        if options.json:
-            found = {"path": path, "error": sound.problem} if sound.problem else {
-                "path": path, "seconds": sound.timeline.attrs["duration"],
-                "labels": [{"label": label, "probability": float(value)} for label, value in best.items()],
-                "events": events(sound.timeline, options.threshold).to_dict("records")}
-            print(json.dumps(found), flush=True)
-        elif not sound.problem:
-            print(re.sub(r"[\x00-\x1f\x7f]", lambda control: ascii(control[0])[1:-1], path))  # a terminal would obey
-            for label, probability in best.items():
-                print(f"  {probability:.3f}  {label}", flush=True)
-    return unread, pd.DataFrame(rows, pd.Index(paths, name="path"), labels)
+    path, best = str(sound.path), pd.Series(sound.probabilities, sound.timeline.columns).nlargest(options.top)
+    if sound.problem:
+        print(sound.problem, file=sys.stderr)
+    if options.json:
+        found = {"path": path, "error": sound.problem} if sound.problem else {
+            "path": path, "seconds": sound.timeline.attrs["duration"],
+            "labels": [{"label": label, "probability": float(value)} for label, value in best.items()],
+            "events": events(sound.timeline, options.threshold).to_dict("records")}
+        print(json.dumps(found), flush=True)
+    elif not sound.problem:
+        print(re.sub(r"[\x00-\x1f\x7f]", lambda control: ascii(control[0])[1:-1], path))  # a terminal would obey
+        for label, probability in best.items():
+            print(f"  {probability:.3f}  {label}", flush=True)
+
+
+class _TableOut:
+    """Where ``--csv`` writes: a row a sound."""
+
+    def __init__(self, path):
+        self.path, self.paths, self.rows = path, [], []
+
+    def add(self, sound):
+        self.paths.append(str(sound.path))
+        self.rows.append(sound.probabilities)
+        self.labels = sound.timeline.columns
+
+    def close(self):
+        import pandas as pd
+
+        if self.path and self.rows:
+            with output_file(self.path) as part:
+                table = pd.DataFrame(self.rows, pd.Index(self.paths, name="path"), self.labels)
+                table.to_csv(part, errors="backslashreplace")
 
 
 class _TimelineOut:
@@ -121,6 +136,7 @@ class _TimelineOut:
             return
         if self.is_folder:
             (twice, times), *_ = Counter(map(_labels_of, sounds)).most_common(1)
+            check_writable(path / _labels_of(max(sounds, key=lambda sound: len(os.fsencode(sound.name)))))
             if times > 1:
                 parser.error(f"--timeline {path}: two of the sounds would be {twice} there; tag one folder at a time")
         else:
@@ -132,7 +148,7 @@ class _TimelineOut:
     def add(self, sound):
         from .prediction import events, write_labels
 
-        if self.path is None:
+        if self.path is None or (sound.problem and (self.is_folder or self.is_labels)):
             return
         if self.is_folder:
             write_labels(self.path / _labels_of(sound.path), events(sound.timeline, self.threshold))
@@ -148,7 +164,8 @@ class _TimelineOut:
 
         if self.tables:
             with output_file(self.path) as part:
-                pd.concat(self.tables).to_csv(part, index=False, errors="backslashreplace")
+                tables = [table for table in self.tables if len(table)] or self.tables[:1]
+                pd.concat(tables).to_csv(part, index=False, errors="backslashreplace")
 
 
 def _labels_of(sound):

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import glob
+import hashlib
 import os
 import re
 import socket
@@ -40,12 +41,14 @@ def whole_file(path):
     except FileExistsError:
         raise NotADirectoryError(f"{path} cannot be written, as {path.parent} is no folder; give another name"
                                  ) from None
-    host = socket.gethostname()
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(host)}.*.part"):
+    host, name = socket.gethostname(), path.name
+    if len(os.fsencode(name)) > 150:  # names have 255 bytes at most
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    for left in path.parent.glob(f".{glob.escape(name)}.{glob.escape(host)}.*.part"):
         pid = re.fullmatch(r"\d{1,9}", left.suffixes[-2][1:])
         if pid and not _is_running(int(pid[0])):
             left.unlink(missing_ok=True)
-    beside = path.with_name(f".{path.name}.{host}.{os.getpid()}.part")
+    beside = path.with_name(f".{name}.{host}.{os.getpid()}.part")
     try:
         with told_of_a_full_disk(path):
             yield beside
@@ -91,12 +94,13 @@ def check_writable(path):
         The message names the file.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        folder = Path(os.path.realpath(path)).parent  # where what a link points to is
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder), contextlib.suppress(FileNotFoundError):
+            os.lstat(path)  # raises on a name that is too long
     except OSError as error:
         raise OSError(f"{path} cannot be written ({os.strerror(error.errno or 0)}); give another name") from None
 

@@ -121,5 +121,5 @@ def _seconds(path):
     """How long a sound lasts by its header, 0 if that cannot be told."""
     try:
         return sf.info(path).duration
-    except (sf.SoundFileError, OSError, ZeroDivisionError):
+    except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
         return 0.0

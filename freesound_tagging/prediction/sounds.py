@@ -17,7 +17,7 @@ def sounds_of(given):
     ----------
     given : path or sequence of path
         Files; folders, for the sounds in them (`sounds_in`); patterns such as ``"2026/**/*.flac"`` that are the name of
-        no file, for the sounds that they match.
+        no file, for the files that they match, or the sounds among them if the pattern has no ending of its own.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def sounds_of(given):
     Warns
     -----
     UserWarning
-        Of what is in a folder and no sound.
+        Of what is in a folder, or matches such a pattern, and is no sound.
     """
     given = [given] if isinstance(given, (str, os.PathLike)) else list(given)
     paths = []
@@ -36,7 +36,8 @@ def sounds_of(given):
             paths += sounds_in(path)
         elif not os.path.lexists(path) and glob.has_magic(os.fspath(path)):
             found = sorted(Path(name) for name in glob.glob(os.fspath(path), recursive=True) if os.path.isfile(name))
-            paths += found or [path]
+            ending = Path(path).suffix
+            paths += (_only_sounds(found, path) if not ending or glob.has_magic(ending) else found) or [path]
         else:
             paths.append(path)
     return paths
@@ -60,10 +61,14 @@ def sounds_in(folder):
     except OSError as error:
         warnings.warn(f"{folder} cannot be read ({error.strerror}); its sounds are left out", stacklevel=2)
         return []
-    sounds = [path for path in everything if _is_sound(path)]
-    others = [path.name for path in everything if path not in set(sounds)]
-    if others:
-        warnings.warn(f"{folder}: no sounds, passed over: {few(others)}", stacklevel=2)
+    return _only_sounds(everything, folder)
+
+
+def _only_sounds(paths, given):
+    sounds = [path for path in paths if _is_sound(path)]
+    if len(sounds) < len(paths):
+        others = [path.name for path in paths if path not in set(sounds)]
+        warnings.warn(f"{given}: no sounds, passed over: {few(others)}", stacklevel=3)
     return sounds
 
 
@@ -74,5 +79,5 @@ def _is_sound(path):
         return True
     try:
         return bool(sf.info(path))
-    except (sf.SoundFileError, OSError):
+    except (sf.SoundFileError, OSError, TypeError):  # of headerless audio soundfile wants to be told what it is
         return False

@@ -117,7 +117,8 @@ def prepare_device(device):
     device : torch.device
     """
     if device.type == "cuda":
-        _set_switches(True, "high", True)
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")
     elif platform.libc_ver()[0] == "glibc":
         M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
@@ -137,18 +138,24 @@ def as_prepared(device):
     if device.type != "cuda":
         yield
         return
-    before = (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
-    _set_switches(True, "high", True)
+    before = [(place, name, getattr(place, name)) for place, name, _ in _switches()]
     try:
+        for place, name, value in _switches():
+            setattr(place, name, value)
         yield
     finally:
-        _set_switches(*before)
+        for place, name, value in before:
+            setattr(place, name, value)
 
 
-def _set_switches(benchmark, products, tf32):
-    torch.backends.cudnn.benchmark = benchmark
-    torch.set_float32_matmul_precision(products)
-    torch.backends.cudnn.allow_tf32 = tf32
+def _switches():
+    """Torch's settings for a GPU: where they are, their names, and their values."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(cudnn, "conv"):  # from torch 2.9 on, where the former names cannot be read if a program sets these
+        tf32 = [(matmul, "fp32_precision", "tf32"), (cudnn.conv, "fp32_precision", "tf32")]
+    else:
+        tf32 = [(matmul, "allow_tf32", True), (cudnn, "allow_tf32", True)]
+    return [(cudnn, "benchmark", True), *tf32]
 
 
 @contextlib.contextmanager
@@ -172,17 +179,18 @@ class OutOfMemory(RuntimeError):
 
 
 @contextlib.contextmanager
-def enough_memory(batch_size):
+def enough_memory(batch_size, device):
     """Turn torch's word of a full GPU into an `OutOfMemory` that says what to do.
 
     Parameters
     ----------
     batch_size : int
+    device : torch.device
     """
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        free, total = torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
+        free, total = torch.cuda.mem_get_info(device) if torch.cuda.is_available() else (0, 0)
         raise OutOfMemory(f"a batch of {batch_size} does not fit on the GPU: {free / 2**30:.1f} of {total / 2**30:.1f} "
                           "GiB are free. Stop what else uses it (such as other notebooks), or give a smaller "
                           "batch_size or width") from error

@@ -239,7 +239,7 @@ class Ensemble:
     @torch.inference_mode()
     def _look_at(self, excerpts):
         """Probabilities of windows: uint8 (batch, frames, mel bands) to float32 (networks, batch, labels)."""
-        with as_prepared(self.device), enough_memory(len(excerpts)):
+        with as_prepared(self.device), enough_memory(len(excerpts), self.device):
             images = to_images(torch.from_numpy(excerpts).to(self.device))
             self._choose_precision(lambda: images[:64])
             return np.stack([self._finite(number, lambda tagger: torch.sigmoid(tagger(images)).cpu().numpy())

@@ -77,7 +77,7 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
     first, clip = torch.as_tensor(first, device="cpu" if on_host else device), torch.as_tensor(clip, device=device)
     was_training = tagger.training
     tagger.eval()
-    with enough_memory(batch_size):
+    with enough_memory(batch_size, device):
         for images, now in zip(images_of(pixels, first.split(batch_size), frames), clip.split(batch_size)):
             total.index_add_(0, now, torch.sigmoid(tagger(images)))
     tagger.train(was_training)

@@ -80,7 +80,7 @@ def train_fold(training, clips, report):
                                 for stream in np.random.SeedSequence(training.seed).spawn(2))
     generator = torch.Generator(training.device).manual_seed(for_batches)
     with _named(training), torch.random.fork_rng([training.device] if training.device.type == "cuda" else []):
-        torch.manual_seed(for_network)  # for first weights and dropout, which take no generator
+        _seed(training.device, for_network)  # for first weights and dropout, which take no generator
         tagger = Tagger(training.spec, training_precision(training.device), training.compiled)
         if training.start is not None:
             tagger.load_state_dict(training.start.read())
@@ -96,11 +96,19 @@ def train_fold(training, clips, report):
     return tagger, {"loss": history.losses, "lwlrap": history.lwlraps, **predictions}
 
 
+def _seed(device, seed):
+    """As `torch.manual_seed`, but for the other GPUs, which are not ours."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 @contextlib.contextmanager
 def _named(training):
     """Say of which stage and fold an error is that is no mistake of the program's."""
     try:
-        with enough_memory(training.batch_size):
+        with enough_memory(training.batch_size, training.device):
             yield
     except (FloatingPointError, OutOfMemory) as error:
         raise type(error)(f"stage {training.spec.stage}, fold {training.spec.fold}: {error}. What was finished "

@@ -199,7 +199,7 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
     learner = make_learner(tagger, train, valid, augmentation, generator, cbs=[history])
     if tensorboard is not None:
         _log_to_tensorboard(learner, tensorboard)
-    with enough_memory(train.batch_size), learner.no_logging():
+    with enough_memory(train.batch_size, train.device), learner.no_logging():
         fit_one_cycle(learner, epochs, lr)
     if history.broken is not None:
         epoch = len(history.losses) // len(train)

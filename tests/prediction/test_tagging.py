@@ -123,13 +123,13 @@ def test_a_folder_is_tagged_sound_by_sound_and_the_rest_is_passed_over(finished_
     folder = tmp_path / "own sounds"
     (folder / "more").mkdir(parents=True)
     good = [str(shutil.copy(demo.test["path"][0], folder / name)) for name in ("a.wav", "b.sound")]
-    for name in (".DS_Store", "Thumbs.db", "notes.txt"):
+    for name in (".DS_Store", "Thumbs.db", "notes.txt", "photo.raw"):
         (folder / name).write_bytes(bytes(100))
     (folder / "c.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + bytes(100))
     assert main([str(folder), "--weights", str(finished_run.weights)]) == 1
     printed = capsys.readouterr()
     assert printed.out.splitlines()[::4] == good
-    assert f"{folder}: no sounds, passed over: .DS_Store, Thumbs.db, more, notes.txt" in printed.err
+    assert f"{folder}: no sounds, passed over: .DS_Store, Thumbs.db, more, notes.txt, photo.raw" in printed.err
     assert "c.m4a is of a format that libsndfile does not read (ffmpeg -i" in printed.err
     assert "table" not in printed.err
     (folder / "c.m4a").unlink()
@@ -153,6 +153,46 @@ def test_a_reader_that_has_had_enough_ends_the_command_without_a_word(finished_r
     command = [sys.executable, "-m", "freesound_tagging", demo.test["path"][0], "--weights", finished_run.weights]
     done = subprocess.run(f"{shlex.join(map(str, command))} | true", shell=True, capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_what_was_heard_before_an_interrupt_is_kept(finished_run, two_sounds, tmp_path, monkeypatch):
+    listen = freesound_tagging.Ensemble.listen
+
+    def interrupted(ensemble, paths, progress):
+        yield from listen(ensemble, paths[:1], progress=progress)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(freesound_tagging.Ensemble, "listen", interrupted)
+    out = ["--csv", str(tmp_path / "t.csv"), "--timeline", str(tmp_path / "when.csv")]
+    assert main([*two_sounds, "--weights", str(finished_run.weights), *out]) == 130
+    for table in (tmp_path / "t.csv", tmp_path / "when.csv"):
+        assert set(pd.read_csv(table)["path"]) == {two_sounds[0]}
+
+
+def test_of_nothing_that_could_be_read_the_tables_say_so(finished_run, demo, tmp_path):
+    (tmp_path / "bad.wav").write_text("no sound")
+    for name in ("t.csv", "when.csv"):
+        (tmp_path / name).write_text("of another run")
+    assert main([str(tmp_path / "bad.wav"), "--weights", str(finished_run.weights), "--csv", str(tmp_path / "t.csv"),
+                 "--timeline", str(tmp_path / "when.csv")]) == 1
+    row = pd.read_csv(tmp_path / "t.csv", index_col="path")
+    assert row.isna().all(axis=None) and list(row.columns) == demo.vocabulary
+    table = pd.read_csv(tmp_path / "when.csv")
+    assert list(table.columns) == ["path", "second", *demo.vocabulary] and table.empty
+
+
+def test_headerless_names_do_not_stop_a_sound_that_has_a_header(ensemble, two_sounds, tmp_path):
+    sound = shutil.copy(two_sounds[0], tmp_path / "a.raw")
+    np.testing.assert_array_equal(ensemble.tag(sound, progress=True), ensemble.tag(two_sounds[0]))
+
+
+def test_names_as_long_as_the_system_has_them(finished_run, two_sounds, tmp_path):
+    weights, labels = ["--weights", str(finished_run.weights), "--threshold", "0.01"], tmp_path / "labels"
+    labels.mkdir()
+    long, too_long = (shutil.copy(two_sounds[0], tmp_path / name) for name in ("犬" * 80 + "a.wav", "犬" * 83 + ".wav"))
+    assert main([str(long), *weights, "--timeline", str(labels)]) == 0
+    assert (labels / f"{long.name}.txt").read_text()
+    assert main([str(long), str(too_long), *weights, "--timeline", str(labels)]) == 1
+    assert len(list(labels.iterdir())) == 1
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
@@ -307,13 +347,35 @@ def test_the_programs_settings_are_as_they_were(ensemble, demo, monkeypatch):
 
     before, filters = switches(), list(warnings.filters)
     with pytest.raises(ZeroDivisionError), as_prepared(torch.device("cuda")):
-        assert switches()[:3] == (True, True, "high") != before[:3]
+        assert torch.backends.cudnn.benchmark and not before[0]
         _ = 1 / 0
     assert switches() == before
     monkeypatch.setattr("ctypes.CDLL", None)
     ensemble.tag(demo.test["path"][0])
     ensemble.timeline(demo.test["path"][0])
     assert switches() == before and warnings.filters == filters
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch before 2.9 has none of these settings")
+@pytest.mark.parametrize("setting", ["none", "matmul", "conv", "all"])
+def test_a_programs_own_choice_of_precision_is_as_it_was(setting):
+    """Where a program has set one of these, torch does not let the former ones be read."""
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    places = {"matmul": matmul, "conv": conv, "all": torch.backends}
+
+    def precisions():
+        return [place.fp32_precision for place in places.values()]
+    untouched = precisions()
+    try:
+        if setting != "none":
+            places[setting].fp32_precision = "ieee"
+        before = precisions()
+        with as_prepared(torch.device("cuda")):
+            assert precisions()[:2] == ["tf32", "tf32"]
+        assert precisions() == before
+    finally:
+        for place, precision in zip(places.values(), untouched):
+            place.fp32_precision = precision
 
 
 def timeline_of(probabilities, starts=None, label="Bark", **attrs):
@@ -479,6 +541,9 @@ def test_patterns_are_sounds_and_a_file_of_the_name_of_one_is_a_file(two_sounds,
     below = shutil.copy(two_sounds[1], tmp_path / "2026/07/b.wav")
     assert sounds_of(f"{tmp_path}/**/b.wav") == [below]
     assert sounds_of(f"{folder}/*.mp3") == [f"{folder}/*.mp3"], "named as missing later"
+    (tmp_path / "2026/07/notes.txt").write_text("no sound")
+    with pytest.warns(UserWarning, match=r"/\*\*: no sounds, passed over: notes\.txt"):
+        assert sounds_of(f"{tmp_path}/**") == [below]
     literal = tmp_path / "[ab].wav"
     shutil.copy(two_sounds[0], literal)
     assert sounds_of([literal]) == [literal]

@@ -184,6 +184,13 @@ def test_a_run_of_other_settings_is_not_continued(make_pipeline, finished_run, c
         make_pipeline(finished_run.work.parent, **change)
 
 
+def test_a_seed_of_numpys_is_a_number_too(make_pipeline, tmp_path):
+    assert make_pipeline(tmp_path, seed=np.int64(3)).seed == 3
+    assert make_pipeline(tmp_path, seed=3).seed == 3, "the same run"
+    with pytest.raises(TypeError, match="integer"):
+        make_pipeline(tmp_path / "other", seed=0.5)
+
+
 def test_changed_labels_are_not_continued(make_pipeline, finished_run):
     sets = {name: (store, finished_run.targets[name].copy()) for name, store in finished_run.stores.items()}
     sets["noisy"][1][0] = 1 - sets["noisy"][1][0]

@@ -85,13 +85,14 @@ def apply_mixup(images, targets, partner, share):
 
 
 def specmix(images, targets, max_width=0.25, min_width=0.0, stripes=(1, 1), generator=None):
-    """Replace mel bands and time steps of each sample by its partner's, and weight the targets by area.
+    """Replace mel bands and frames of each sample by its partner's, and weight the targets by area.
 
     A random permutation gives each sample one partner. On each axis a stripe is as many consecutive rows or columns
     as an integer drawn uniformly from the least to the greatest width (both included), and starts at an integer drawn
     uniformly from [0, size - width). The target is (1 - a) y1 + a y2, where a is the share of pixels that come from
     the partner: f/nu + t/tau - (f/nu)(t/tau) for one stripe of f mel bands and one of t frames. The published code
-    computes `a` from the widths before they are cut to whole pixels; here it is the counted share.
+    computes `a` from the widths before they are cut to whole pixels; here it is the counted share. That code never
+    draws the greatest width itself, 32 of 128; the published text, followed here, does.
 
     Parameters
     ----------
@@ -284,7 +285,7 @@ def lighting(images, targets, max_change=0.2, p=0.75, generator=None):
     max_change : float
         In [0, 1). Brightness moves a grey of 0.5 to somewhere between 0.5 (1 - max_change) and 0.5 (1 + max_change);
         contrast multiplies the logits by 1 - max_change to its inverse, uniformly on a log scale.
-        0.2 is fastai's default.
+        How much is not published: 0.2 is fastai's default.
     p : float
         The probability of either change for an image.
     generator : torch.Generator, optional
@@ -329,10 +330,27 @@ def _apply(steps, images, targets, generator=None):
 
 
 def name_of(step):
-    """An augmentation and its settings as text, the same in every process: ``"specmix(stripes=(1, 2))"``."""
+    """An augmentation and its settings as text, the same in every process: ``"specmix(stripes=(1, 2))"``.
+
+    Raises
+    ------
+    ValueError
+        If it has no name that tells it from others.
+    """
     if isinstance(step, partial):
-        return f"{step.func.__name__}({', '.join(f'{name}={value!r}' for name, value in step.keywords.items())})"
-    return f"{step.__name__}()"
+        given = [*map(_text_of, step.args), *(f"{name}={_text_of(value)}" for name, value in step.keywords.items())]
+        return f"{name_of(step.func).removesuffix('()')}({', '.join(given)})"
+    name = getattr(step, "__name__", "<none>")
+    if name.startswith("<"):
+        raise ValueError(f"the augmentation {step!r} has no name, by which a run would know it: give a function made "
+                         "by def, or functools.partial of one")
+    return f"{name}()"
+
+
+def _text_of(value):
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(_text_of, value))}{',' * (len(value) == 1)})"
+    return name_of(value) if callable(value) else repr(value)
 
 
 def _partners(images, generator):

@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 from nbconvert.preprocessors import ClearOutputPreprocessor
 
-from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger, weights_path
+from freesound_tagging.networks.weights import find_weights, load_tagger, read_spec, save_tagger, weights_path
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "freesound-tagging"
@@ -34,6 +34,13 @@ def main(arguments=None):
         networks = find_weights(options.weights)
     except FileNotFoundError as error:
         parser.error(str(error))
+    places = {}
+    for path in networks:
+        spec = read_spec(path)
+        other = places.setdefault((spec.architecture, spec.stage, spec.fold), path)
+        if other != path:
+            parser.error(f"{other} and {path} are both model {spec.stage} of fold {spec.fold} of {spec.architecture}: "
+                         "give the folder of one run by --weights (make kaggle WEIGHTS=folder)")
     user = options.user or _kaggle_user() or parser.error("who are you on Kaggle? Give --user (make kaggle USER=name)")
     dataset, kernel = options.folder / "dataset", options.folder / "kernel"
     for folder in (dataset, kernel):  # and nothing else of a folder that was given by mistake

@@ -245,3 +245,14 @@ def test_settings_out_of_range_are_refused(call):
 def test_names_of_augmentations_are_the_same_in_every_process():
     assert [name_of(step) for step in PUBLISHED] == ["zoom_crop()", "lighting()", "mixup()", "specmix()"]
     assert name_of(partial(specmix, stripes=(1, 2))) == "specmix(stripes=(1, 2))"
+    assert name_of(partial(specmix, stripes=[3])) == "specmix(stripes=(3,))"
+    both, one = (name_of(compose(steps)) for steps in ((mixup, partial(specmix, stripes=2)), (mixup,)))
+    assert "mixup(), specmix(stripes=2)" in both
+    assert "mixup()" in one and "specmix" not in one
+
+    class Nameless:
+        def __call__(self, images, targets, generator=None):
+            return images, targets
+    for step in (lambda images, targets, generator: (images, targets), Nameless()):
+        with pytest.raises(ValueError, match=r"augmentation <.* has no name"):
+            name_of(step)

@@ -6,6 +6,7 @@ come from another world: a narrower band, more background.
 """
 
 import hashlib
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -48,10 +49,14 @@ def write_demo(root, curated=5, noisy=14, test=5, seed=0, progress=True):
     ------
     FileExistsError
         If `root` holds anything.
+    ValueError
+        If `root` is the folder that this process is in, which cannot be replaced under its feet.
     """
-    root = Path(root)
+    asked, root = Path(root), Path(os.path.realpath(root))
     if root.exists() and any(root.iterdir()):
         raise FileExistsError(f"{root} is not empty; delete it or give another folder")
+    if root == Path.cwd():
+        raise ValueError(f"{asked} is the folder that you are in; give the name of one to make, such as input")
     part = root.with_name(f".{root.name}.part")  # becomes the data set once it is whole
     shutil.rmtree(part, ignore_errors=True)
     labels = sorted(SOUNDS)
@@ -78,7 +83,7 @@ def write_demo(root, curated=5, noisy=14, test=5, seed=0, progress=True):
         (part / name).parent.mkdir(exist_ok=True)
         table.to_csv(part / name, index=False)
     part.replace(root)
-    return root
+    return asked
 
 
 def _write_set(folder, name, count, seeds, progress):

@@ -1,12 +1,12 @@
 """The store that holds the mel spectrogram images of all clips of a set, and how it is built."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import sys
 import time
 import warnings
-from contextlib import closing
 from pathlib import Path
 
 import joblib
@@ -156,7 +156,7 @@ class SpectrogramStore:
         with (told_of_a_full_disk(growing), open(growing, "ab") as out, open(journal, "a" if files else "w") as log,
               tqdm(None, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress,
                    initial=len(files)) as bar,
-              closing(_images(rest, config, n_jobs, executor)) as images):
+              contextlib.closing(_images(rest, config, n_jobs, executor)) as images):
             out.truncate(sum(file["frames"] for file in files) * config.n_mels)
             unsaved, saved_at = [], time.monotonic()
             for (image, stat, digest, problem), path in zip(images, rest):
@@ -194,7 +194,8 @@ class SpectrogramStore:
         for file, path in touched:
             file["stat"] = _stat(path)
         if touched:
-            cls._write_index(folder, MelConfig(**index["config"]), index["pixels"], files)
+            with contextlib.suppress(OSError):  # in a folder that cannot be written to they are read again next time
+                cls._write_index(folder, MelConfig(**index["config"]), index["pixels"], files)
         return True
 
     @staticmethod

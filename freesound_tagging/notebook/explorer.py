@@ -114,7 +114,8 @@ def augmentation_figure(images, targets, vocabulary, seed=0):
     Returns
     -------
     matplotlib.figure.Figure
-        SpecMix is shown with one stripe of mel bands and two of frames, as published.
+        SpecMix is shown with one stripe of mel bands and two of frames, as published. Shares and widths are drawn from
+        wider ranges than in training, so that something is seen of each.
     """
     stripes = (1, 2)
     shown = {

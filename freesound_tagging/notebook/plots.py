@@ -2,6 +2,7 @@
 
 import base64
 import io
+import textwrap
 from contextlib import closing
 from html import escape
 
@@ -12,6 +13,7 @@ import soundfile as sf
 import torch
 from IPython.display import HTML
 
+from ..clips.audio import UnusableAudio
 from ..images.excerpts import gather, pixels_on, to_images
 from ..images.mel import load_clip, log_mel, resampled, to_image
 
@@ -124,8 +126,14 @@ def clip_figure(path, config, title=""):
     Returns
     -------
     matplotlib.figure.Figure
+        Of a clip that cannot be read: what is wrong with it.
     """
-    signal = load_clip(path, config)
+    try:
+        signal = load_clip(path, config)
+    except UnusableAudio as error:
+        figure = plt.figure(figsize=(8, 1))
+        figure.text(0.02, 0.5, plain(textwrap.fill(f"{title}: {error}", 100)), va="center")
+        return figure
     image = to_image(log_mel(signal, config))
     seconds = len(signal) / config.sample_rate
     figure, (wave, mel) = plt.subplots(2, 1, figsize=(8, 4.5), sharex=True, height_ratios=(1, 2.5),

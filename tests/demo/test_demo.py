@@ -68,6 +68,19 @@ def test_a_data_set_is_never_overwritten(demo):
         write_demo(demo.root)
 
 
+def test_a_link_to_an_empty_folder_will_do_and_the_folder_that_one_is_in_will_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("freesound_tagging.demo.data.SOUNDS", {"Bark": lambda rng, seconds: np.ones(44_100)})
+    monkeypatch.setattr("freesound_tagging.demo.data.TWO_LABELS", 0)
+    monkeypatch.setattr("freesound_tagging.demo.data.WRONG_LABELS", 0)
+    with pytest.raises(ValueError, match=r"\. is the folder that you are in; give the name of one to make"):
+        write_demo(".", curated=1, noisy=1, test=1)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    write_demo("link", curated=1, noisy=1, test=1)
+    assert len(FSDKaggle2019("empty").test) == 1
+
+
 def test_the_command_writes_it(tmp_path, capsys):
     main([str(tmp_path / "input"), "--curated", "1", "--noisy", "1", "--test", "1"])
     assert "demo data in" in capsys.readouterr().out

@@ -281,6 +281,19 @@ def test_the_index_finds_each_clip_whatever_their_lengths_and_order(seconds, dat
         assert store.starts[-1] + store.lengths[-1] == len(store.pixels)
 
 
+def test_a_store_in_a_folder_that_cannot_be_written_to_is_current_all_the_same(clips, tmp_path, monkeypatch):
+    store = SpectrogramStore.build(clips, tmp_path / "store", n_jobs=1, progress=False)
+    for path in clips:
+        os.utime(path, ns=(1, 1))  # as where they are mounted anew
+
+    def refused(*_):
+        raise PermissionError("read-only")
+    monkeypatch.setattr(SpectrogramStore, "_write_index", refused)
+    monkeypatch.setattr(SpectrogramStore, "_build", refused)
+    again = SpectrogramStore.build(clips, tmp_path / "store", n_jobs=1, progress=False)
+    np.testing.assert_array_equal(again.pixels, store.pixels)
+
+
 def test_the_index_is_readable_text(clips, tmp_path):
     SpectrogramStore.build(clips, tmp_path / "store", progress=False)
     index = json.loads((tmp_path / "store" / MelConfig().key / "index.json").read_text())

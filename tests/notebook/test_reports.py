@@ -131,6 +131,12 @@ def test_nothing_from_data_is_mathematics_or_mark_up(demo, demo_stores, tmp_path
     assert not re.search(r"<b>|<i>|<script>|\$\w+\$|\\\(", html)
 
 
+def test_a_clip_that_cannot_be_read_is_said_in_its_figure(tmp_path):
+    (tmp_path / "bad.wav").write_text("no sound")
+    (text,) = plots.clip_figure(tmp_path / "bad.wav", MelConfig(), "bad.wav: Bark").texts
+    assert "cannot be read as audio" in text.get_text().replace("\n", " ")
+
+
 def test_a_timeline_is_drawn_from_end_to_end(demo_stores):
     store = demo_stores["test"]
     clip = int(store.lengths.argmax())

@@ -70,8 +70,12 @@ def test_the_folders_are_what_kaggles_program_takes(built):
 def test_without_weights_or_a_name_nothing_is_built(for_kaggle, tmp_path, finished_run, capsys, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KAGGLE_USERNAME", raising=False)
-    for arguments, message in (["--weights", str(tmp_path)], "train first"), ([
-            "--weights", str(finished_run.weights)], "--user"):
+    (tmp_path / "nothing").mkdir()
+    for seed in ("seed 0", "seed 1"):
+        shutil.copytree(finished_run.weights, tmp_path / "seeds" / seed)
+    for arguments, message in (["--weights", str(tmp_path / "nothing")], "train first"), ([
+            "--weights", str(finished_run.weights)], "--user"), ([
+            "--weights", str(tmp_path / "seeds"), "--user", "somebody"], "are both model 2 of fold 0 of cnn-model-1"):
         with pytest.raises(SystemExit):
             for_kaggle([str(tmp_path / "kaggle"), *arguments])
         assert message in capsys.readouterr().err

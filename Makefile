@@ -4,7 +4,7 @@
 # make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
-# make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model1|vgg16] [FOLDS=10] [PROFILE=full] [SEED=0]
+# make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model-1|vgg16] [FOLDS=10] [PROFILE=full] [SEED=0]
 #                            [EXECUTOR=ray: over all GPUs, or over the cluster of RAY_ADDRESS]
 # make train-both INPUT=...  both networks, without the notebooks; with EXECUTOR=ray side by side
 # make submission INPUT=...  tag the test clips with all trained networks: [WEIGHTS=folder]
@@ -12,9 +12,10 @@
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
-# make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=... for the numerics part]
+# make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=recordings for the parts numerics and kernel]
 # make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
 # make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]
+# make notebooks            execute the notebooks that are kept, on the demo data
 # make study INPUT=...       train the method and parts of it over seeds, and compare: [ARGS="--seeds 0 1"]
 
 PYTHON ?= python3.11
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 INPUT ?= input
 OUTPUT ?= .
 WEIGHTS ?= $(OUTPUT)/weights
-MODEL ?= cnn-model1
+MODEL ?= cnn-model-1
 PROFILE ?= full
 SEED ?= 0
 EXECUTOR ?= auto
@@ -93,10 +94,13 @@ absolute = "$$(realpath -m -- "$$$(1)")$(2)"
 FOLDERS = -p input_folder $(call absolute,INPUT) -p weights_folder $(call absolute,WEIGHTS) \
           -p work_folder $(call absolute,OUTPUT,/work)
 
+# The notebook of cnn-model-1 has the published name, training-cnn-model1.
+NETWORK_NOTEBOOK = training-$(subst cnn-model-1,cnn-model1,$(MODEL))
+
 train: $(VENV)/installed
-	@test -f "notebooks/training-$(MODEL).ipynb" || { echo "MODEL=$(MODEL): expected cnn-model1 or vgg16"; exit 1; }
+	@test -f "notebooks/$(NETWORK_NOTEBOOK).ipynb" || { echo "MODEL=$(MODEL): expected cnn-model-1 or vgg16"; exit 1; }
 	mkdir -p "$$OUTPUT/build/notebooks"
-	$(call execute,training-$(MODEL),$$OUTPUT/build/notebooks,$(FOLDERS) -p profile $(PROFILE) -p seed $(SEED) -p executor $(EXECUTOR) $(if $(FOLDS),-p n_folds $(FOLDS)))
+	$(call execute,$(NETWORK_NOTEBOOK),$$OUTPUT/build/notebooks,$(FOLDERS) -p profile $(PROFILE) -p seed $(SEED) -p executor $(EXECUTOR) $(if $(FOLDS),-p n_folds $(FOLDS)))
 
 train-both: $(VENV)/installed
 	$(BIN)/python -W ignore -m freesound_tagging.training "$$INPUT" --output "$$OUTPUT" --weights "$$WEIGHTS" --profile $(PROFILE) \

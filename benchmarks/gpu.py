@@ -3,7 +3,7 @@
 Each part is a process of its own with its own limit of time, and what it found is written before the next begins, so
 that a cut loses nothing. On a machine without a GPU the same runs in small.
 
-    tests      tests/test_device.py: the device beside the CPU
+    tests      tests/whole/test_device.py: the device beside the CPU
     training   images/s beside the published way, share of the matrix rate and of the bandwidth, peak memory
     step       where the time of a step goes
     run        a run in small that is killed once and continued: the loss falls, the CPU predicts the same

@@ -1,8 +1,9 @@
 """The way the published code trained and predicted, for comparison: images of clips, one at a time, on the CPU.
 
-A `Dataset` turns one clip's image into three channels, cuts a random excerpt out of it with PIL and changes it with
-PIL, clip by clip; a `DataLoader` with worker processes collects batches; mixup is done on the batch; SpecMix goes
-through the samples in a Python loop; all in float32 with fastai's own optimizer or torch's without fusion.
+A `Dataset` cuts a window of three channels out of one clip's image, as the author's kernel does, and for training
+zooms and lights it by itself, as fastai 1 does; a `DataLoader` with worker processes collects batches; mixup is done on
+the batch; SpecMix goes through the samples in a Python loop; all in float32 with fastai's own optimizer or torch's
+without fusion.
 """
 
 import multiprocessing
@@ -10,14 +11,21 @@ import random
 
 import numpy as np
 import torch
-from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
+
+from freesound_tagging.augment import lighting, zoom_crop
 
 FRAMES = 128
 
 
+def three_channels(image, start):
+    """A window of a clip's image (mel bands, frames), uint8: float32 (3, mel bands, frames) in [0, 1]."""
+    window = np.stack([image[:, start:start + FRAMES]] * 3)
+    return torch.from_numpy(window).float().div_(255)
+
+
 class PublishedClips(Dataset):
-    """One augmented excerpt a clip, as uint8 images of three channels through PIL."""
+    """One augmented excerpt a clip."""
 
     def __init__(self, images, targets):
         self.images, self.targets = images, targets  # a list of (mel bands, frames) uint8
@@ -26,20 +34,10 @@ class PublishedClips(Dataset):
         return len(self.images)
 
     def __getitem__(self, clip):
-        image = Image.fromarray(np.ascontiguousarray(self.images[clip])).convert("RGB")
-        start = random.randint(0, image.width - FRAMES)
-        excerpt = image.crop((start, 0, start + FRAMES, image.height))
-        if random.random() < 0.75:
-            zoom = random.uniform(1, 1.05)
-            size = FRAMES / zoom
-            left, top = random.uniform(0, FRAMES - size), random.uniform(0, FRAMES - size)
-            excerpt = excerpt.resize((FRAMES, FRAMES), Image.Resampling.BILINEAR, (left, top, left + size, top + size))
-        if random.random() < 0.75:
-            excerpt = ImageEnhance.Brightness(excerpt).enhance(random.uniform(0.8, 1.2))
-        if random.random() < 0.75:
-            excerpt = ImageEnhance.Contrast(excerpt).enhance(random.uniform(0.8, 1.25))
-        pixels = torch.from_numpy(np.asarray(excerpt).copy()).permute(2, 0, 1).float() / 255
-        return pixels, torch.from_numpy(self.targets[clip])
+        image, target = self.images[clip], torch.from_numpy(self.targets[clip])
+        excerpt = three_channels(image, random.randint(0, image.shape[1] - FRAMES))
+        (excerpt,), _ = lighting(*zoom_crop(excerpt[None], target[None]))
+        return excerpt, target
 
 
 def loader(images, targets, batch_size, workers):
@@ -49,7 +47,7 @@ def loader(images, targets, batch_size, workers):
 
 
 class PublishedWindows(Dataset):
-    """The windows of clips, one after the other, as images of three channels through PIL."""
+    """The windows of clips, one after the other."""
 
     def __init__(self, images, frames=FRAMES, hop=48):
         self.windows = []
@@ -63,9 +61,7 @@ class PublishedWindows(Dataset):
 
     def __getitem__(self, number):
         clip, image, start = self.windows[number]
-        whole = Image.fromarray(np.ascontiguousarray(image)).convert("RGB")
-        window = whole.crop((start, 0, start + FRAMES, whole.height))
-        return torch.from_numpy(np.asarray(window).copy()).permute(2, 0, 1).float() / 255, clip
+        return three_channels(image, start), clip
 
 
 def predict(network, images, device, batch_size=64):
@@ -97,7 +93,7 @@ def specmix(images, targets):
     for i in range(len(images)):
         h, w = random.uniform(0, 0.25), random.uniform(0, 0.25)
         f, t = int(h * bands), int(w * frames)
-        f0, t0 = random.randint(0, bands - f), random.randint(0, frames - t)
+        f0, t0 = int(random.uniform(0, bands - f)), int(random.uniform(0, frames - t))
         mixed[i, :, f0:f0 + f, :] = images[partner[i], :, f0:f0 + f, :]
         mixed[i, :, :, t0:t0 + t] = images[partner[i], :, :, t0:t0 + t]
         area = h + w - h * w

@@ -1,7 +1,7 @@
 """Speed, each figure beside the alternative in the same process and run: ``python benchmarks/run.py``.
 
 On a CUDA GPU with full sizes, else on the CPU with small ones. Writes ``benchmarks/results/<device>.json`` and prints
-the table for the README. The parts ``numerics`` and ``kernel`` take a data set, ``--input FOLDER``.
+the table of docs/speed.md. The parts ``numerics`` and ``kernel`` take a data set, ``--input FOLDER``.
 """
 
 import argparse

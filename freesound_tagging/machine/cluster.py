@@ -45,7 +45,7 @@ class RayExecutor:
         try:
             import ray
         except ImportError as error:
-            raise ImportError(f'executor "ray" needs Ray ({error}): pip install "freesound-tagging[ray]"') from error
+            raise ImportError(f'executor "ray" needs Ray ({error}): pip install ray') from error
         self.ray, self.retries = ray, retries
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="WARNING")

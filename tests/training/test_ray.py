@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """What `ray_runs.py` found on its cluster of two machines."""
-    pytest.importorskip("ray", reason="needs Ray: pip install 'freesound-tagging[ray]'")
+    pytest.importorskip("ray", reason="needs Ray: pip install ray")
     folder = tmp_path_factory.mktemp("ray")
     done = subprocess.run([sys.executable, HERE / "ray_runs.py", folder], capture_output=True, text=True, timeout=600,
                           check=False)
@@ -115,5 +115,5 @@ def test_an_executor_that_there_is_not(make_pipeline, tmp_path):
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ImportError, match=r"pip install .freesound-tagging\[ray\]"):
+    with pytest.raises(ImportError, match="pip install ray"):
         executor_of("ray")

@@ -67,7 +67,7 @@ def test_a_folder_is_made_absolute_for_a_notebook(make, tmp_path):
 def test_a_model_that_there_is_not_is_said(make, tmp_path):
     with pytest.raises(subprocess.CalledProcessError) as caught:
         make("train", MODEL="vgg", OUTPUT=str(tmp_path))
-    assert b"MODEL=vgg: expected cnn-model1 or vgg16" in caught.value.stdout
+    assert b"MODEL=vgg: expected cnn-model-1 or vgg16" in caught.value.stdout
 
 
 def test_a_score_of_nothing_says_what_to_give(make):

@@ -66,7 +66,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadsco
 
 # One process more than there are cores: some tests wait for processes of their own.
 test: $(VENV)/installed
-	$(PYTEST) -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(ARGS)
+	$(PYTEST) -n $$(($$(nproc) + 1)) $(ARGS)
 
 test-quick: $(VENV)/installed
 	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, long sounds, imports, whole runs (make test has them)"

@@ -26,7 +26,8 @@ def main(arguments=None):
     parser.add_argument("--weights", type=a_path, default=Path("weights"), metavar="FOLDER",
                         help="the trained networks (default: weights)")
     parser.add_argument("--top", type=a_count, default=3, metavar="N", help="labels printed of each file (default: 3)")
-    parser.add_argument("--csv", type=a_path, metavar="FILE", help="write the probabilities of all labels there")
+    parser.add_argument("--csv", type=a_path, metavar="FILE",
+                        help="write the probabilities of all labels there; if stopped, of the sounds until then")
     parser.add_argument("--timeline", type=a_path, metavar="OUT",
                         help="write what is heard when: OUT.csv, the probabilities of all labels in each window of 2 "
                              "s; OUT.txt, events of one sound as Audacity imports labels; a folder, such a file for "
@@ -61,16 +62,21 @@ def main(arguments=None):
     device = device_named(options.device)
     prepare_device(device)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    unread = 0
+    unread, is_whole = 0, False
     try:
         for sound in Ensemble.load(options.weights, device).listen(present, progress=on_terminal):
             unread += bool(sound.problem)
             timelines.add(sound)
             table.add(sound)
             _report(sound, options)
+        is_whole = True
     finally:  # what was heard before an interrupt or an error is kept
-        timelines.close()
-        table.close()
+        try:
+            table.close()
+        finally:
+            timelines.close()
+        if not is_whole and (options.csv or options.timeline):
+            print(f"stopped after {len(table.paths)} of {len(present)} sounds, which were written", file=sys.stderr)
     return 1 if missing or unread else 0
 
 

@@ -9,6 +9,7 @@ and none makes the host wait for the device.
 applied again.
 """
 
+import inspect
 import math
 from functools import partial
 
@@ -335,16 +336,24 @@ def name_of(step):
     Raises
     ------
     ValueError
-        If it has no name that tells it from others.
+        If it has no name that tells it from others: a lambda, a method, or a function that is given an object or a
+        long array.
     """
     if isinstance(step, partial):
         given = [*map(_text_of, step.args), *(f"{name}={_text_of(value)}" for name, value in step.keywords.items())]
-        return f"{name_of(step.func).removesuffix('()')}({', '.join(given)})"
-    name = getattr(step, "__name__", "<none>")
-    if name.startswith("<"):
-        raise ValueError(f"the augmentation {step!r} has no name, by which a run would know it: give a function made "
-                         "by def, or functools.partial of one")
-    return f"{name}()"
+        text = f"{name_of(step.func).removesuffix('()')}({', '.join(given)})"
+        is_known = " at 0x" not in text and "..." not in text  # the words for an object, and for a part of an array
+    else:
+        function = inspect.unwrap(step)
+        made_with = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
+        given = [f"{name}={_text_of(value)}" for name, value in sorted(made_with.items())
+                 if isinstance(value, (int, float, str, tuple))]  # others may be what it remembers
+        text = f"{getattr(function, '__name__', '<none>')}({', '.join(given)})"
+        is_known = text[0] != "<" and not inspect.ismethod(function)
+    if not is_known:
+        raise ValueError(f"the augmentation {step!r} has no name by which a run would know it: give a function made by "
+                         "def, its settings as numbers and texts by functools.partial")
+    return text
 
 
 def _text_of(value):

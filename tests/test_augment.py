@@ -250,9 +250,24 @@ def test_names_of_augmentations_are_the_same_in_every_process():
     assert "mixup(), specmix(stripes=2)" in both
     assert "mixup()" in one and "specmix" not in one
 
-    class Nameless:
+    assert name_of(torch.no_grad()(mixup)) == "mixup()"
+
+    class Gain:
+        def __init__(self, gain=2):
+            self.apply = partial(gained, self)
+
         def __call__(self, images, targets, generator=None):
             return images, targets
-    for step in (lambda images, targets, generator: (images, targets), Nameless()):
-        with pytest.raises(ValueError, match=r"augmentation <.* has no name"):
+
+    def gained(gain, images, targets, generator=None):
+        return images, targets
+
+    def made_with(gain):
+        def step(images, targets, generator=None):
+            return images * gain, targets
+        return step
+    assert name_of(made_with(2)) == "step(gain=2)"
+    for step in (lambda images, targets, generator: (images, targets), Gain(), Gain().__call__, Gain().apply,
+                 partial(specmix, stripes=np.arange(2000))):
+        with pytest.raises(ValueError, match="has no name by which a run would know it"):
             name_of(step)

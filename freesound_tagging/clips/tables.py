@@ -49,8 +49,8 @@ def read_table(path, columns):
     lacking = [column for column in columns if column not in table]
     if lacking:
         raise ValueError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}")
-    twice = table.columns[table.columns.duplicated()]
-    if len(twice):
+    twice = [*table.columns[table.columns.duplicated()], *(name for name in columns if f"{name}.1" in table)]
+    if twice:  # pandas gives the second of a name that is there twice a number
         raise ValueError(f"{path} has more than one column {few(twice)}; delete one or rename it")
     table = table[(table != "").any(axis=1)].reset_index(drop=True)
     if (table["fname"] == "").any():

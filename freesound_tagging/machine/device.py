@@ -138,24 +138,34 @@ def as_prepared(device):
     if device.type != "cuda":
         yield
         return
-    before = [(place, name, getattr(place, name)) for place, name, _ in _switches()]
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_switched(cudnn, "benchmark", True))
+        if hasattr(cudnn, "conv"):  # from torch 2.9 on, where the former names cannot be read if a program sets these
+            for place in (matmul, cudnn.conv):
+                stack.enter_context(_switched(place, "fp32_precision", "tf32", "none"))
+        else:
+            stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision("high")
+            stack.enter_context(_switched(cudnn, "allow_tf32", True))
+        yield
+
+
+@contextlib.contextmanager
+def _switched(place, name, value, inherited=None):
+    """A setting of torch's, changed if need be, and set back: to `inherited` where that comes to the same."""
+    before = getattr(place, name)
+    if before == value:
+        yield
+        return
     try:
-        for place, name, value in _switches():
-            setattr(place, name, value)
+        setattr(place, name, value)
         yield
     finally:
-        for place, name, value in before:
-            setattr(place, name, value)
-
-
-def _switches():
-    """Torch's settings for a GPU: where they are, their names, and their values."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    if hasattr(cudnn, "conv"):  # from torch 2.9 on, where the former names cannot be read if a program sets these
-        tf32 = [(matmul, "fp32_precision", "tf32"), (cudnn.conv, "fp32_precision", "tf32")]
-    else:
-        tf32 = [(matmul, "allow_tf32", True), (cudnn, "allow_tf32", True)]
-    return [(cudnn, "benchmark", True), *tf32]
+        if inherited is not None:
+            setattr(place, name, inherited)
+        if getattr(place, name) != before:
+            setattr(place, name, before)
 
 
 @contextlib.contextmanager
@@ -190,7 +200,7 @@ def enough_memory(batch_size, device):
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        free, total = torch.cuda.mem_get_info(device) if torch.cuda.is_available() else (0, 0)
+        free, total = torch.cuda.mem_get_info(device) if device.type == "cuda" else (0, 0)
         raise OutOfMemory(f"a batch of {batch_size} does not fit on the GPU: {free / 2**30:.1f} of {total / 2**30:.1f} "
                           "GiB are free. Stop what else uses it (such as other notebooks), or give a smaller "
                           "batch_size or width") from error

@@ -86,9 +86,9 @@ class Processes:
                             show(key, *json.loads(content))
                     while done:
                         for future in done:
-                            key, _ = running.pop(future)
+                            key, news = running.pop(future)
                             if error := future.exception():
-                                failed.append((key, error))
+                                failed.append((key, error, news.with_suffix(".begun").exists()))
                             else:
                                 yield key, future.result()
                         done = [future for future in running if future.done()] if failed else ()
@@ -111,11 +111,14 @@ class Processes:
     def _raise(self, failed):
         from joblib.externals.loky import BrokenProcessPool
 
-        for _, error in failed:
+        # With one process the pool loses all that was begun, and does not say whose that was.
+        died = [(key, begun) for key, error, begun in failed if isinstance(error, BrokenProcessPool)]
+        if died:
+            self._pool = None
+        for _, error, _ in failed:
             if not isinstance(error, BrokenProcessPool):
                 raise error
-        self._pool = None  # with one process it loses all, and does not say whose that was
-        keys = " or ".join(str(key) for key, _ in failed)
+        keys = " or ".join(sorted(str(key) for key, begun in died if begun) or [str(key) for key, _ in died])
         raise RuntimeError(f"{keys}: its process died, perhaps for lack of memory. What was finished before is "
                            'kept; run again, or one fold after the other by executor="in-process"') from failed[0][1]
 
@@ -143,6 +146,7 @@ def end_with(parent):
 
 def _run(function, task, shared, news, threads, parent):
     end_with(parent)
+    news.with_suffix(".begun").touch()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this process
     reported = 0.0
 

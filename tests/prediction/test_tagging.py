@@ -155,7 +155,7 @@ def test_a_reader_that_has_had_enough_ends_the_command_without_a_word(finished_r
     assert done.stderr == ""
 
 
-def test_what_was_heard_before_an_interrupt_is_kept(finished_run, two_sounds, tmp_path, monkeypatch):
+def test_what_was_heard_before_an_interrupt_is_kept(finished_run, two_sounds, tmp_path, monkeypatch, capsys):
     listen = freesound_tagging.Ensemble.listen
 
     def interrupted(ensemble, paths, progress):
@@ -166,6 +166,12 @@ def test_what_was_heard_before_an_interrupt_is_kept(finished_run, two_sounds, tm
     assert main([*two_sounds, "--weights", str(finished_run.weights), *out]) == 130
     for table in (tmp_path / "t.csv", tmp_path / "when.csv"):
         assert set(pd.read_csv(table)["path"]) == {two_sounds[0]}
+    assert "stopped after 1 of 2 sounds, which were written" in capsys.readouterr().err
+    out[3] = str(tmp_path / "no room.csv")
+    monkeypatch.setattr(pd, "concat", lambda _: exec("raise OSError(28, 'no room')"))
+    (tmp_path / "t.csv").unlink()
+    main([*two_sounds, "--weights", str(finished_run.weights), *out])
+    assert set(pd.read_csv(tmp_path / "t.csv")["path"]) == {two_sounds[0]}, "though the other table had no room"
 
 
 def test_of_nothing_that_could_be_read_the_tables_say_so(finished_run, demo, tmp_path):
@@ -348,6 +354,8 @@ def test_the_programs_settings_are_as_they_were(ensemble, demo, monkeypatch):
     before, filters = switches(), list(warnings.filters)
     with pytest.raises(ZeroDivisionError), as_prepared(torch.device("cuda")):
         assert torch.backends.cudnn.benchmark and not before[0]
+        if not hasattr(torch.backends.cudnn, "conv"):
+            assert switches()[1:3] == (True, "high") != before[1:3]
         _ = 1 / 0
     assert switches() == before
     monkeypatch.setattr("ctypes.CDLL", None)
@@ -373,6 +381,9 @@ def test_a_programs_own_choice_of_precision_is_as_it_was(setting):
         with as_prepared(torch.device("cuda")):
             assert precisions()[:2] == ["tf32", "tf32"]
         assert precisions() == before
+        if setting in ("none", "all"):  # and what is said of all is still said of products
+            torch.backends.fp32_precision = "tf32" if setting == "all" else "ieee"
+            assert matmul.fp32_precision == torch.backends.fp32_precision
     finally:
         for place, precision in zip(places.values(), untouched):
             place.fp32_precision = precision

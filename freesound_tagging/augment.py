@@ -9,7 +9,6 @@ and none makes the host wait for the device.
 applied again.
 """
 
-import inspect
 import math
 from functools import partial
 
@@ -328,38 +327,6 @@ def _apply(steps, images, targets, generator=None):
     for step in steps:
         images, targets = step(images, targets, generator=generator)
     return images, targets
-
-
-def name_of(step):
-    """An augmentation and its settings as text, the same in every process: ``"specmix(stripes=(1, 2))"``.
-
-    Raises
-    ------
-    ValueError
-        If it has no name that tells it from others: a lambda, a method, or a function that is given an object or a
-        long array.
-    """
-    if isinstance(step, partial):
-        given = [*map(_text_of, step.args), *(f"{name}={_text_of(value)}" for name, value in step.keywords.items())]
-        text = f"{name_of(step.func).removesuffix('()')}({', '.join(given)})"
-        is_known = " at 0x" not in text and "..." not in text  # the words for an object, and for a part of an array
-    else:
-        function = inspect.unwrap(step)
-        made_with = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
-        given = [f"{name}={_text_of(value)}" for name, value in sorted(made_with.items())
-                 if isinstance(value, (int, float, str, tuple))]  # others may be what it remembers
-        text = f"{getattr(function, '__name__', '<none>')}({', '.join(given)})"
-        is_known = text[0] != "<" and not inspect.ismethod(function)
-    if not is_known:
-        raise ValueError(f"the augmentation {step!r} has no name by which a run would know it: give a function made by "
-                         "def, its settings as numbers and texts by functools.partial")
-    return text
-
-
-def _text_of(value):
-    if isinstance(value, (tuple, list)):
-        return f"({', '.join(map(_text_of, value))}{',' * (len(value) == 1)})"
-    return name_of(value) if callable(value) else repr(value)
 
 
 def _partners(images, generator):

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from freesound_tagging.augment import (
-    PUBLISHED,
     apply_mixup,
     apply_specmix,
     compose,
@@ -17,7 +16,6 @@ from freesound_tagging.augment import (
     draw_stripes,
     lighting,
     mixup,
-    name_of,
     spec_augment,
     specmix,
     zoom_crop,
@@ -240,34 +238,3 @@ def test_time_warping_moves_time_forward_only_and_keeps_the_ends():
 def test_settings_out_of_range_are_refused(call):
     with pytest.raises(ValueError, match="expected"):
         call(*batch())
-
-
-def test_names_of_augmentations_are_the_same_in_every_process():
-    assert [name_of(step) for step in PUBLISHED] == ["zoom_crop()", "lighting()", "mixup()", "specmix()"]
-    assert name_of(partial(specmix, stripes=(1, 2))) == "specmix(stripes=(1, 2))"
-    assert name_of(partial(specmix, stripes=[3])) == "specmix(stripes=(3,))"
-    both, one = (name_of(compose(steps)) for steps in ((mixup, partial(specmix, stripes=2)), (mixup,)))
-    assert "mixup(), specmix(stripes=2)" in both
-    assert "mixup()" in one and "specmix" not in one
-
-    assert name_of(torch.no_grad()(mixup)) == "mixup()"
-
-    class Gain:
-        def __init__(self, gain=2):
-            self.apply = partial(gained, self)
-
-        def __call__(self, images, targets, generator=None):
-            return images, targets
-
-    def gained(gain, images, targets, generator=None):
-        return images, targets
-
-    def made_with(gain):
-        def step(images, targets, generator=None):
-            return images * gain, targets
-        return step
-    assert name_of(made_with(2)) == "step(gain=2)"
-    for step in (lambda images, targets, generator: (images, targets), Gain(), Gain().__call__, Gain().apply,
-                 partial(specmix, stripes=np.arange(2000))):
-        with pytest.raises(ValueError, match="has no name by which a run would know it"):
-            name_of(step)

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..augment import PUBLISHED, compose, name_of
+from ..augment import PUBLISHED, compose
 from ..lwlrap import clip_lwlrap, lwlrap
 from ..machine.device import device_named
 from ..machine.executors import executor_of
 from .plan import clips_of, schedule_of
-from .runfolder import RunFolder
+from .runfolder import RunFolder, name_of
 from .sets import TrainingSets
 from .stages import batch_size_for, select_noisy
 from .together import train_stages

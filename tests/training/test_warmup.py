@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import freesound_tagging
-from freesound_tagging.augment import PUBLISHED, mixup
+from freesound_tagging.augment import PUBLISHED, compose, mixup, specmix
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
@@ -21,6 +22,7 @@ from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.training import fold as fold_training
 from freesound_tagging.training import learner
 from freesound_tagging.training.batches import ClipPool
+from freesound_tagging.training.runfolder import name_of
 from freesound_tagging.training.stages import PROFILES, Profile, batch_size_for, published_stages, select_noisy
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
@@ -182,6 +184,37 @@ def test_an_interrupt_in_training_leaves_gradients_on(make_pipeline, tmp_path, i
 def test_a_run_of_other_settings_is_not_continued(make_pipeline, finished_run, change, message):
     with pytest.raises(ValueError, match=message):
         make_pipeline(finished_run.work.parent, **change)
+
+
+def test_names_of_augmentations_are_the_same_in_every_process():
+    assert [name_of(step) for step in PUBLISHED] == ["zoom_crop()", "lighting()", "mixup()", "specmix()"]
+    assert name_of(partial(specmix, stripes=(1, 2))) == "specmix(stripes=(1, 2))"
+    assert name_of(partial(specmix, stripes=[3])) == "specmix(stripes=(3,))"
+    both, one = (name_of(compose(steps)) for steps in ((mixup, partial(specmix, stripes=2)), (mixup,)))
+    assert "mixup(), specmix(stripes=2)" in both
+    assert "mixup()" in one and "specmix" not in one
+
+    assert name_of(torch.no_grad()(mixup)) == "mixup()"
+
+    class Gain:
+        def __init__(self, gain=2):
+            self.apply = partial(gained, self)
+
+        def __call__(self, images, targets, generator=None):
+            return images, targets
+
+    def gained(gain, images, targets, generator=None):
+        return images, targets
+
+    def made_with(gain):
+        def step(images, targets, generator=None):
+            return images * gain, targets
+        return step
+    assert name_of(made_with(2)) == "step(gain=2)"
+    for step in (lambda images, targets, generator: (images, targets), Gain(), Gain().__call__, Gain().apply,
+                 partial(specmix, stripes=np.arange(2000))):
+        with pytest.raises(ValueError, match="has no name by which a run would know it"):
+            name_of(step)
 
 
 def test_a_seed_of_numpys_is_a_number_too(make_pipeline, tmp_path):

@@ -12,10 +12,10 @@
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
-# make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=recordings for the parts numerics and kernel]
+# make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=recordings for two parts more]
 # make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
 # make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]
-# make notebooks            execute the notebooks that are kept, on the demo data
+# make notebooks             execute the notebooks that are kept, on the demo data
 # make study INPUT=...       train the method and parts of it over seeds, and compare: [ARGS="--seeds 0 1"]
 
 PYTHON ?= python3.11

@@ -62,20 +62,19 @@ def main(arguments=None):
     device = device_named(options.device)
     prepare_device(device)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    unread, is_whole = 0, False
+    networks, unread = Ensemble.load(options.weights, device), 0
     try:
-        for sound in Ensemble.load(options.weights, device).listen(present, progress=on_terminal):
+        for sound in networks.listen(present, progress=on_terminal):
             unread += bool(sound.problem)
             timelines.add(sound)
             table.add(sound)
             _report(sound, options)
-        is_whole = True
     finally:  # what was heard before an interrupt or an error is kept
         try:
             table.close()
         finally:
             timelines.close()
-        if not is_whole and (options.csv or options.timeline):
+        if 0 < len(table.paths) < len(present) and (options.csv or options.timeline):
             print(f"stopped after {len(table.paths)} of {len(present)} sounds, which were written", file=sys.stderr)
     return 1 if missing or unread else 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 # The package and the heavy libraries are imported where they are used: pytest's first process runs no test.
-os.environ["MPLBACKEND"] = "Agg"
+os.environ["MPLBACKEND"] = "Agg"  # kernels draw inline all the same
 # Whole runs, other processes, a minute of mutated files: left out by make test-quick, and begun first, so that no core
 # is without work at the end.
 SLOW = ("test_benchmarks", "test_study", "test_ray", "test_notebooks", "test_interruption", "test_fuzz", "test_kaggle",

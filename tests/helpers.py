@@ -1,6 +1,5 @@
 """What tests of several rooms use."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -25,7 +24,6 @@ def to_zenodo(kaggle, root):
 
 
 def execute(name, folder, parameters):
-    os.environ["MPLBACKEND"] = "Agg"  # the kernel draws inline all the same
     return papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", folder / f"{name}.ipynb", parameters, cwd=NOTEBOOKS,
                                       progress_bar=False, kernel_name="python3")
 

@@ -206,6 +206,7 @@ def test_names_as_long_as_the_system_has_them(finished_run, two_sounds, tmp_path
     (["--device", "cuda:77"], r"device='cuda:77' cannot be used \(.*\); expected one of cpu"),
     (["--device", "meta"], "device='meta' cannot be used"),
     (["--weights", "/nowhere"], "in /nowhere or below"),
+    (["--weights", "/nowhere", "--csv", "/dev/null"], "in /nowhere or below"),
     (["--csv", "/dev/null/t.csv"], "/dev/null/t.csv cannot be written .*; give another name"),
 ])
 def test_an_error_is_one_line_that_names_the_value(finished_run, demo, arguments, said, capsys):

@@ -1,13 +1,13 @@
 """The clips of FSDKaggle2019 as data frames: which files there are, what they are labelled, how they fold."""
 
-import os
 import warnings
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .tables import few, label_columns, label_matrix, odd_labels, read_table, same_name, unlisted_files
+from .folders import LAYOUTS, files_in, folder_of, layout_of, paths_as_named, paths_inside, table_of, those_there
+from .tables import few, label_columns, label_matrix, odd_labels, read_table
 
 # The data set's known faults (Freesound Audio Tagging 2019, discussion of the curated set).
 FAULTY_CLIPS = {
@@ -17,20 +17,6 @@ FAULTY_CLIPS = {
     "c7db12aa.wav": "wrong label",
     "7752cc8a.wav": "wrong label",
     "1d44b0bd.wav": "no signal",
-}
-
-# Where each layout keeps things, relative to the root. A table's first existing path is taken.
-LAYOUTS = {
-    "Kaggle": {
-        "curated": (["train_curated.csv"], "train_curated"),
-        "noisy": (["train_noisy.csv"], "train_noisy"),
-        "test": (["test_post_competition.csv", "FSDKaggle2019.meta/test_post_competition.csv"], "test"),
-    },
-    "Zenodo": {
-        "curated": (["FSDKaggle2019.meta/train_curated_post_competition.csv"], "FSDKaggle2019.audio_train_curated"),
-        "noisy": (["FSDKaggle2019.meta/train_noisy_post_competition.csv"], "FSDKaggle2019.audio_train_noisy"),
-        "test": (["FSDKaggle2019.meta/test_post_competition.csv"], "FSDKaggle2019.audio_test"),
-    },
 }
 
 
@@ -85,7 +71,7 @@ class FSDKaggle2019:
         if missing not in ("error", "skip", "list"):
             raise ValueError(f"missing={missing!r}: expected 'error', 'skip' or 'list'")
         self.root = Path(root)
-        self.layout = self._find_layout()
+        self.layout = layout_of(self.root)
         self.truth = self._table("test")
         tables = {name: self._read_set(name) for name in ("curated", "noisy", "test")}
         sample = self.root / "sample_submission.csv"
@@ -100,7 +86,7 @@ class FSDKaggle2019:
             self.vocabulary = sorted(carried)
         self._tables = tables
         for name, table in tables.items():
-            self._find_files(table, name)
+            table["path"] = paths_as_named(self.folder(name), table["fname"], name)
         for name, table in tables.items():
             if "labels" in table:
                 self.targets(table, of=name)  # raises on a label outside the vocabulary
@@ -113,8 +99,8 @@ class FSDKaggle2019:
             warnings.warn(f"{self.root}: {odd}", stacklevel=2)
         if missing != "list":
             for name in ("curated", "noisy", "test"):
-                wanted = name in needed or not needed
-                setattr(self, name, self._existing(getattr(self, name), name, missing if wanted else "skip", wanted))
+                setattr(self, name, those_there(getattr(self, name), self.folder(name), name, tables[name]["path"],
+                                                missing if name in needed or not needed else "unneeded"))
 
     def __repr__(self):
         return (f"FSDKaggle2019({str(self.root)!r}): {self.layout}'s layout, {len(self.curated)} curated, "
@@ -161,7 +147,7 @@ class FSDKaggle2019:
         table, folder = (self.sample if name == "test" else None) or self._table(name), self.folder(name)
         expected = "sample_submission.csv" if name == "test" and self.layout == "Kaggle" else (
             LAYOUTS[self.layout][name][0][0])
-        files = f", though {folder} has files" if _files(folder) else ""
+        files = f", though {folder} has files" if files_in(folder) else ""
         return f"no {name} clips: {f'{table} lists none' if table else f'{self.root / expected} is missing'}{files}"
 
     def rightly_labelled(self):
@@ -188,19 +174,6 @@ class FSDKaggle2019:
         return np.array([set(labels) == set(truth[fname])
                          for fname, labels in zip(self.noisy["fname"], self.noisy["labels"])], bool)
 
-    def _find_layout(self):
-        if not self.root.is_dir():
-            raise FileNotFoundError(f"{self.root} is not a folder; give the one that holds the data set")
-        for layout, sets in LAYOUTS.items():
-            if any(_first_table(self.root, sets[name][0]) for name in ("curated", "noisy")):
-                return layout
-        if (self.root / "sample_submission.csv").exists():
-            return "Kaggle"
-        if (self.root / "FSDKaggle2019.meta").is_dir():
-            return "Zenodo"
-        raise FileNotFoundError(f"{self.root} holds neither Kaggle's train_curated.csv or sample_submission.csv nor "
-                                "Zenodo's FSDKaggle2019.meta/; see docs/data.md for both layouts")
-
     def folder(self, name):
         """Where the audio of a set is.
 
@@ -212,17 +185,17 @@ class FSDKaggle2019:
         -------
         pathlib.Path
         """
-        return _unnested(self.root / LAYOUTS[self.layout][name][1])
+        return folder_of(self.root, self.layout, name)
 
     def _table(self, name):
-        return _first_table(self.root, LAYOUTS[self.layout][name][0])
+        return table_of(self.root, self.layout, name)
 
     def _read_set(self, name):
         path = self._table(name)
         if path is None:
             return pd.DataFrame({"fname": [], "labels": [], "path": []}, dtype=object)
         table = read_table(path, ["fname", "labels"])
-        table["path"] = _paths_inside(self.folder(name), table["fname"], path)
+        table["path"] = paths_inside(self.folder(name), table["fname"], path)
         return table[[column for column in ("fname", "labels", "path", "usage") if column in table]]
 
     def _in_order_of(self, fnames, test):
@@ -235,7 +208,7 @@ class FSDKaggle2019:
             warnings.warn(f"{self.truth} lacks {len(unknown)} of the {len(fnames)} clips of sample_submission.csv: "
                           f"{few(sorted(unknown))}; the test clips count as clips without known labels", stacklevel=3)
             self.truth = None
-        order["path"] = _paths_inside(self.folder("test"), fnames, self.root / "sample_submission.csv")
+        order["path"] = paths_inside(self.folder("test"), fnames, self.root / "sample_submission.csv")
         return order
 
     def _without_faulty(self, curated):
@@ -245,43 +218,6 @@ class FSDKaggle2019:
             warnings.warn(f"left out {faulty.sum()} curated clips known to be faulty: {names}; "
                           "drop_faulty=False keeps them", stacklevel=3)
         return curated[~faulty].reset_index(drop=True)
-
-    def _find_files(self, table, name):
-        """Put in the paths the names that files have, where they are not quite those of the table."""
-        folder, listed = self.folder(name), set(table["fname"])
-        present = _files(folder)
-        absent = ~table["fname"].isin(present)
-        if not absent.any():
-            return
-        alike = {}  # by what is the same for people: the names that are listed, and those of files
-        for which, names in enumerate((table["fname"][absent], present - listed)):
-            for fname in names:
-                alike.setdefault(same_name(fname), ([], []))[which].append(fname)
-        found = {names[0]: files[0] for names, files in alike.values() if len(names) == len(files) == 1}
-        table["path"] = [folder / found.get(fname, fname) for fname in table["fname"]]
-        if found:
-            pairs = few([f"{fname!a} for {listed!a}" for listed, fname in found.items()])
-            warnings.warn(f"{len(found)} {name} clips have files of nearly the listed name in {folder}, which are "
-                          f"taken: {pairs}", stacklevel=3)
-
-    def _existing(self, table, name, missing, wanted):
-        if not len(table):
-            return table
-        folder = self.folder(name)
-        present = _files(folder)
-        here = np.array([path.name in present for path in table["path"]])
-        unlisted = unlisted_files(folder, {path.name for path in self._tables[name]["path"]})
-        if not (wanted or here.any() or unlisted):
-            return table[here]  # a set that was not downloaded
-        message = "" if here.all() else (f"{(~here).sum()} of the {len(table)} {name} clips are missing from "
-                                         f"{folder}: {few(table['fname'][~here])}")
-        ignored = f"{len(unlisted)} files in {folder} are in no table: {few(unlisted)}" if unlisted else ""
-        if message and missing == "error":
-            raise FileNotFoundError(". ".join(filter(None, [message, ignored])) +
-                                    ". Complete the download, or leave them out with missing='skip'")
-        if message or ignored:
-            warnings.warn(". ".join(filter(None, [message, ignored])) + ". They are left out", stacklevel=3)
-        return table[here].reset_index(drop=True)
 
 
 def stratified_folds(targets, n_folds, seed=0):
@@ -312,30 +248,3 @@ def stratified_folds(targets, n_folds, seed=0):
     for fold, (_, held_out) in enumerate(splitter.split(columns, columns)):
         folds[held_out] = fold
     return folds
-
-
-def _paths_inside(folder, fnames, table):
-    for fname in fnames:
-        if not fname or "/" in fname or "\\" in fname or fname in (".", "..") or PureWindowsPath(fname).drive:
-            raise ValueError(f"{table}: {fname!r} is not the name of a file in {folder}; "
-                             "give bare file names, without folders and drives")
-    return [folder / fname for fname in fnames]
-
-
-def _files(folder):
-    """The names of what is a file in a folder, through links: not of a link into nothing."""
-    if not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
-
-
-def _unnested(folder):
-    """The folder itself, or the one of the same name in it that some unzip tools make."""
-    return folder / folder.name if (folder / folder.name).is_dir() else folder
-
-
-def _first_table(root, tables):
-    paths = [(_unnested(path.parent) if path.parent != root else root) / path.name
-             for path in (root / table for table in tables)]
-    return next((path for path in paths if path.exists()), None)

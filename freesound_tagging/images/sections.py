@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 
 from ..clips.audio import MAX_SECONDS
-from ..machine.processes import end_with
+from ..machine.workers import end_with
 from .mel import MelConfig, fit_with_begin, log_mel, resampled, to_image
 from .store import CLIPS_WORTH_A_WORKER
 

@@ -17,7 +17,7 @@ from ..clips.audio import digest_of, first_bytes
 from ..clips.tables import few
 from ..machine.executors import executor_of
 from ..machine.files import only_writer, told_of_a_full_disk, whole_file
-from ..machine.processes import end_with
+from ..machine.workers import end_with
 from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
 
 CLIPS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s

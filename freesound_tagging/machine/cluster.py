@@ -3,12 +3,11 @@
 import dataclasses
 import itertools
 import socket
-import time
 import warnings
 from collections import deque
 
 from .. import __version__
-from .executors import REPORT_SECONDS, kept, opened
+from .workers import REPORT_SECONDS, kept, now_and_then, opened
 
 NOT_HERE = "the clips are not on this machine"
 
@@ -228,14 +227,10 @@ def _run(task, sent, board, threads, version):
             return NOT_HERE
         import ray
         kept(task.shared.identity).append(ray.get(sent[0]))
-    reported = 0.0
 
-    def report(*news):
-        nonlocal reported
-        if time.monotonic() - reported > REPORT_SECONDS:
-            reported = time.monotonic()
-            board.put.remote(task.key, news)
-    return task.function(task.task, opened(task.shared), report, threads=threads)
+    def tell(*news):
+        board.put.remote(task.key, news)
+    return task.function(task.task, opened(task.shared), now_and_then(tell), threads=threads)
 
 
 def _each(function, items, version):

@@ -3,8 +3,6 @@
 import functools
 from collections import deque
 
-REPORT_SECONDS = 1  # between two reports of a running task
-
 
 class InProcess:
     """Tasks in this process, one after the other, in the order in which they were submitted.
@@ -99,39 +97,3 @@ def executor_of(executor, side_by_side=1, device=None):
     if executor == "processes" or (executor == "auto" and workers > 1 and device is not None and device.type == "cpu"):
         return Processes(workers)
     return InProcess()
-
-
-@functools.lru_cache(maxsize=1)
-def kept(identity):
-    """On a worker: a list that holds what its tasks share, once it was opened or sent, for its next task.
-
-    Parameters
-    ----------
-    identity : str
-        The data's fingerprint.
-
-    Returns
-    -------
-    list
-        Empty or of one object.
-    """
-    return []
-
-
-def opened(shared):
-    """On a worker: what tasks share, opened once for all of them.
-
-    Parameters
-    ----------
-    shared : object
-        As for `RayExecutor.submit`.
-
-    Returns
-    -------
-    object or None
-        None if it is not on this machine.
-    """
-    here = kept(shared.identity)
-    if not here and shared.is_here():
-        here.append(shared)
-    return here[0] if here else None

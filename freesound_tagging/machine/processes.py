@@ -1,18 +1,15 @@
 """Tasks side by side in processes of this machine, each with its share of the cores."""
 
-import functools
 import itertools
 import json
 import os
 import signal
 import tempfile
-import threading
-import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
 
-from .executors import REPORT_SECONDS, opened
+from .workers import REPORT_SECONDS, end_with, now_and_then, opened
 
 IDLE_SECONDS = 300  # after which a process that has nothing to do ends
 
@@ -128,36 +125,16 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@functools.cache
-def end_with(parent):
-    """Let this process end soon after its parent, which may have been killed and takes no results any more.
-
-    Parameters
-    ----------
-    parent : int
-        Its process id.
-    """
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _run(function, task, shared, news, threads, parent):
     end_with(parent)
     news.with_suffix(".begun").touch()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this process
-    reported = 0.0
 
-    def report(*what):
-        nonlocal reported
-        if time.monotonic() - reported > REPORT_SECONDS:
-            reported = time.monotonic()
-            part = news.with_suffix(".part")
-            part.write_text(json.dumps(what))
-            part.replace(news)
+    def tell(*what):
+        part = news.with_suffix(".part")
+        part.write_text(json.dumps(what))
+        part.replace(news)
     if (here := opened(shared)) is None:
         raise FileNotFoundError("the images that are trained on are not on the disk any more, or are others; build the "
                                 "stores again")
-    return function(task, here, report, threads=threads)
+    return function(task, here, now_and_then(tell), threads=threads)

@@ -1,0 +1,210 @@
+"""Where a data set keeps its tables and sounds, and which of the clips that a table lists are there."""
+
+import os
+import warnings
+from pathlib import PureWindowsPath
+
+import numpy as np
+
+from .tables import few, same_name, unlisted_files
+
+# Where each layout keeps things, relative to the root. A table's first existing path is taken.
+LAYOUTS = {
+    "Kaggle": {
+        "curated": (["train_curated.csv"], "train_curated"),
+        "noisy": (["train_noisy.csv"], "train_noisy"),
+        "test": (["test_post_competition.csv", "FSDKaggle2019.meta/test_post_competition.csv"], "test"),
+    },
+    "Zenodo": {
+        "curated": (["FSDKaggle2019.meta/train_curated_post_competition.csv"], "FSDKaggle2019.audio_train_curated"),
+        "noisy": (["FSDKaggle2019.meta/train_noisy_post_competition.csv"], "FSDKaggle2019.audio_train_noisy"),
+        "test": (["FSDKaggle2019.meta/test_post_competition.csv"], "FSDKaggle2019.audio_test"),
+    },
+}
+
+
+def layout_of(root):
+    """The layout of the data set in a folder.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+
+    Returns
+    -------
+    str
+        "Kaggle" or "Zenodo".
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is no folder, or has neither layout.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; give the one that holds the data set")
+    for layout in LAYOUTS:
+        if any(table_of(root, layout, name) for name in ("curated", "noisy")):
+            return layout
+    if (root / "sample_submission.csv").exists():
+        return "Kaggle"
+    if (root / "FSDKaggle2019.meta").is_dir():
+        return "Zenodo"
+    raise FileNotFoundError(f"{root} holds neither Kaggle's train_curated.csv or sample_submission.csv nor "
+                            "Zenodo's FSDKaggle2019.meta/; see docs/data.md for both layouts")
+
+
+def table_of(root, layout, name):
+    """Where the table of a set is.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+    layout : {"Kaggle", "Zenodo"}
+    name : {"curated", "noisy", "test"}
+
+    Returns
+    -------
+    pathlib.Path or None
+        None where there is none.
+    """
+    paths = [(_unnested(path.parent) if path.parent != root else root) / path.name
+             for path in (root / table for table in LAYOUTS[layout][name][0])]
+    return next((path for path in paths if path.exists()), None)
+
+
+def folder_of(root, layout, name):
+    """Where the audio of a set is, or would be.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+    layout : {"Kaggle", "Zenodo"}
+    name : {"curated", "noisy", "test"}
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    return _unnested(root / LAYOUTS[layout][name][1])
+
+
+def files_in(folder):
+    """The names of what is a file in a folder, through links: not of a link into nothing.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        May be missing.
+
+    Returns
+    -------
+    set of str
+    """
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file()}
+
+
+def paths_inside(folder, fnames, table):
+    """The paths of listed clips.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    fnames : iterable of str
+    table : path
+        What lists them, for an error.
+
+    Returns
+    -------
+    list of pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        If a name is none of a file in that folder itself.
+    """
+    for fname in fnames:
+        if not fname or "/" in fname or "\\" in fname or fname in (".", "..") or PureWindowsPath(fname).drive:
+            raise ValueError(f"{table}: {fname!r} is not the name of a file in {folder}; "
+                             "give bare file names, without folders and drives")
+    return [folder / fname for fname in fnames]
+
+
+def paths_as_named(folder, fnames, name):
+    """The paths of listed clips with the names that their files have, where these are not quite those of the table.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    fnames : pandas.Series of str
+    name : str
+        The set's, for the warning about names that differ.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Of a file that differs only in case or Unicode's form from a listed name, if it is the only one that does; else
+        as listed, there or not.
+    """
+    present = files_in(folder)
+    absent, others = fnames[~fnames.isin(present)], present - set(fnames)
+    alike = {}  # by what is the same for people: the names that are listed, and those of files
+    for which, names in enumerate((absent, others if len(absent) else ())):
+        for fname in names:
+            alike.setdefault(same_name(fname), ([], []))[which].append(fname)
+    found = {names[0]: files[0] for names, files in alike.values() if len(names) == len(files) == 1}
+    if found:
+        pairs = few([f"{file!a} for {fname!a}" for fname, file in found.items()])
+        warnings.warn(f"{len(found)} {name} clips have files of nearly the listed name in {folder}, which are "
+                      f"taken: {pairs}", stacklevel=3)
+    return [folder / found.get(fname, fname) for fname in fnames]
+
+
+def those_there(table, folder, name, listed, missing):
+    """The clips whose files are there, after a word about those that are not and about files that no table lists.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With columns `fname` and `path`.
+    folder : pathlib.Path
+        Where the set's audio is.
+    name : {"curated", "noisy", "test"}
+    listed : iterable of pathlib.Path
+        Of all clips of the set's table, of which `table` may lack some.
+    missing : {"error", "skip", "unneeded"}
+        What to do about missing clips: raise, or leave them out with a warning; "unneeded" leaves a set out without a
+        word that has no file at all.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    FileNotFoundError
+        If clips are missing, and `missing` is "error".
+    """
+    present = files_in(folder)
+    here = np.array([path.name in present for path in table["path"]], bool)
+    unlisted = unlisted_files(folder, {path.name for path in listed})
+    if missing == "unneeded" and not (here.any() or unlisted):
+        return table[here]
+    said = []
+    if not here.all():
+        said.append(f"{(~here).sum()} of the {len(table)} {name} clips are missing from {folder}: "
+                    f"{few(table['fname'][~here])}")
+    if unlisted and len(table):
+        said.append(f"{len(unlisted)} files in {folder} are in no table: {few(unlisted)}")
+    if missing == "error" and not here.all():
+        raise FileNotFoundError(". ".join(said) + ". Complete the download, or leave them out with missing='skip'")
+    if said:
+        warnings.warn(". ".join(said) + ". They are left out", stacklevel=3)
+    return table[here].reset_index(drop=True)
+
+
+def _unnested(folder):
+    """The folder itself, or the one of the same name in it that some unzip tools make."""
+    return folder / folder.name if (folder / folder.name).is_dir() else folder

@@ -1,4 +1,4 @@
-"""What the study compares: the published pipeline, and what differs from it in one thing each."""
+"""What the study compares: the published pipeline, single trainings, and what differs from it in one thing each."""
 
 import dataclasses
 
@@ -31,9 +31,9 @@ class Arm:
     every_unit: bool = True  # or only those of the first seed
 
 
-def changed(stage, **settings):
-    """The published stages with other settings of one."""
-    return lambda stages: tuple(dataclasses.replace(config, **settings) if config.stage == stage else config
+def changed(*which, **settings):
+    """The published stages with other settings of some."""
+    return lambda stages: tuple(dataclasses.replace(config, **settings) if config.stage in which else config
                                 for config in stages)
 
 
@@ -86,6 +86,8 @@ ARMS = {
     "e: mixup only": Arm((*ALONE, mixup)),
     "e: SpecMix only": Arm((*ALONE, specmix)),
     "e: neither": Arm(ALONE),
+    "j: stages 3 and 4 on curated clips": Arm(stages=changed(3, 4, noisy="none"), shared=(1, 2)),
+    "j: four stages on curated clips": Arm(stages=changed(1, 3, 4, curated=True, noisy="none")),
     "h: a fifth stage like the fourth": Arm(
         stages=with_fifth(noisy="selected", scored_by=(4,), threshold=1.0), shared=(1, 2, 3, 4)),
     "h: a fifth stage on soft labels": Arm(

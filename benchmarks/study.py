@@ -4,16 +4,16 @@ Every arm trains as many networks (one a fold) for as many gradient steps, and i
 differs is said in `ARMS`. INPUT is a data set with known test labels, or a folder with ``clips.csv``, ``audio/`` and
 ``make_input.py``, which arranges recordings in folds as the competition does: then the folds rotate through the roles
 of curated, noisy and test set. A unit is a seed and a rotation. Some arms are trained in all units, others, which ask
-about details, only in those of the first seed.
+about details, only in those of the first seed that is given.
 
 Each finished arm is one file in ``--work``; running again goes on, and ``--part 1/2`` and ``--part 2/2`` share the
 units between two processes, which on two cores, with ``OMP_NUM_THREADS=1``, is the quickest. At the end all finished
 arms are summed up in ``benchmarks/results/study-<name>.json``, which also holds what earlier runs left: what is in
-there is not trained again. They are drawn in a ``.png`` beside it, and printed as the tables of docs/evidence.md. Only
-what was trained in the same size is compared; another size asks for another ``--name``. Machines that train in another
-precision can take turns: what is compared is of the same seed, rotation and precision, so that the pipeline is trained
-again where it is missing. In a few minutes on 2 cores: ``--seeds 0 --rotations 0 --steps 20 --name quick``, which
-shows that it runs: so few steps teach little.
+there is neither trained again nor replaced; another ``--name`` trains all of it anew. They are drawn in a ``.png``
+beside it, and printed as the tables of docs/evidence.md. Only what was trained in the same size is compared; another
+size asks for another ``--name``. Machines that train in another precision can take turns: what is compared is of the
+same seed, rotation and precision, so that the pipeline is trained again where it is missing. In a few minutes on 2
+cores: ``--seeds 0 --rotations 0 --steps 20 --name quick``, which shows that it runs: so few steps teach little.
 """
 
 import argparse
@@ -120,7 +120,8 @@ class Unit:
                   "test": {which: lwlrap(self.targets["test"], mean) for which, mean in means.items()},
                   "cross-validated": training.table().T.to_dict()}
         if not arm.single:
-            selected = {stage: training.selected(stage) for stage in (3, 4)}
+            selected = {stage: training.selected(stage) for stage in (3, 4)
+                        if training.stages[stage].noisy == "selected"}
             record["selected"] = {stage: int(chosen.sum()) for stage, chosen in selected.items()}
             if self.right is not None:
                 record["noisy labels right"] = {"all": self.right.mean()} | {
@@ -156,11 +157,26 @@ def arranged(source, seed, rotation, root):
     if not (source / "make_input.py").exists():
         return source
     if not (root / "sample_submission.csv").exists():
-        shutil.rmtree(root, ignore_errors=True)
+        part = root.with_suffix(".part")
+        for rest in (root, part):
+            shutil.rmtree(rest, ignore_errors=True)
+        part.parent.mkdir(parents=True, exist_ok=True)
         curated, *noisy, test = (str((rotation + role) % 4 + 1) for role in range(4))
-        subprocess.run([sys.executable, source / "make_input.py", root, "--seed", str(seed), "--curated-fold", curated,
+        subprocess.run([sys.executable, source / "make_input.py", part, "--seed", str(seed), "--curated-fold", curated,
                         "--noisy-folds", *noisy, "--test-fold", test], check=True, stdout=subprocess.DEVNULL)
+        part.rename(root)
     return root
+
+
+def part_of(text):
+    """The two numbers of ``"1/2"``."""
+    try:
+        part, parts = map(int, text.split("/"))
+    except ValueError:
+        part = parts = 0
+    if not 1 <= part <= parts:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected two numbers as 1/2, the first not above the second")
+    return part, parts
 
 
 def _key(record):
@@ -184,25 +200,37 @@ def main():
     parser.add_argument("--name", help="of the data in the results' file name (default: the folder's)")
     parser.add_argument("--executor", choices=EXECUTORS, default="in-process",
                         help='"ray": folds side by side over all GPUs, or the cores of a CPU, one each')
-    parser.add_argument("--part", default="1/1", help="i/n: the i-th of n processes that share the units")
+    parser.add_argument("--part", type=part_of, default=(1, 1), metavar="I/N",
+                        help="the I-th of N processes that share the units")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     source = options.input.resolve()
+    if not source.is_dir():
+        parser.error(f"{source} is no folder; give a data set, or recordings with make_input.py")
+    for start in options.arms:
+        if not any(name.startswith(start) for name in ARMS):
+            parser.error(f"--arms {start!r}: no arm begins so; there are {'; '.join(ARMS)}")
     path = options.out / f"study-{options.name or source.name}.json"
     options.precision = str(training_precision(default_device())).removeprefix("torch.")
     settings = {"folds": options.folds, "width": options.width, "image": options.image,
                 "batch": options.batch or "the package's rule",
                 "steps a stage": options.steps or f"the package's rule, at least {LEAST_STEPS}"}
     earlier = json.loads(path.read_text()) if path.exists() else {"settings": settings, "records": []}
-    if earlier["settings"] != settings:
-        parser.error(f"{path} holds results of {earlier['settings']}, not of {settings}; give another --name")
+    kept = options.work / f"{options.name or source.name}"
+    begun = kept / "settings.json"
+    for file in (path, begun):
+        held = json.loads(file.read_text()) if file.exists() else settings
+        if (held := held.get("settings", held)) != settings:
+            parser.error(f"{file} is of {held}, not of {settings}; give these, or another --name")
+    kept.mkdir(parents=True, exist_ok=True)
+    with whole_file(begun) as part:
+        part.write_text(json.dumps(settings))
     if options.executor == "ray":
         options.executor = RayExecutor(num_cpus=1)
-    kept = options.work / f"{options.name or source.name}"
     options.work = kept / options.precision
     done = {_key(record): record for record in earlier["records"]}
     rotations = options.rotations if (source / "make_input.py").exists() else [0]
-    part, parts = map(int, options.part.split("/"))
+    part, parts = options.part
     units = [(seed, rotation) for seed in options.seeds for rotation in rotations][part - 1::parts]
     for seed, rotation in units:
         asked = [name for name, arm in ARMS.items() if name.startswith(tuple(options.arms))
@@ -214,12 +242,17 @@ def main():
         if (seed, rotation, options.precision, PIPELINE) not in done:  # all are compared with it
             lacking = [PIPELINE, *(name for name in lacking if name != PIPELINE)]
         unit = Unit(source, seed, rotation, options, done)
+        going_on = [name for name in lacking if ARMS[name].shared or ARMS[name].both]
+        if going_on and PIPELINE not in lacking and not unit.path(PIPELINE).exists():
+            print(f"seed {seed}, rotation {rotation}: left out {'; '.join(going_on)}, which go on from the pipeline's "
+                  f"networks: these are not in {options.work}. Another --name trains all anew", flush=True)
+            lacking = [name for name in lacking if name not in going_on]
         for name in lacking:
             record = unit.record(name)
             scores = ", ".join(f"{which} {score:.3f}" for which, score in record["test"].items())
             print(f"seed {seed}, rotation {rotation}, {name}: {scores} ({record['seconds']:.0f} s)", flush=True)
     trained = map(json.loads, (p.read_text() for p in sorted(kept.glob("*/records/*.json"))))
-    found = done | {_key(record): record for record in trained}
+    found = {_key(record): record for record in trained} | done
     records = [found[key] for key in sorted(found)]
     summary = sum_up(records)
     with whole_file(path) as part:

@@ -87,7 +87,6 @@ ARMS = {
     "e: SpecMix only": Arm((*ALONE, specmix)),
     "e: neither": Arm(ALONE),
     "j: stages 3 and 4 on curated clips": Arm(stages=changed(3, 4, noisy="none"), shared=(1, 2)),
-    "j: four stages on curated clips": Arm(stages=changed(1, 3, 4, curated=True, noisy="none")),
     "h: a fifth stage like the fourth": Arm(
         stages=with_fifth(noisy="selected", scored_by=(4,), threshold=1.0), shared=(1, 2, 3, 4)),
     "h: a fifth stage on soft labels": Arm(

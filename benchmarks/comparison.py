@@ -29,8 +29,6 @@ QUESTIONS = {
     "pipeline, over curated clips": arms(PIPELINE, "b: curated, augmented"),
     "pipeline, over curated and all noisy clips": arms(PIPELINE, "c: curated and all noisy, augmented"),
     "selected clips in stages 3 and 4, over curated clips alone": arms(PIPELINE, "j: stages 3 and 4 on curated clips"),
-    "noisy clips in stages 1, 3 and 4, over curated clips alone": arms(PIPELINE, "j: four stages on curated clips"),
-    "four stages, over one as long, on curated clips": arms("j: four stages on curated clips", "b: curated, augmented"),
     "mixup and SpecMix, over neither": arms(PIPELINE, "e: neither"),
     "mixup, over neither": arms("e: mixup only", "e: neither"),
     "SpecMix, over neither": arms("e: SpecMix only", "e: neither"),

@@ -73,8 +73,7 @@ def test_all_arms_are_trained_in_equal_steps_and_not_again(benchmark, recordings
     assert capped <= pipeline["selected"]["3"] <= none
     assert pipeline["test"]["last model"] == pipeline["test"]["model 4"]
     assert len(records["h: a fifth stage on soft labels"]["cross-validated"]) == 5
-    for name in ("j: four stages on curated clips", "j: stages 3 and 4 on curated clips"):
-        assert records[name]["selected"] == {}, name
+    assert records["j: stages 3 and 4 on curated clips"]["selected"] == {}
 
     for arguments, said in ((["--arms", "SpecMix"], "--arms 'SpecMix': no arm begins so; there are d: pipeline;"),
                             (["--part", "3/2"], "'3/2': expected two numbers as 1/2, the first not above the second"),

@@ -271,7 +271,7 @@ def figure(records, path):
                 label = None
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.5),
-             xlabel="difference of lwlrap on the test clips, mean and 95 % interval; a dot is a unit")
+             xlabel="difference of lwlrap on the test clips:\nmean and 95 % interval; a dot is a unit")
     axis.grid(axis="x", alpha=0.3)
     if found:
         axis.legend(loc="lower right")

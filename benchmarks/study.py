@@ -12,8 +12,9 @@ arms are summed up in ``benchmarks/results/study-<name>.json``, which also holds
 there is neither trained again nor replaced; another ``--name`` trains all of it anew. They are drawn in a ``.png``
 beside it, and printed as the tables of docs/evidence.md. Only what was trained in the same size is compared; another
 size asks for another ``--name``. Machines that train in another precision can take turns: what is compared is of the
-same seed, rotation and precision, so that the pipeline is trained again where it is missing. In a few minutes on 2
-cores: ``--seeds 0 --rotations 0 --steps 20 --name quick``, which shows that it runs: so few steps teach little.
+same seed, rotation and precision, so that the pipeline is trained again where it is missing. In four minutes on 2
+cores: ``--seeds 0 --rotations 0 --steps 20 --arms a d --name quick``, which shows that it runs: so few steps teach
+little.
 """
 
 import argparse

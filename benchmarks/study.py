@@ -219,9 +219,9 @@ def main():
     earlier = json.loads(path.read_text()) if path.exists() else {"settings": settings, "records": []}
     kept = options.work / f"{options.name or source.name}"
     begun = kept / "settings.json"
-    for file in (path, begun):
-        held = json.loads(file.read_text()) if file.exists() else settings
-        if (held := held.get("settings", held)) != settings:
+    in_work = json.loads(begun.read_text()) if begun.exists() else settings
+    for file, held in ((path, earlier["settings"]), (begun, in_work)):
+        if held != settings:
             parser.error(f"{file} is of {held}, not of {settings}; give these, or another --name")
     kept.mkdir(parents=True, exist_ok=True)
     with whole_file(begun) as part:

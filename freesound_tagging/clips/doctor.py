@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from .audio import digest_of, read_audio
 from .dataset import FAULTY_CLIPS, FSDKaggle2019
-from .tables import few, unlisted_files
+from .folders import unlisted_files
+from .tables import few
 from .twins import find_twins, name_twins
 
 

@@ -6,8 +6,11 @@ from pathlib import PureWindowsPath
 
 import numpy as np
 
-from .tables import few, same_name, unlisted_files
+from .tables import few, same_name
 
+# Of sounds, also of those that libsndfile does not read.
+ENDINGS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64", ".m4a",
+           ".aac", ".mp4", ".wma", ".webm", ".amr"}
 # Where each layout keeps things, relative to the root. A table's first existing path is taken.
 LAYOUTS = {
     "Kaggle": {
@@ -104,6 +107,24 @@ def files_in(folder):
         return set()
     with os.scandir(folder) as entries:
         return {entry.name for entry in entries if entry.is_file()}
+
+
+def unlisted_files(folder, fnames):
+    """Sounds, by their endings, that a table does not list.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        May be missing.
+    fnames : iterable of str
+        What the table lists.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    return sorted({path.name for path in folder.glob("*") if path.suffix.lower() in ENDINGS} - set(fnames))
 
 
 def paths_inside(folder, fnames, table):

@@ -68,9 +68,6 @@ def read_table(path, columns):
     return table
 
 
-# Of sounds, also of those that libsndfile does not read.
-ENDINGS = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64", ".m4a",
-           ".aac", ".mp4", ".wma", ".webm", ".amr"}
 # What tables have beside their labels, in small letters; the first is how pandas reads a nameless column.
 NO_LABELS = re.compile(r"(unnamed: \d+|index|level_\d+|id|freesound_id|fname\.\d+|path|labels?|usage|licen[cs]e|fold"
                        r"|split|manually_verified|seconds|duration|)", re.IGNORECASE)
@@ -183,24 +180,6 @@ def label_matrix(table, vocabulary, of="the table"):
                                  f"{len(column)} of the vocabulary; mend the table or the vocabulary")
             matrix[row, column[label]] = 1
     return matrix
-
-
-def unlisted_files(folder, fnames):
-    """Sounds, by their endings, that a table does not list.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        May be missing.
-    fnames : iterable of str
-        What the table lists.
-
-    Returns
-    -------
-    list of str
-        Sorted.
-    """
-    return sorted({path.name for path in folder.glob("*") if path.suffix.lower() in ENDINGS} - set(fnames))
 
 
 def few(names, most=5):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import soundfile as sf
 
-from ..clips.tables import ENDINGS, few
+from ..clips.folders import ENDINGS
+from ..clips.tables import few
 
 
 def sounds_of(given):

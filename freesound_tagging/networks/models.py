@@ -6,6 +6,9 @@ import torch
 from torch import nn
 from torchvision.models.vgg import make_layers
 
+# What decides them, for runs to be told apart: torch 1.0.1 starts the weights of every batch normalization from U(0, 1),
+# and only those of the bodies are set to 1 afterwards, by the author's ConvBlock and by torchvision 0.2.2.
+FIRST_WEIGHTS = "Kaiming-normal; batch normalizations of bodies 1, of heads U(0, 1)"
 HEAD_UNITS = 512  # the head's hidden layer, whatever the width of the body
 VGG16 = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 
@@ -98,4 +101,7 @@ def _network(body, channels, n_classes, fan):
             nn.init.kaiming_normal_(layer.weight, mode=fan if isinstance(layer, nn.Conv2d) else "fan_in",
                                     nonlinearity="relu")
             nn.init.zeros_(layer.bias)
+    for layer in head:
+        if isinstance(layer, nn.BatchNorm1d):
+            nn.init.uniform_(layer.weight)  # as torch 1.0.1's BatchNorm.reset_parameters: see FIRST_WEIGHTS
     return nn.Sequential(body, head)

@@ -13,6 +13,7 @@ from ..augment import PUBLISHED, compose
 from ..lwlrap import clip_lwlrap, lwlrap
 from ..machine.device import device_named
 from ..machine.executors import executor_of
+from ..networks.models import FIRST_WEIGHTS
 from .plan import clips_of, schedule_of
 from .runfolder import RunFolder, name_of
 from .sets import TrainingSets
@@ -87,7 +88,7 @@ class WarmupPipeline:
         self.sets = TrainingSets(sets, self.vocabulary, profile.n_folds, seed, test)
         self.stores, self.targets, self.folds = self.sets.stores, self.sets.targets, self.sets.folds
         self.folder = RunFolder(self.work, self.weights, {
-            "architecture": architecture, "seed": seed, "vocabulary": self.vocabulary,
+            "architecture": architecture, "first weights": FIRST_WEIGHTS, "seed": seed, "vocabulary": self.vocabulary,
             "clips and labels": self.sets.clips.identity,
             **({"held out together": self.sets.twins} if self.sets.twins else {}),
             "augmentation": [name_of(step) for step in augmentation],

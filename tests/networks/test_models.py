@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 import torchvision
+from scipy import stats
 from torch import nn
 
 from freesound_tagging.images.excerpts import to_images
@@ -80,6 +82,47 @@ def test_convolutions_start_kaiming_normal_without_bias():
             fan_in = layer.in_channels * 9
             assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)
             assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("build", [cnn_model_1, vgg16_bn])
+def test_batch_normalizations_of_the_body_start_at_1_and_those_of_the_head_from_0_to_1(build):
+    """torch 1.0.1's BatchNorm.reset_parameters draws weights from U(0, 1); the author's ConvBlock and torchvision 0.2.2
+    set those of the bodies to 1."""
+    torch.manual_seed(0)
+    body, head = build(80)
+    for layer in body:
+        if isinstance(layer, nn.BatchNorm2d):
+            assert (layer.weight == 1).all()
+            assert (layer.bias == 0).all()
+    first = [layer for layer in head if isinstance(layer, nn.BatchNorm1d)]
+    assert [len(layer.weight) for layer in first] == [1024, 512]
+    for layer in first:
+        assert stats.kstest(layer.weight.detach(), "uniform").pvalue > 0.01
+        assert (layer.bias == 0).all()
+
+
+def test_the_head_starts_as_a_network_of_fastai_1_does(shared):
+    """Its recorded first weights: linear layers aside, which `cnn_learner` makes Kaiming-normal."""
+    recorded = np.load(shared / "author-stack/one-cycle.npz")
+    theirs = np.concatenate([recorded["first.1.weight"], recorded["first.5.weight"]])
+    torch.manual_seed(0)
+    ours = torch.cat([layer.weight for layer in cnn_model_1(80)[1] if isinstance(layer, nn.BatchNorm1d)]).detach()
+    assert stats.ks_2samp(theirs, ours).pvalue > 0.05
+    assert stats.ks_2samp(theirs, torch.ones(1536)).pvalue < 1e-6, "and not as a network of today's torch"
+
+
+def test_equal_maxima_pass_the_same_gradient_as_in_torchs_own_pool():
+    """`amax` shares a gradient among equal maxima, torch 1.0.1's pool gave it to the first: after a ReLU only zeros are
+    equal, and through these no gradient goes."""
+    images = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0)) - 1.5  # many channels of zeros
+    images[0] = -1
+    gradients = []
+    for pool in (lambda x: x.amax((2, 3)), lambda x: nn.functional.adaptive_max_pool2d(x, 1).flatten(1)):
+        x = images.clone().requires_grad_()
+        (pool(x.relu()) * torch.arange(1.0, 4)).sum().backward()
+        gradients.append(x.grad)
+    assert torch.equal(*gradients)
+    assert gradients[0].any()
 
 
 def test_concat_pooling_puts_the_maximum_first():

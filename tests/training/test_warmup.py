@@ -240,6 +240,16 @@ def test_a_run_of_another_version_is_not_continued(make_pipeline, tmp_path):
         make_pipeline(tmp_path)
 
 
+def test_a_run_whose_networks_began_otherwise_is_not_continued(make_pipeline, tmp_path):
+    """Until heads began as the author's do, runs said nothing of it."""
+    pipeline = make_pipeline(tmp_path)
+    run = json.loads((pipeline.work / "run.json").read_text())
+    del run["first weights"]
+    (pipeline.work / "run.json").write_text(json.dumps(run))
+    with pytest.raises(ValueError, match=r"first weights was None and is 'Kaiming-normal; .* of heads U\(0, 1\)'"):
+        make_pipeline(tmp_path)
+
+
 def test_other_images_are_not_continued(make_pipeline, finished_run, demo, tmp_path):
     stores = {name: SpectrogramStore.build(getattr(demo, name)["path"], tmp_path / name, MelConfig(hop_length=600), 1,
                                            False) for name in ("curated", "noisy")}

@@ -23,10 +23,10 @@ class Arm:
     single: str | None = None  # "curated" or "all": one training on these clips in place of four stages
     stages: object = None  # changes the published stages
     shared: tuple = ()  # stages that are taken from the pipeline of the same unit
-    architecture: str = "cnn-model-1"
+    network: str = "cnn-model-1"
     padding: str = "reflect"  # of a signal's ends
-    learner: object = None  # changes the fastai Learner of each training
-    noisy_targets: object = None  # makes other labels of the noisy clips, of the run as far as it is shared
+    change: object = None  # of the fastai Learner of each training
+    trained_targets: object = None  # makes other labels to train on, of the pipeline's run
     both: bool = False  # scores its ensemble with the pipeline's too
     every_unit: bool = True  # or only those of the first seed
 
@@ -39,8 +39,9 @@ def changed(*which, **settings):
 
 def with_fifth(**settings):
     """The published stages and a fifth, which goes on from the fourth for as many steps."""
-    return lambda stages: (*stages, StageConfig(5, 4, True, passes=stages[-1].passes, lr=stages[-1].lr,
-                                                least_steps=stages[-1].least_steps, **settings))
+    return lambda stages: (*stages, StageConfig(5, **{
+        "starts_from": 4, "trains_on": ("curated",), "passes": stages[-1].passes, "lr": stages[-1].lr,
+        "least_steps": stages[-1].least_steps} | settings))
 
 
 def torchs_optimizer(learner):
@@ -48,7 +49,11 @@ def torchs_optimizer(learner):
     groups = [{"params": [p for p in learner.model.parameters() if (p.ndim > 1) == decayed],
                "weight_decay": learner.wd * decayed} for decayed in (True, False)]
     learner.opt_func, learner.wd = OptimWrapper(opt=torch.optim.AdamW(groups, fused=True)), None
-    return learner
+
+
+def averaged_weights(learner):
+    """As `AveragedWeights`."""
+    learner.add_cb(AveragedWeights())
 
 
 class AveragedWeights(Callback):
@@ -67,15 +72,17 @@ class AveragedWeights(Callback):
         self.learn.model.load_state_dict(self.average.module.state_dict())
 
 
-def soft_targets(training):
+def soft_targets(run):
     """Of the noisy clips: their labels as far as models 3 and 4 trust them, for the rest what these models say.
 
     Trust is the geometric mean of the clip's lwlrap under its labels, as stage 3 selects by.
     """
-    given = training.targets["noisy"]
-    predictions = [training.out_of_fold(stage)["noisy"] for stage in (3, 4)]
+    noisy = run.clips.is_of("noisy")
+    given, predictions = run.targets[noisy], [run.out_of_fold(stage)[noisy] for stage in (3, 4)]
     trust = np.sqrt(np.prod([clip_lwlrap(given, scores) for scores in predictions], axis=0))[:, None]
-    return trust * given + (1 - trust) * np.mean(predictions, axis=0)
+    targets = run.targets.copy()
+    targets[noisy] = trust * given + (1 - trust) * np.mean(predictions, axis=0)
+    return targets
 
 
 ARMS = {
@@ -86,16 +93,16 @@ ARMS = {
     "e: mixup only": Arm((*ALONE, mixup)),
     "e: SpecMix only": Arm((*ALONE, specmix)),
     "e: neither": Arm(ALONE),
-    "j: stages 3 and 4 on curated clips": Arm(stages=changed(3, 4, noisy="none"), shared=(1, 2)),
+    "j: stages 3 and 4 on curated clips": Arm(stages=changed(3, 4, selects_from=None, scored_by=()), shared=(1, 2)),
     "h: a fifth stage like the fourth": Arm(
-        stages=with_fifth(noisy="selected", scored_by=(4,), threshold=1.0), shared=(1, 2, 3, 4)),
+        stages=with_fifth(selects_from="noisy", scored_by=(4,), threshold=1.0), shared=(1, 2, 3, 4)),
     "h: a fifth stage on soft labels": Arm(
-        stages=with_fifth(noisy="all"), shared=(1, 2, 3, 4), noisy_targets=soft_targets),
-    "h: averaged weights in stage 4": Arm(shared=(1, 2, 3), learner=lambda learner: learner.add_cb(AveragedWeights())),
+        stages=with_fifth(trains_on=("curated", "noisy")), shared=(1, 2, 3, 4), trained_targets=soft_targets),
+    "h: averaged weights in stage 4": Arm(shared=(1, 2, 3), change=averaged_weights),
     "h: stage 4 without mixing": Arm(ALONE, shared=(1, 2, 3)),
     "f: no cap": Arm(stages=changed(3, cap=None), shared=(1, 2), every_unit=False),
     "f: cap 2": Arm(stages=changed(3, cap=2), shared=(1, 2), every_unit=False),
-    VGG_16: Arm(architecture="vgg16", both=True, every_unit=False),
+    VGG_16: Arm(network="vgg16", both=True, every_unit=False),
     "i: padded with zeros": Arm(padding="constant", every_unit=False),
-    "i: torch's optimizer": Arm(learner=torchs_optimizer, every_unit=False),
+    "i: torch's optimizer": Arm(change=torchs_optimizer, every_unit=False),
 }

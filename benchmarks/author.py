@@ -26,8 +26,9 @@ from freesound_tagging.images.mel import MelConfig  # noqa: E402
 from freesound_tagging.lwlrap import lwlrap  # noqa: E402
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger  # noqa: E402
 from freesound_tagging.prediction.inference import predict  # noqa: E402
-from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts  # noqa: E402
+from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts  # noqa: E402
 from freesound_tagging.training.learner import fit  # noqa: E402
+from freesound_tagging.training.pool import ClipPool  # noqa: E402
 
 BATCH, STEPS, LR, WIDTH = 32, 900, 1e-2, 8  # of both sides
 EPOCH = 10  # steps of an epoch; the author's side drops what is left over of each

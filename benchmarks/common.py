@@ -14,8 +14,10 @@ sys.path.insert(0, str(ROOT))
 from freesound_tagging.images.mel import MelConfig  # noqa: E402
 from freesound_tagging.machine.device import default_device, training_precision  # noqa: E402
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger  # noqa: E402
-from freesound_tagging.training.batches import ClipPool, RandomExcerpts  # noqa: E402
-from freesound_tagging.training.stages import LEAST_STEPS, full_profile  # noqa: E402
+from freesound_tagging.training.batches import RandomExcerpts  # noqa: E402
+from freesound_tagging.training.pool import ClipPool  # noqa: E402
+from freesound_tagging.training.profile import load_profile  # noqa: E402
+from freesound_tagging.training.stages import LEAST_STEPS  # noqa: E402
 
 CUDA = torch.cuda.is_available()
 DEVICE = default_device()
@@ -27,7 +29,7 @@ SPEC = {"width": WIDTH, "vocabulary": tuple(map(str, range(LABELS))), "mel": Mel
 # and label in stage 3; for stage 4, which has no cap, as many again are assumed.
 CLIPS_A_STAGE = (17_834, 4_473, 4_473 + 9 * 5 * LABELS, 4_473 + 18 * 5 * LABELS)
 # What a training takes in all, for the question whether to compile it: the demo's on a CPU, else the full profile's.
-IMAGES_A_FOLD = sum(config.passes * clips for config, clips in zip(full_profile().stages, CLIPS_A_STAGE)
+IMAGES_A_FOLD = sum(config.passes * clips for config, clips in zip(load_profile("full").stages, CLIPS_A_STAGE)
                     ) if CUDA else 4 * LEAST_STEPS * BATCH
 # Kaggle's hour: 3,361 private test clips of 12.9 h * 3361 / 4481 in all, in frames of 694 samples, so many windows.
 KAGGLE_CLIPS, KAGGLE_NETWORKS, P100_RATE = 3361, 60, 9.5e12

@@ -23,15 +23,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from common import CUDA, DEVICE, ROOT
 from floors import floors
 from synthetic import SIZES, peak_memory, told, write_store
 
+from freesound_tagging.clips.clips import Clips
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.prediction import Ensemble
 from freesound_tagging.prediction.inference import TOLERANCE
-from freesound_tagging.training.stages import Profile, published_stages
+from freesound_tagging.training.profile import Profile, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline
 
 LIMIT = 480  # seconds of all parts together
@@ -80,9 +82,9 @@ def run_in_small(folder):
     """
     folder.mkdir(parents=True)
     clips = {name: count if CUDA else 40 for name, (count, _) in SIZES.items() if name != "test"}
-    for number, (name, count) in enumerate(clips.items()):
-        fnames = [f"{name}{clip}.wav" for clip in range(count)]
-        write_store(folder / "stores" / name, fnames, SIZES[name][1] * (1 if CUDA else 40 / SIZES[name][0]), number)
+    hours = sum(SIZES[name][1] * (1 if CUDA else 40 / SIZES[name][0]) for name in clips)
+    write_store(folder / "stores/training", [f"{name}{clip}.wav" for name, count in clips.items()
+                                             for clip in range(count)], hours, 0)
     command = [*PYTHON, HERE / "gpu.py", "--train", folder]
     started = time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, start_new_session=True, cwd=ROOT)
@@ -97,9 +99,7 @@ def run_in_small(folder):
     result = json.loads(done.stdout.splitlines()[-1])
     kept = first == (folder / "weights/stage-1_fold-0.safetensors").read_bytes()
 
-    store = SpectrogramStore(next((folder / "stores/curated").iterdir()))
-    few = 8
-    store.starts, store.lengths, store.fnames = store.starts[:few], store.lengths[:few], store.fnames[:few]
+    store = SpectrogramStore(next((folder / "stores/training").iterdir())).take(slice(8))
     weights = sorted((folder / "weights").glob("stage-4_*.safetensors"))[:1]
     ours, cpus = (Ensemble.load(weights, device).predict(store, progress=False) for device in (DEVICE, "cpu"))
     difference = float(np.abs(ours - cpus).mean())
@@ -117,14 +117,14 @@ def run_in_small(folder):
 
 def train(folder):
     """The run itself, as far as it is not finished."""
-    stores = {name: SpectrogramStore(next((folder / "stores" / name).iterdir())) for name in ("curated", "noisy")}
+    store = SpectrogramStore(next((folder / "stores/training").iterdir()))
     labels = [f"label {number}" for number in range(80 if CUDA else 5)]
-    sets = {name: (store, np.eye(len(labels), dtype=np.float32)[np.arange(len(store)) % len(labels)])
-            for name, store in stores.items()}
-    profile = Profile(2, 64 if CUDA else 2, published_stages((1, 1, 1, 1), least_steps=100 if CUDA else 60),
-                      batch_size=128 if CUDA else 8)
+    table = pd.DataFrame({"path": store.fnames, "labels": [(labels[clip % len(labels)],) for clip in range(len(store))],
+                          "set": [fname.rstrip(".wav0123456789") for fname in store.fnames]})
+    profile = Profile(2, published_stages((1, 1, 1, 1), least_steps=100 if CUDA else 60),
+                      options={"width": 64 if CUDA else 2}, batch_size=128 if CUDA else 8)
     start = time.perf_counter()
-    pipeline = WarmupPipeline(sets, labels, "cnn-model-1", profile, folder / "work", folder / "weights", device=DEVICE,
+    pipeline = WarmupPipeline(Clips(table, labels), store, profile, folder / "work", folder / "weights", device=DEVICE,
                               progress=False, executor="in-process")
     pipeline.run()
     loss = np.concatenate([record["loss"] for record in pipeline.history(1)]).reshape(2, -1).mean(0)

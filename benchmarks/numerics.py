@@ -15,7 +15,8 @@ from freesound_tagging.lwlrap import lwlrap
 from freesound_tagging.machine.device import prepare_device, training_precision
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction.inference import predict
-from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.pool import ClipPool
 from freesound_tagging.training.learner import fit
 
 
@@ -27,10 +28,10 @@ def numerics(root, seeds=5, steps=300, width=8, batch=32, mel=SPEC["mel"]):
     """
     data = FSDKaggle2019(root)
     with tempfile.TemporaryDirectory() as folder:
-        stores = [SpectrogramStore.build(getattr(data, name)["path"], Path(folder) / name, mel, progress=False)
-                  for name in ("curated", "noisy", "test")]
-        *targets, truth = (data.targets(getattr(data, name)) for name in ("curated", "noisy", "test"))
-        pool, test = ClipPool.of(stores[:2], targets, DEVICE), pixels_on(DEVICE, stores[2])
+        clips, truth = data.clips(), data.targets(data.test)
+        training, test_store = (SpectrogramStore.build(paths, Path(folder) / name, mel, progress=False)
+                                for name, paths in (("training", clips.paths), ("test", data.test["path"])))
+        pool, test = ClipPool.of(training, clips.targets, DEVICE), pixels_on(DEVICE, test_store)
         spec = NetworkSpec("cnn-model-1", **SPEC | {"width": width, "vocabulary": tuple(data.vocabulary), "mel": mel})
         scores = {"fast": [], "exact": []}
         for seed, name in [(seed, name) for seed in range(seeds) for name in scores]:
@@ -44,7 +45,7 @@ def numerics(root, seeds=5, steps=300, width=8, batch=32, mel=SPEC["mel"]):
                 tagger = Tagger(spec).to(DEVICE, memory_format=torch.contiguous_format).train()
                 exact_training(tagger.network, train, steps, 1e-2, generator, tagger.mean[:, :1], tagger.std[:, :1])
             tagger.precision = torch.float32
-            scores[name].append(lwlrap(truth, predict(tagger, test, stores[2].starts, stores[2].lengths)))
+            scores[name].append(lwlrap(truth, predict(tagger, test, test_store.starts, test_store.lengths)))
         fast, exact = (np.array(scores[name]) for name in ("fast", "exact"))
     return {"data": Path(root).name, "steps": steps, "width": width, "batch": batch, "lwlrap": scores,
             "difference of the means": fast.mean() - exact.mean(),

@@ -3,12 +3,12 @@
 from common import CLIPS_A_STAGE, CUDA, DEVICE, KAGGLE_NETWORKS, KAGGLE_WINDOWS, P100_RATE, SPEC, WIDTH, network_flops
 
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
-from freesound_tagging.training.stages import full_profile
+from freesound_tagging.training.profile import load_profile
 
 
 def projection(measured):
     """7. The whole reproduction in hours, from the measured images a second."""
-    profile = full_profile()
+    profile = load_profile("full")
     excerpts_a_fold = {f"stage {config.stage}": config.passes * clips
                        for config, clips in zip(profile.stages, CLIPS_A_STAGE)}
     every = sum(excerpts_a_fold.values()) * profile.n_folds

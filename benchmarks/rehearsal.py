@@ -8,6 +8,7 @@ Kaggle's layout.
 
 import argparse
 import csv
+import dataclasses
 import json
 import os
 import random
@@ -29,8 +30,7 @@ from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction import Ensemble, ensemble_mean, leaderboards, score_submission, write_submission
-from freesound_tagging.training import together
-from freesound_tagging.training.stages import Profile, full_profile, published_stages
+from freesound_tagging.training.profile import load_profile
 from freesound_tagging.training.warmup import WarmupPipeline, run_together
 
 NETWORKS = ("cnn-model-1", "vgg16")
@@ -50,18 +50,20 @@ def prepare(folder, size, source):
                 fnames = [row[0] for row in csv.reader(file)][1:]
             put_sounds(root / {"sample_submission.csv": "test"}.get(name, name.removesuffix(".csv")), fnames)
     data = FSDKaggle2019(root)
-    for number, name in enumerate(SIZES):
-        fnames = getattr(data, name)["fname"]
-        write_store(folder / "stores" / name, fnames, SIZES[name][1] * len(fnames) / SIZES[name][0], number)
+    for number, names in enumerate((("curated", "noisy"), ("test",))):
+        fnames = [fname for name in names for fname in getattr(data, name)["fname"]]
+        hours = sum(SIZES[name][1] * len(getattr(data, name)) / SIZES[name][0] for name in names)
+        write_store(folder / "stores" / STORES[number], fnames, hours, number)
 
 
+STORES = ("training", "test")
 SPEC_FOLDS = 10  # the least clips of a set are two a fold
 
 
 def opened(folder):
     """The data set and its stores."""
     data = FSDKaggle2019(folder / "input")
-    return data, {name: SpectrogramStore(next((folder / "stores" / name).iterdir())) for name in SIZES}
+    return data, {name: SpectrogramStore(next((folder / "stores" / name).iterdir())) for name in STORES}
 
 
 def tables(folder, width):
@@ -74,7 +76,7 @@ def tables(folder, width):
             "clips": [len(getattr(data, name)) for name in SIZES]}
 
 
-def without_arithmetic(training, clips, report):
+def without_arithmetic(training, clips, report, threads=None):
     """`train_fold` with everything but the networks: the clips on the device, a batch, a network, and its records."""
     pool = clips.on(training.device)
     rng = np.random.default_rng(training.seed)
@@ -90,29 +92,26 @@ def without_arithmetic(training, clips, report):
     report(training.epochs * training.steps, 0.1, 0.5)
     targets = pool.targets.numpy()
     # Scores that agree with the labels of three clips of four, so that stages 3 and 4 have something to select.
-    scores = {name: (rng.random((len(numbers), targets.shape[1])) * 0.5
-                     + 0.5 * targets[numbers] * (rng.random((len(numbers), 1)) < 0.75)).astype(np.float32)
-              for name, numbers in training.held_out.items()}
+    scores = [(rng.random((len(numbers), targets.shape[1])) * 0.5
+               + 0.5 * targets[numbers] * (rng.random((len(numbers), 1)) < 0.75)).astype(np.float32)
+              for numbers in training.held_out]
     return tagger, {"loss": np.full(training.epochs * training.steps, 0.1), "lwlrap": np.full(training.epochs, 0.5),
-                    **scores}
+                    "held_out": np.concatenate(scores)}
 
 
 def train(folder, width):
     """All folds of all stages of both networks that are not finished."""
     start = time.perf_counter()
     data, stores = opened(folder)
-    together.train_fold = without_arithmetic
-    sets = {name: (stores[name], data.targets(getattr(data, name))) for name in ("curated", "noisy")}
-    profile = full_profile() if width == 64 else Profile(SPEC_FOLDS, width, published_stages())
+    profile, clips = dataclasses.replace(load_profile("full"), options={"width": width}), data.clips()
     made = time.perf_counter()
-    pipelines = [WarmupPipeline(sets, data.vocabulary, name, profile, folder / "work" / name, folder / "weights" / name,
-                                device="cpu", progress=False, executor="in-process", test=data.test["path"])
-                 for name in NETWORKS]
+    pipelines = [WarmupPipeline(clips, stores["training"], dataclasses.replace(profile, network=name),
+                                folder / "work" / name, folder / "weights" / name, device="cpu", progress=False,
+                                executor="in-process", test=data.test["path"]) for name in NETWORKS]
     begun = time.perf_counter()
-    run_together(*pipelines)
-    counts = [np.bincount(folds[targets[:, label] > 0], minlength=SPEC_FOLDS)
-              for (_, targets), folds in zip(sets.values(), pipelines[0].folds.values())
-              for label in range(targets.shape[1])]
+    run_together(*pipelines, train=without_arithmetic)
+    counts = [np.bincount(pipelines[0].folds[clips.is_of(name) & (targets > 0)], minlength=SPEC_FOLDS)
+              for name in clips.sets for targets in clips.targets.T]
     return {"folds and identity, s": begun - made, "in all, s": time.perf_counter() - start,
             "most clips of a label in a fold less the fewest": max(int(np.ptp(count)) for count in counts)}
 
@@ -178,12 +177,12 @@ def train_with_kills(folder, width, kills, seed=0):
 
 def projected(not_arithmetic):
     """Hours of the arithmetic on each GPU at 40 % of its matrix rate, and the share of what is none."""
-    excerpts = sum(config.passes * clips for config, clips in zip(full_profile().stages, CLIPS_A_STAGE))
+    excerpts = sum(config.passes * clips for config, clips in zip(load_profile("full").stages, CLIPS_A_STAGE))
     windows = sum(hours for _, hours in list(SIZES.values())[:2]) * 3600 * 44_100 / 694 / 48 + 25_000
     flops = 0
     for name in NETWORKS:
         forward = network_flops(Tagger(NetworkSpec(name, **SPEC | {"width": 64})))
-        flops += full_profile().n_folds * excerpts * 3 * forward + 4 * windows * forward
+        flops += load_profile("full").n_folds * excerpts * 3 * forward + 4 * windows * forward
     rows = {}
     for name, (tflops, _) in GPUS.items():
         seconds = flops / (0.4 * tflops * 1e12)

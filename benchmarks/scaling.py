@@ -1,5 +1,6 @@
 """Work in other processes, of this machine and of Ray, beside the same work in this process."""
 
+import dataclasses
 import heapq
 import statistics
 import subprocess
@@ -18,10 +19,15 @@ from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine.cluster import RayExecutor
 from freesound_tagging.machine.executors import executor_of
-from freesound_tagging.training.stages import Profile, full_profile, published_stages
+from freesound_tagging.training.profile import Profile, load_profile, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline
 
 FOLDS, STEPS, ROUNDS = 4, 2000 if CUDA else 60, 3
+
+
+def first_stage(steps):
+    """The first stage for so many steps; alone, it has to vote."""
+    return dataclasses.replace(published_stages((1,) * 4, least_steps=steps)[0], votes=True)
 
 
 def scaling():
@@ -43,14 +49,13 @@ def scaling():
         with tempfile.TemporaryDirectory() as folder:
             folder, runs = Path(folder), iter(range(1000))
             data = FSDKaggle2019(write_demo(folder / "input", progress=False))
-            sets = {name: (SpectrogramStore.build(table["path"], folder / name, progress=False), data.targets(table))
-                    for name, table in (("curated", data.curated), ("noisy", data.noisy))}
+            clips = data.clips()
+            store = SpectrogramStore.build(clips.paths, folder / "store", progress=False)
 
             def stage(steps=STEPS, **where):
-                (first, *_) = published_stages((1,) * 4, least_steps=steps)
                 run = folder / str(next(runs))
-                pipeline = WarmupPipeline(sets, data.vocabulary, "cnn-model-1", Profile(FOLDS, WIDTH, (first,), BATCH),
-                                          run / "work", run / "weights", progress=False,
+                profile = Profile(FOLDS, [first_stage(steps)], options={"width": WIDTH}, batch_size=BATCH)
+                pipeline = WarmupPipeline(clips, store, profile, run / "work", run / "weights", progress=False,
                                           **{"executor": "in-process"} | where)
                 start = time.perf_counter()
                 pipeline.run()
@@ -117,7 +122,7 @@ def cluster_plan(training, scaling):
         Of workers: the speed-up over one process, and the share of the workers' time that is idle, for CNN-model-1
         alone and for both networks side by side.
     """
-    profile = full_profile()
+    profile = load_profile("full")
     clips = np.array([config.passes * clips for config, clips in zip(profile.stages, CLIPS_A_STAGE)])
     networks = {name: clips / training[name]["ours, images/s"] for name in ("cnn-model-1", "vgg16")}
     overhead = max(0.0, scaling["overhead of one Ray worker"])
@@ -183,20 +188,20 @@ def folds():
     from network import published_training
 
     steps, width, batch = 150, 4, 16
-    (first, *_) = published_stages((8,) * 4, least_steps=steps)
-    profile, cores = Profile(2, width, (first,), batch), torch.get_num_threads()
+    profile = Profile(2, [first_stage(steps)], options={"width": width}, batch_size=batch)
+    cores = torch.get_num_threads()
     busy, result = "while True: pass", {"width": width, "batch": batch, "cores": cores}
     with tempfile.TemporaryDirectory() as folder:
         folder, runs = Path(folder), iter(range(1000))
         data = FSDKaggle2019(write_demo(folder / "input", progress=False))
-        sets = {name: (SpectrogramStore.build(table["path"], folder / name, progress=False), data.targets(table))
-                for name, table in (("curated", data.curated), ("noisy", data.noisy))}
+        clips = data.clips()
+        store = SpectrogramStore.build(clips.paths, folder / "store", progress=False)
 
         def rate(executor, threads):
             torch.set_num_threads(threads)
             run = folder / str(next(runs))
-            pipeline = WarmupPipeline(sets, data.vocabulary, "cnn-model-1", profile, run / "work", run / "weights",
-                                      device="cpu", progress=False, executor=executor)
+            pipeline = WarmupPipeline(clips, store, profile, run / "work", run / "weights", device="cpu",
+                                      progress=False, executor=executor)
             return 2 * steps * batch / seconds(lambda: pipeline.run_stage(1), 1, warm=0)
 
         side_by_side = executor_of("processes", 2)

@@ -18,7 +18,6 @@ little.
 """
 
 import argparse
-import contextlib
 import json
 import shutil
 import subprocess
@@ -26,7 +25,6 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 from arms import ARMS
@@ -43,9 +41,8 @@ from freesound_tagging.machine.executors import EXECUTORS
 from freesound_tagging.machine.files import whole_file
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import ensemble_mean
-from freesound_tagging.training import learner
-from freesound_tagging.training.sets import SharedClips
-from freesound_tagging.training.stages import LEAST_STEPS, Profile, StageConfig, published_stages
+from freesound_tagging.training.profile import Profile, published_stages
+from freesound_tagging.training.stages import LEAST_STEPS, StageConfig, batch_size_for
 from freesound_tagging.training.warmup import WarmupPipeline
 
 
@@ -60,7 +57,7 @@ class Unit:
         self.data = FSDKaggle2019(root)
         if "labels" not in self.data.test:
             raise ValueError(f"{root} has no labels of the test clips: the study cannot score anything")
-        self.targets = {name: self.data.targets(getattr(self.data, name)) for name in ("curated", "noisy", "test")}
+        self.clips, self.truth = self.data.clips(), self.data.targets(self.data.test)
         self.right = self.data.rightly_labelled()
 
     def train(self, name):
@@ -72,25 +69,9 @@ class Unit:
             The arm's record.
         """
         arm, options, folder, started = ARMS[name], self.options, self.folder(name), time.perf_counter()
-        config = MelConfig(padding=arm.padding, n_mels=options.image, excerpt_frames=options.image,
-                           hop_length=MelConfig.hop_length * MelConfig.excerpt_frames // options.image)
-        stores = {which: SpectrogramStore.build(getattr(self.data, which)["path"], self.images / arm.padding / which,
-                                                config, progress=False, executor=options.executor)
-                  for which in self.targets}
         if arm.shared or arm.both:
             self.record(PIPELINE)
-        stages = published_stages((1,) * 4, least_steps=options.steps) if options.steps else published_stages()
-        if arm.single:
-            pipeline = self.done.get((self.seed, self.rotation, options.precision, PIPELINE)) or self.record(PIPELINE)
-            total = round(np.mean(pipeline["steps"]))
-            stages = (StageConfig(1, None, True, "all" if arm.single == "all" else "none", 1, stages[0].lr, total),)
-        elif arm.stages:
-            stages = arm.stages(stages)
-        training = WarmupPipeline({which: (stores[which], self.targets[which]) for which in ("curated", "noisy")},
-                                  self.data.vocabulary, arm.architecture,
-                                  Profile(options.folds, options.width, stages, options.batch), folder / "work",
-                                  folder / "weights", self.seed, augmentation=arm.augmentation, progress=False,
-                                  executor="in-process" if arm.learner else options.executor)
+        training = self.run(name)
         shared, predictions = self.folder(PIPELINE), {}
         for stage in arm.shared:
             for path in [*shared.glob(f"work/stage-{stage}_*"), *shared.glob(f"weights/stage-{stage}_*")]:
@@ -98,14 +79,12 @@ class Unit:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, copy)
             predictions[stage] = np.load(shared / f"test-{stage}.npy")
-        if arm.noisy_targets:
-            clips = training.sets.clips
-            training.sets.clips = SharedClips(clips.stores, [self.targets["curated"], arm.noisy_targets(training)])
-        with as_changed(arm.learner):
-            training.run()
+        training.run()
+        test = SpectrogramStore.build(self.data.test["path"], self.images / arm.padding / "test", training.profile.mel,
+                                      progress=False, executor=options.executor)
         for stage in training.stages.keys() - predictions.keys():
             paths = sorted(folder.glob(f"weights/stage-{stage}_*.safetensors"))
-            predictions[stage] = ensemble_mean(Ensemble.load(paths).predict(stores["test"], progress=False))
+            predictions[stage] = ensemble_mean(Ensemble.load(paths).predict(test, progress=False))
             np.save(folder / f"test-{stage}.npy", predictions[stage])
         last = max(predictions)
         means = {f"model {stage}": predictions[stage] for stage in sorted(predictions)} | {
@@ -118,11 +97,12 @@ class Unit:
             means["both networks"] = ensemble_mean([means["ensemble"], ensemble_mean(others)])
         record = {"seed": self.seed, "rotation": self.rotation, "precision": options.precision, "arm": name,
                   "steps": np.sum([training.n_steps(stage) for stage in training.stages], axis=0).tolist(),
-                  "test": {which: lwlrap(self.targets["test"], mean) for which, mean in means.items()},
+                  "test": {which: lwlrap(self.truth, mean) for which, mean in means.items()},
                   "cross-validated": training.table().T.to_dict()}
         if not arm.single:
-            selected = {stage: training.selected(stage) for stage in (3, 4)
-                        if training.stages[stage].noisy == "selected"}
+            noisy = self.clips.is_of("noisy")
+            selected = {stage: training.selected(stage)[noisy] for stage in (3, 4)
+                        if training.stages[stage].selects_from}
             record["selected"] = {stage: int(chosen.sum()) for stage, chosen in selected.items()}
             if self.right is not None:
                 record["noisy labels right"] = {"all": self.right.mean()} | {
@@ -131,6 +111,31 @@ class Unit:
         with whole_file(self.path(name)) as part:
             part.write_text(json.dumps(record))
         return record
+
+    def run(self, name):
+        """An arm's run, as far as it is there."""
+        arm, options, folder = ARMS[name], self.options, self.folder(name)
+        mel = MelConfig(padding=arm.padding, n_mels=options.image, excerpt_frames=options.image,
+                        hop_length=MelConfig.hop_length * MelConfig.excerpt_frames // options.image)
+        stages = published_stages((1,) * 4, least_steps=options.steps) if options.steps else published_stages()
+        if arm.single:
+            pipeline = self.done.get((self.seed, self.rotation, options.precision, PIPELINE)) or self.record(PIPELINE)
+            sets = ("curated", "noisy") if arm.single == "all" else ("curated",)
+            stages = [StageConfig(1, sets, 1, stages[0].lr, least_steps=round(np.mean(pipeline["steps"])))]
+        elif arm.stages:
+            stages = arm.stages(stages)
+        profile = Profile(options.folds, stages, arm.network, {"width": options.width}, options.batch or self.batch_size,
+                          arm.augmentation, mel)
+        store = SpectrogramStore.build(self.clips.paths, self.images / arm.padding / "training", mel, progress=False,
+                                       executor=options.executor)
+        targets = arm.trained_targets(self.run(PIPELINE)) if arm.trained_targets else None
+        return WarmupPipeline(self.clips, store, profile, folder / "work", folder / "weights", self.seed,
+                              progress=False, executor=options.executor, trained_targets=targets, change=arm.change)
+
+    @property
+    def batch_size(self):
+        """The package's rule, of the curated clips in all arms."""
+        return batch_size_for(len(self.data.curated) * (self.options.folds - 1) // self.options.folds)
 
     def folder(self, name):
         """Where an arm's run is kept."""
@@ -144,13 +149,6 @@ class Unit:
         """An arm's record, trained if need be."""
         path = self.path(name)
         return json.loads(path.read_text()) if path.exists() else self.train(name)
-
-
-def as_changed(change):
-    """A context in which each fastai Learner that a training makes is changed, if there is a change."""
-    make = learner.make_learner
-    return patch.object(learner, "make_learner", lambda *args, **settings: change(make(*args, **settings))) if change \
-        else contextlib.nullcontext()
 
 
 def arranged(source, seed, rotation, root):

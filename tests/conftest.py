@@ -102,17 +102,24 @@ def interrupted():
 
 
 @pytest.fixture(scope="session")
-def make_pipeline(demo, demo_stores):
+def training_store(demo, tmp_path_factory):
+    """The images of the demo set's curated and noisy clips."""
+    from freesound_tagging.images.store import SpectrogramStore
+
+    return SpectrogramStore.build(demo.clips().paths, tmp_path_factory.mktemp("training"), n_jobs=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def make_pipeline(demo, training_store):
     """A pipeline over the tiny demo set, in the folder given; small enough for seconds."""
-    from freesound_tagging.training.stages import Profile, published_stages
+    from freesound_tagging.training.profile import Profile, published_stages
     from freesound_tagging.training.warmup import WarmupPipeline
 
-    sets = {name: (demo_stores[name], demo.targets(getattr(demo, name))) for name in ("curated", "noisy")}
     stages = published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1)
 
     def make(folder, **changes):
-        settings = {"sets": sets, "vocabulary": demo.vocabulary, "architecture": "cnn-model-1",
-                    "profile": Profile(3, 2, stages, batch_size=16),
+        settings = {"clips": demo.clips(), "store": training_store,
+                    "profile": Profile(3, stages, options={"width": 2}, batch_size=16),
                     "work": folder / "work", "weights": folder / "weights", "device": "cpu", "progress": False,
                     "executor": "in-process"}
         return WarmupPipeline(**settings | changes)

@@ -4,6 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "audio": ["read_audio"],
+    "clips": ["Clips"],
     "dataset": ["FSDKaggle2019", "stratified_folds"],
     "doctor": ["check", "examine"],
     "tables": ["label_matrix", "read_table"],

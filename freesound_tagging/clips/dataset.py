@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .clips import Clips
 from .folders import LAYOUTS, files_in, folder_of, layout_of, paths_as_named, paths_inside, table_of, those_there
 from .tables import few, label_columns, label_matrix, odd_labels, read_table
 
@@ -129,6 +130,20 @@ class FSDKaggle2019:
         if "labels" not in table:
             raise ValueError(f"the labels of {of} are not known: {self.root} has no ground truth for it")
         return label_matrix(table, self.vocabulary, of)
+
+    def clips(self, *names):
+        """Sets in one table.
+
+        Parameters
+        ----------
+        *names : {"curated", "noisy", "test"}
+            In order; the two that are trained on if not given.
+
+        Returns
+        -------
+        Clips
+        """
+        return Clips.of({name: getattr(self, name) for name in names or ("curated", "noisy")}, self.vocabulary)
 
     def lack(self, name):
         """Why a set has no clips.

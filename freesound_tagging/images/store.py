@@ -1,6 +1,7 @@
 """The store that holds the mel spectrogram images of all clips of a set, and how it is built."""
 
 import contextlib
+import copy
 import dataclasses
 import json
 import os
@@ -70,13 +71,29 @@ class SpectrogramStore:
         seconds = self.lengths.sum() * self.config.hop_length / self.config.sample_rate
         return f"SpectrogramStore: {len(self)} clips, {seconds / 3600:.2f} h, {self.pixels.nbytes / 1e6:.0f} MB"
 
-    def histogram(self):
-        """How many pixels there are of each value.
+    def take(self, clips):
+        """Some of its clips, as a store of the same images.
+
+        Parameters
+        ----------
+        clips : array of int or bool
+            Their numbers, or which of all.
 
         Returns
         -------
-        numpy.ndarray, int64 (256,)
+        SpectrogramStore
+            A view: its `pixels` are those of all.
         """
+        clips = np.arange(len(self))[clips]
+        some = copy.copy(self)
+        some.files = [self.files[clip] for clip in clips]
+        some.fnames = [self.fnames[clip] for clip in clips]
+        some.lengths, some.starts = self.lengths[clips], self.starts[clips]
+        some.problems = {row: self.problems[clip] for row, clip in enumerate(clips) if clip in self.problems}
+        return some
+
+    def histogram(self):
+        """How many pixels there are of each value, numpy.ndarray, int64 (256,); of a `take`, those of all clips."""
         rows = 1 << 16  # at a time, so that a large store is not read into memory whole
         return sum(np.bincount(self.pixels[row:row + rows].ravel(), minlength=256)
                    for row in range(0, len(self.pixels), rows))

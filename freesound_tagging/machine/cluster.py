@@ -38,8 +38,6 @@ class RayExecutor:
         If Ray is not installed.
     """
 
-    remote = True  # tasks see none of this machine's files
-
     def __init__(self, num_gpus=None, num_cpus=None, retries=3):
         try:
             import ray
@@ -62,6 +60,16 @@ class RayExecutor:
     def device(self):
         """The type of device that a task gets: ``"cuda"`` or ``"cpu"``."""
         return "cuda" if self.num_gpus else "cpu"
+
+    def room(self):
+        """How many more tasks the cluster has room for, and two that wait for what becomes free or joins."""
+        return self._capacity() + 2 - len(self._running)
+
+    def _capacity(self):
+        """How many tasks its machines can work on at a time."""
+        machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        return sum(int(min(node.get(kind, 0) // each for kind, each in (("CPU", self.num_cpus), ("GPU", self.num_gpus))
+                           if each)) for node in machines)
 
     def submit(self, key, function, task, shared):
         """As `InProcess.submit`, all of it sent by pickle; `function` also gets ``threads=``.
@@ -154,8 +162,7 @@ class RayExecutor:
 
     def _start(self, task):
         cpus, gpus = self.num_cpus, self.num_gpus
-        machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in machines):
+        if not self._capacity():
             warnings.warn(f"no machine of the Ray cluster has {cpus} CPU cores and {gpus} GPUs, which {task.key} is to "
                           "have: it waits for one. Interrupt, and ask for less by RayExecutor(num_gpus=, num_cpus=)",
                           stacklevel=2)

@@ -7,10 +7,8 @@ from collections import deque
 class InProcess:
     """Tasks in this process, one after the other, in the order in which they were submitted.
 
-    An executor is what has `submit`, `completed`, `remote` and `device`.
+    An executor is what has `room`, `submit`, `completed` and `device`.
     """
-
-    remote = False  # tasks see this process's objects
 
     def __init__(self):
         self._waiting = deque()
@@ -20,6 +18,10 @@ class InProcess:
 
     def device(self):
         """The type of device that a task gets: None, as it may choose."""
+
+    def room(self):
+        """How many more tasks it would work on now."""
+        return int(not self._waiting)
 
     def submit(self, key, function, task, shared):
         """Have ``function(task, shared, report)`` called.

@@ -123,8 +123,8 @@ def told_of_a_full_disk(path):
 
 
 @contextlib.contextmanager
-def only_writer(folder, doing, wait=False):
-    """Keep other processes from writing to a folder. The system lets go of it when this process ends, however it does.
+def only_writer(folder, doing, wait=False, name=""):
+    """Keep other processes from writing to a folder, or to a part of it. The system lets go of it when this process ends, however it does.
 
     Parameters
     ----------
@@ -134,6 +134,8 @@ def only_writer(folder, doing, wait=False):
         What is done in it, for the message: "... is <doing>".
     wait : bool
         Wait until the other is done.
+    name : str
+        Of the part, such as a file's; nothing of the lock is left of one when it is let go.
 
     Raises
     ------
@@ -142,8 +144,8 @@ def only_writer(folder, doing, wait=False):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    holder = folder / ".holder"
-    lock = filelock.FileLock(folder / ".lock", timeout=-1 if wait else 0)
+    holder, path = folder / f"{name}.holder", folder / f"{name}.lock"
+    lock = filelock.FileLock(path, timeout=-1 if wait else 0)
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -154,6 +156,8 @@ def only_writer(folder, doing, wait=False):
         yield
         holder.unlink(missing_ok=True)
     finally:
+        if name:
+            path.unlink(missing_ok=True)
         lock.release()
 
 

@@ -27,11 +27,9 @@ class Processes:
         of threads.
     """
 
-    remote = True  # tasks cannot touch this process's objects
-
     def __init__(self, workers):
         self.workers, self.threads = workers, max(1, cores() // workers)
-        self._waiting, self._pool = deque(), None
+        self._waiting, self._open, self._pool = deque(), set(), None
 
     def __repr__(self):
         return f"in {self.workers} processes of {self.threads} threads"
@@ -39,6 +37,10 @@ class Processes:
     def device(self):
         """The type of device that a task gets: ``"cpu"``."""
         return "cpu"
+
+    def room(self):
+        """As `InProcess.room`."""
+        return self.workers - len(self._open)
 
     def submit(self, key, function, task, shared):
         """As `InProcess.submit`, all of it sent by pickle; `function` also gets ``threads=``.
@@ -51,6 +53,7 @@ class Processes:
         shared : object
             As for `RayExecutor.submit`; what it knows has to be on this machine's disk.
         """
+        self._open.add(key)
         self._waiting.append((key, function, task, shared))
 
     def completed(self, show):
@@ -84,6 +87,7 @@ class Processes:
                     while done:
                         for future in done:
                             key, news = running.pop(future)
+                            self._open.discard(key)
                             if error := future.exception():
                                 failed.append((key, error, news.with_suffix(".begun").exists()))
                             else:
@@ -93,6 +97,7 @@ class Processes:
                         self._raise(failed)
             finally:
                 self._waiting.clear()
+                self._open.clear()
                 if running and self._pool is not None:
                     self._pool.shutdown(kill_workers=True)
                     self._pool = None

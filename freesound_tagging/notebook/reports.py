@@ -43,23 +43,26 @@ def pipeline_figure(stages):
 
     networks, ensemble = 1.4, len(stages)
     places = {config.stage: x for x, config in enumerate(stages)}
+    below = {config.selects_from for config in stages}  # sets of which some stage selects
     for config in stages:
         x = places[config.stage]
         box(x, networks, f"model {config.stage}" + ("\n(new)" if config.starts_from is None else ""), "white",
             fontweight="bold")
         if config.starts_from is not None:
             arrow((places[config.starts_from] + 0.38, networks), (x - 0.39, networks))
-        if config.curated:
-            box(x, 2.7, "curated", "#cfe2f3")
+        above = [name for name in config.trains_on if name not in below]
+        if above:
+            box(x, 2.7, "\n".join(above), "#cfe2f3")
             arrow((x, 2.36), (x, networks + 0.36))
-        if config.noisy != "none":
-            rule = "all" if config.noisy == "all" else _rule(config)
-            box(x, 0.15, f"noisy\n{rule}", "#fce5cd", height=0.85)
+        under = [f"{name}\nall" for name in config.trains_on if name in below]
+        under += [f"{config.selects_from}\n{_rule(config)}"] if config.selects_from else []
+        if under:
+            box(x, 0.15, "\n".join(under), "#fce5cd", height=0.85)
             arrow((x, 0.6), (x, networks - 0.36))
         for earlier in config.scored_by:
             arrow((places[earlier] + 0.15, networks - 0.36), (x - 0.42, 0.3), ls="--", color="0.6",
                   connectionstyle="arc3,rad=0.15")
-    box(ensemble, networks, "ensemble\nmean of " + ", ".join(str(c.stage) for c in stages if c.curated), "#d9ead3")
+    box(ensemble, networks, "ensemble\nmean of " + ", ".join(str(c.stage) for c in stages if c.votes), "#d9ead3")
     arrow((ensemble - 0.62, networks), (ensemble - 0.39, networks))
     return figure
 

@@ -1,10 +1,12 @@
-"""The warm-up pipeline: batches, one training, the four stages, and their folds wherever there is room for them."""
+"""The warm-up pipeline: batches, one training, the stages of a profile, and their folds wherever there is room."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "batches": ["ClipPool", "MiddleExcerpts", "RandomExcerpts"],
+    "batches": ["MiddleExcerpts", "RandomExcerpts"],
     "learner": ["AugmentBatch", "fit", "fit_one_cycle", "make_learner"],
-    "stages": ["PROFILES", "Profile", "StageConfig", "published_stages", "select_noisy"],
+    "pool": ["ClipPool"],
+    "profile": ["Profile", "load_profile", "published_stages"],
+    "stages": ["StageConfig", "geometric_mean", "select_noisy"],
     "warmup": ["WarmupPipeline", "run_together"],
 })

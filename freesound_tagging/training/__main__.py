@@ -11,13 +11,13 @@ from ..machine.commands import a_path, command
 from ..machine.device import default_device
 from ..machine.executors import EXECUTORS, executor_of
 from ..networks.models import ARCHITECTURES
-from .stages import PROFILES
+from .profile import NAMES, load_profile
 from .warmup import WarmupPipeline, run_together
 
 
 @command
 def main(arguments=None):
-    """Both networks through all stages, side by side on a Ray cluster; running again goes on.
+    """The profile's networks through all stages, side by side on a Ray cluster; running again goes on.
 
     Parameters
     ----------
@@ -34,10 +34,12 @@ def main(arguments=None):
     parser.add_argument("input", type=a_path, help="the data set, in Kaggle's or Zenodo's layout")
     parser.add_argument("--output", type=a_path, default=Path(), help="gets the folder work/ (default: this folder)")
     parser.add_argument("--weights", type=a_path, help="the trained networks go here (default: OUTPUT/weights)")
-    parser.add_argument("--networks", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES),
-                        help="(default: all)")
-    parser.add_argument("--profile", choices=PROFILES, default="full")
+    parser.add_argument("--profile", default="full", help=f"{', '.join(NAMES)}, or a TOML file (default: full)")
+    parser.add_argument("--networks", nargs="+", help="in place of the profile's (default: of a profile that comes with "
+                                                      f"the package {' and '.join(ARCHITECTURES)})")
     parser.add_argument("--folds", type=int, help="(default: the profile's)")
+    parser.add_argument("--hours", type=float, help="begin no fold that, by those before, would not be finished then: "
+                                                    "running again goes on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--executor", choices=EXECUTORS, default="auto",
                         help='"ray": on the cluster that RAY_ADDRESS names, else the one that this machine is in, '
@@ -45,25 +47,29 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if not 0 <= options.seed < 2**32:
         parser.error(f"--seed {options.seed}: expected 0 to {2**32 - 1}")
-    data, profile = FSDKaggle2019(options.input, needed=("curated", "noisy")), PROFILES[options.profile]()
+    profile = load_profile(options.profile)
     if options.folds is not None:
         profile = dataclasses.replace(profile, n_folds=options.folds)
-    most = min(len(data.curated), len(data.noisy))
-    if not 2 <= profile.n_folds <= most:
-        raise ValueError(f"--folds {profile.n_folds}: expected 2 to {most}, the clips of the smaller set")
+    networks = options.networks or (ARCHITECTURES if options.profile in NAMES else [profile.network])
+    profiles = [dataclasses.replace(profile, network=network) for network in dict.fromkeys(networks)]
+    data = FSDKaggle2019(options.input, needed=profile.sets)
+    clips = data.clips()
+    most = min(int(clips.is_of(name).sum()) for name in profile.sets)
+    if profile.n_folds > most:
+        raise ValueError(f"n_folds={profile.n_folds}: expected 2 to {most}, the clips of the smaller set")
     executor = executor_of(options.executor, profile.n_folds, default_device())
-    sets = {name: (SpectrogramStore.build(table["path"], options.output / "work/spectrograms" / name,
-                                          executor=executor), data.targets(table))
-            for name, table in (("curated", data.curated), ("noisy", data.noisy))}
+    store = SpectrogramStore.build(clips.paths, options.output / "work/spectrograms/training", profile.mel,
+                                   executor=executor)
     weights = options.weights or options.output / "weights"
-    pipelines = [WarmupPipeline(sets, data.vocabulary, network, profile, options.output / "work" / network,
-                                weights / network, options.seed, executor=executor, test=data.test["path"])
-                 for network in dict.fromkeys(options.networks)]
-    tables = run_together(*pipelines)
+    pipelines = [WarmupPipeline(clips, store, profile, options.output / "work" / profile.name, weights / profile.name,
+                                options.seed, executor=executor, test=data.test["path"]) for profile in profiles]
+    tables = run_together(*pipelines, hours=options.hours)
     for pipeline, table in zip(pipelines, tables):
         (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
-        print(f"\n{pipeline.architecture}, cross-validated:\n{table.round(5).to_string()}")
-    print(f"\nThe networks are in {weights}.")
+        print(f"\n{pipeline.profile.network}, cross-validated:\n{table.round(5).to_string()}")
+    left = sum(len(pipeline.unfinished()) for pipeline in pipelines)
+    print(f"\nThe networks are in {weights}." if not left else
+          f"\nThe time is up: {left} folds are left. Run the same again, and it goes on.")
     return 0
 
 

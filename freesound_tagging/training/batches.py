@@ -1,55 +1,8 @@
-"""Batches of excerpts, cut out of stores on the training device: random ones to train on, middle ones to validate."""
+"""Batches of excerpts, cut out of a pool on the training device: random ones to train on, middle ones to validate."""
 
-import dataclasses
-from functools import partial
-
-import numpy as np
 import torch
 
-from ..images.excerpts import HostPixels, images_of, pixels_on
-
-
-@dataclasses.dataclass
-class ClipPool:
-    """Clips of one or more stores with their targets, all on the training device if it has room for them."""
-
-    pixels: torch.Tensor | HostPixels  # uint8 (frames of all clips, mel bands)
-    starts: torch.Tensor  # int64 (clips,): first frame of each clip
-    lengths: torch.Tensor  # int64 (clips,): frames of each clip
-    targets: torch.Tensor  # float32 (clips, labels)
-    frames: int  # of an excerpt
-    fnames: list  # of str (clips,)
-
-    @classmethod
-    def of(cls, stores, targets, device, stream=None):
-        """Put stores together, clip numbers running through them in order.
-
-        Parameters
-        ----------
-        stores : sequence of SpectrogramStore
-            Of the same MelConfig.
-        targets : sequence of array (clips, labels)
-            A label matrix a store.
-        device : str or torch.device
-        stream : bool, optional
-            As for `pixels_on`.
-
-        Returns
-        -------
-        ClipPool
-        """
-        if any(store.config != stores[0].config for store in stores):
-            raise ValueError("the stores were built with different settings: build all with the same MelConfig")
-        before = np.cumsum([0] + [len(store.pixels) for store in stores])
-        on = partial(torch.as_tensor, device=device)
-        return cls(
-            pixels_on(device, *stores, stream=stream),
-            on(np.concatenate([store.starts + first for store, first in zip(stores, before)])),
-            on(np.concatenate([store.lengths for store in stores])),
-            on(np.concatenate(targets).astype(np.float32)),
-            stores[0].config.excerpt_frames,
-            [fname for store in stores for fname in store.fnames],
-        )
+from ..images.excerpts import images_of
 
 
 class _Batches:

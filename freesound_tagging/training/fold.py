@@ -3,12 +3,11 @@
 import contextlib
 import copy
 import dataclasses
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..augment import compose
 from ..machine.device import OutOfMemory, autocast_as_before, enough_memory, training_precision
 from ..networks.tagger import NetworkSpec, Tagger
 from ..prediction.inference import for_prediction, predict
@@ -24,23 +23,24 @@ class FoldTraining:
     start: StartingWeights | None  # what it begins with; None: new weights
     trained: np.ndarray  # int64: the clips, by their numbers in `SharedClips`
     validated: np.ndarray  # int64: the clips of each epoch's validation
-    held_out: dict  # of str to int64 array: the clips whose predictions are kept
+    held_out: tuple  # of int64 arrays: the clips whose predictions are kept, set by set
     batch_size: int
     epochs: int
     steps: int  # gradient steps of an epoch
     lr: float  # the greatest of the one-cycle policy
-    augmentation: object  # see `augment.compose`
+    weight_decay: float
+    augmentation: tuple  # of callables, in order
     seed: int  # decides first weights, excerpts, augmentation and dropout
     device: torch.device
     compiled: bool  # train through torch.compile
-    tensorboard: Path | None  # a folder for logs
+    change: object = None  # a function that changes the fastai Learner before it trains
 
 
 # Autocast as it was before, gradients on whatever was before, and both as they were before whatever happens: an
 # interrupt at the edge of one of torch's or fastai's `with` would leave them so for the rest of the process.
 @autocast_as_before()
 @torch.inference_mode(False)
-def train_fold(training, clips, report):
+def train_fold(training, clips, report, threads=None):
     """Train a network on the clips that its fold does not hold out.
 
     Parameters
@@ -50,13 +50,16 @@ def train_fold(training, clips, report):
     report : callable
         Called after each step with the number of steps done, and the mean loss and the lwlrap of the last epoch
         (None during the first).
+    threads : int, optional
+        Of torch, on a CPU. On one kind of CPU they decide the result's last bits.
 
     Returns
     -------
     tagger : Tagger
+        On the CPU.
     record : dict of str to numpy.ndarray
-        `loss` of each step, `lwlrap` of each epoch, and the predictions of the clips held out, float32
-        (clips, labels), under their names in `training.held_out`; they are what `Ensemble.predict` makes of them.
+        `loss` of each step, `lwlrap` of each epoch, and `held_out`, the predictions of the clips held out, float32
+        (clips, labels), in the order of `training.held_out`; they are what `Ensemble.predict` makes of them.
 
     Raises
     ------
@@ -65,6 +68,8 @@ def train_fold(training, clips, report):
     """
     from . import learner  # brings fastai, which takes seconds: not before training begins
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     with _named(training):
         pool = clips.on(training.device)
     news = [0, None, None]
@@ -87,13 +92,14 @@ def train_fold(training, clips, report):
         tagger.to(training.device)
         excerpts = RandomExcerpts(pool, training.trained, training.batch_size, training.steps, generator)
         history = learner.fit(tagger, excerpts, MiddleExcerpts(pool, training.validated), training.epochs, training.lr,
-                              training.augmentation, generator, on_step, on_epoch, training.tensorboard)
+                              compose(training.augmentation), generator, on_step, on_epoch,
+                              weight_decay=training.weight_decay, change=training.change)
     with _named(training):
         starts, lengths = pool.starts.cpu().numpy(), pool.lengths.cpu().numpy()
         predicting = for_prediction(copy.deepcopy(tagger), pool.pixels, starts, lengths)
-        predictions = {name: predict(predicting, pool.pixels, starts[numbers], lengths[numbers])
-                       for name, numbers in training.held_out.items()}
-    return tagger, {"loss": history.losses, "lwlrap": history.lwlraps, **predictions}
+        predictions = [predict(predicting, pool.pixels, starts[numbers], lengths[numbers])
+                       for numbers in training.held_out]
+    return tagger.cpu(), {"loss": history.losses, "lwlrap": history.lwlraps, "held_out": np.concatenate(predictions)}
 
 
 def _seed(device, seed):
@@ -113,30 +119,3 @@ def _named(training):
     except (FloatingPointError, OutOfMemory) as error:
         raise type(error)(f"stage {training.spec.stage}, fold {training.spec.fold}: {error}. What was finished "
                           "before is kept; running again takes this fold up from its start") from error
-
-
-def train_fold_away(training, clips, report, threads=None):
-    """`train_fold` on a machine that shares no disk with the one that asks for it.
-
-    Parameters
-    ----------
-    training, clips, report
-        As for `train_fold`.
-    threads : int, optional
-        Of torch, on a CPU. On one kind of CPU they decide the result's last bits.
-
-    Returns
-    -------
-    tagger : Tagger
-        On the CPU.
-    record : dict of str to numpy.ndarray
-    logs : dict of str to bytes
-        Files for `training.tensorboard`.
-    """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as folder:
-        here = dataclasses.replace(training, tensorboard=training.tensorboard and Path(folder))
-        tagger, record = train_fold(here, clips, report)
-        logs = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-    return tagger.cpu(), record, logs

@@ -10,7 +10,7 @@ with warnings.catch_warnings():
     import fastai.callback.schedule  # noqa: F401  (gives Learner its fit_one_cycle)
     from fastai.callback.core import Callback, CancelFitException, CancelStepException, TrainEvalCallback
     from fastai.data.core import DataLoaders
-    from fastai.learner import Learner, Recorder
+    from fastai.learner import Learner
     from fastai.optimizer import OptimWrapper
 
 from ..clips.tables import few
@@ -165,7 +165,7 @@ def fit_one_cycle(learner, epochs, lr):
 
 
 def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_step=None, on_epoch=None,
-        tensorboard=None):
+        weight_decay=0.01, change=None):
     """Train a network as fastai 1.0.51 does by default: `make_learner`, then `fit_one_cycle`.
 
     Parameters
@@ -179,9 +179,9 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
         The greatest learning rate of the cycle.
     on_step, on_epoch : callable, optional
         As for `History`.
-    tensorboard : path, optional
-        A folder for the logs of fastai's TensorBoard callback: losses, lwlrap and the learning rate. The loss is
-        then fetched from the device at each step.
+    weight_decay : float
+    change : callable, optional
+        Given the Learner before it trains; changes it in place.
 
     Returns
     -------
@@ -196,9 +196,9 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
     """
     prepare_device(train.device)
     history = History(on_step, on_epoch)
-    learner = make_learner(tagger, train, valid, augmentation, generator, cbs=[history])
-    if tensorboard is not None:
-        _log_to_tensorboard(learner, tensorboard)
+    learner = make_learner(tagger, train, valid, augmentation, generator, weight_decay, cbs=[history])
+    if change is not None:
+        change(learner)
     with enough_memory(train.batch_size, train.device), learner.no_logging():
         fit_one_cycle(learner, epochs, lr)
     if history.broken is not None:
@@ -208,21 +208,3 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
             f"{few(train.fnames(history.broken), 16)}. Listen to these clips, or lower the learning rate of {lr:g}")
     tagger.eval()
     return history
-
-
-def _log_to_tensorboard(learner, folder):
-    try:
-        from fastai.callback.tensorboard import TensorBoardCallback
-    except ImportError as error:
-        raise ImportError(f"logs for TensorBoard need it ({error}): pip install tensorboard") from error
-    from fastai.metrics import AccumMetric
-
-    class Logs(TensorBoardCallback):
-        def after_batch(self):  # fastai's logs all of torch's options for the optimizer, and fails where one is None
-            if self.training:
-                self.writer.add_scalar("train_loss", self.smooth_loss, self.train_iter)
-                self.writer.add_scalar("lr", self.opt.hypers[0]["lr"], self.train_iter)
-
-    learner.metrics = AccumMetric(lwlrap, to_np=True, invert_arg=True, flatten=False)
-    learner.add_cbs([Recorder(valid_metrics=len(learner.dls.valid) > 0),
-                     Logs(folder, trace_model=False, log_preds=False)])

@@ -1,9 +1,9 @@
 """What a run leaves on the disk: what it is, and of each finished fold its weights, history and predictions."""
 
-import inspect
+import contextlib
 import json
+import uuid
 import zipfile
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from .. import __version__
 from ..machine.files import only_writer, whole_file
 from ..networks.weights import load_tagger, read_spec, save_tagger, weights_path
+
+SIGNATURE = ".run.json"  # in a folder of weights: whose they are
 
 
 class StartingWeights:
@@ -45,6 +47,8 @@ class RunFolder:
         Made if need be.
     settings : dict of str to object
         All that decides the results, such as can be written as JSON; the package's version is added.
+    profile : str
+        The text of the profile's file, of which `work` gets a copy.
 
     Raises
     ------
@@ -53,31 +57,89 @@ class RunFolder:
         The message says what differs.
     """
 
-    def __init__(self, work, weights, settings):
+    def __init__(self, work, weights, settings, profile=""):
         self.work, self.weights = Path(work), Path(weights)
         settings = json.loads(json.dumps(settings | {"version": __version__}))
+        with only_writer(self.work, "beginning a run in it", wait=True):
+            self._begin(settings, profile)
+
+    def _begin(self, settings, profile):
         path = self.work / "run.json"
         if path.exists():
             try:
                 earlier = dict(json.loads(path.read_text()))
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{path} is damaged ({error}); put it back, or give another folder") from error
-            differ = [f"{key} was {earlier.get(key)!r} and is {settings.get(key)!r}"
-                      for key in sorted(earlier.keys() | settings.keys()) if earlier.get(key) != settings.get(key)]
+            self.name = earlier.pop("run", None)
+            differ = list(_differences(earlier, settings))
             if differ:
                 raise ValueError(f"{self.work} holds a run that this one cannot continue: {'; '.join(differ)}. "
                                  "Give another folder, or delete this one and its weights to start anew")
+            if self._networks():
+                self._check_signature()
+            self._sign()
             return
-        left = sorted(self.weights.glob("stage-*_fold-*.safetensors"))
-        if left:
+        if left := self._networks():
             raise ValueError(f"{self.weights} holds networks of another run ({left[0].name}) and {self.work} does not; "
                              "give the folder of that run, or another one for these weights, or delete them")
+        self.name = uuid.uuid4().hex
+        self._sign()
+        if profile:
+            (self.work / "profile.toml").write_text(profile, encoding="utf-8")
         with whole_file(path) as part:
-            part.write_text(json.dumps(settings, indent=1))
+            part.write_text(json.dumps(settings | {"run": self.name}, indent=1))
 
-    def only_trainer(self):
-        """A context in which no other process trains in this folder."""
-        return only_writer(self.work, "training in it")
+    def _sign(self):
+        """Say in the folder of weights whose they are, if they are nobody's: of a run that is gone they are."""
+        owner = self._signature()
+        if owner and owner["run"] != self.name:
+            with contextlib.suppress(OSError, json.JSONDecodeError, AttributeError):
+                if json.loads(Path(owner["work"], "run.json").read_text()).get("run") == owner["run"]:
+                    self._check_signature()
+        if not owner or owner["run"] != self.name:
+            with whole_file(self.weights / SIGNATURE) as part:
+                part.write_text(json.dumps({"run": self.name, "work": str(self.work.resolve())}))
+
+    def _networks(self):
+        return sorted(self.weights.glob("stage-*_fold-*.safetensors"))
+
+    def _signature(self):
+        """Whose the weights are: the run and its folder; None if nobody has said so."""
+        path = self.weights / SIGNATURE
+        try:
+            signature = json.loads(path.read_text())
+            return {name: signature[name] for name in ("run", "work")}
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged ({error}); delete it, or give another folder") from error
+
+    def _check_signature(self):
+        """Refuse weights that are, or have become, another run's."""
+        owner = self._signature()
+        if owner and owner["run"] != self.name:
+            raise ValueError(f"the weights in {self.weights} are those of the run in {owner['work']}, and not of "
+                                   f"the one in {self.work}; give each run a folder of weights of its own")
+
+    def claim(self, stage, fold):
+        """Take a fold to train it, so that no other process does.
+
+        Returns
+        -------
+        contextlib.ExitStack or None
+            To be closed when it is trained; the system lets go of it if this process dies. None if another process
+            has it, or it is finished.
+        """
+        claim = contextlib.ExitStack()
+        try:
+            claim.enter_context(only_writer(self.work, f"training fold {fold} of stage {stage}",
+                                            name=f".stage-{stage}_fold-{fold}"))
+        except RuntimeError:
+            return None
+        if self.is_finished(stage, fold):
+            claim.close()
+            return None
+        return claim
 
     def is_finished(self, stage, fold):
         """Whether a fold of a stage is."""
@@ -86,14 +148,14 @@ class RunFolder:
     def save(self, tagger, **record):
         """Keep a finished fold: its network, which says of which stage and fold it is, and arrays."""
         stage, fold = tagger.spec.stage, tagger.spec.fold
+        self._check_signature()
         save_tagger(tagger, weights_path(self.weights, stage, fold))
         with whole_file(self._record_path(stage, fold)) as part, open(part, "wb") as file:
             np.savez(file, **record)
 
     def record(self, stage, fold):
         """The arrays of a finished fold."""
-        if not self.is_finished(stage, fold):
-            raise RuntimeError(f"fold {fold} of stage {stage} is not finished: run_stage({stage}) first")
+        self.check_finished(stage, fold)
         try:
             with np.load(self._record_path(stage, fold)) as record:
                 return dict(record)
@@ -101,18 +163,19 @@ class RunFolder:
             raise ValueError(f"{self._record_path(stage, fold)} is damaged ({error}); delete it, and the fold is "
                              "trained again") from error
 
-    def start(self, spec):
-        """The weights of a finished fold, if it is what is wanted, for a training that begins with them.
+    def check_finished(self, stage, fold):
+        """Raise RuntimeError if a fold is not finished."""
+        if not self.is_finished(stage, fold):
+            raise RuntimeError(f"fold {fold} of stage {stage} is not finished: run_stage({stage}) first")
 
-        Parameters
-        ----------
-        spec : NetworkSpec
-            What it has to be.
+    def start(self, spec):
+        """The weights of a finished fold, if it is what `spec` says, for a training that begins with them.
 
         Returns
         -------
         StartingWeights
         """
+        self._check_signature()
         path = weights_path(self.weights, spec.stage, spec.fold)
         read_spec(path, expected=spec)
         return StartingWeights(path, spec)
@@ -121,33 +184,14 @@ class RunFolder:
         return self.work / f"stage-{stage}_fold-{fold}.npz"
 
 
-def name_of(step):
-    """An augmentation and its settings as text, the same in every process: ``"specmix(stripes=(1, 2))"``.
-
-    Raises
-    ------
-    ValueError
-        If it has no name that tells it from others: a lambda, a method, or a function that is given an object or a
-        long array.
-    """
-    if isinstance(step, partial):
-        given = [*map(_text_of, step.args), *(f"{name}={_text_of(value)}" for name, value in step.keywords.items())]
-        text = f"{name_of(step.func).removesuffix('()')}({', '.join(given)})"
-        is_known = " at 0x" not in text and "..." not in text  # the words for an object, and for a part of an array
-    else:
-        function = inspect.unwrap(step)
-        made_with = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
-        given = [f"{name}={_text_of(value)}" for name, value in sorted(made_with.items())
-                 if isinstance(value, (int, float, str, tuple))]  # others may be what it remembers
-        text = f"{getattr(function, '__name__', '<none>')}({', '.join(given)})"
-        is_known = text[0] != "<" and not inspect.ismethod(function)
-    if not is_known:
-        raise ValueError(f"the augmentation {step!r} has no name by which a run would know it: give a function made by "
-                         "def, its settings as numbers and texts by functools.partial")
-    return text
-
-
-def _text_of(value):
-    if isinstance(value, (tuple, list)):
-        return f"({', '.join(map(_text_of, value))}{',' * (len(value) == 1)})"
-    return name_of(value) if callable(value) else repr(value)
+def _differences(earlier, settings, name=""):
+    """What differs between two descriptions, in words, setting by setting."""
+    if isinstance(earlier, dict) and isinstance(settings, dict):
+        for key in sorted(earlier.keys() | settings.keys()):
+            yield from _differences(earlier.get(key), settings.get(key), f"{name}.{key}" if name else key)
+    elif (isinstance(earlier, list) and isinstance(settings, list) and len(earlier) == len(settings)
+          and all(isinstance(item, dict) for item in (*earlier, *settings))):
+        for number, (one, other) in enumerate(zip(earlier, settings), 1):
+            yield from _differences(one, other, f"{name}[{number}]")
+    elif earlier != settings:
+        yield f"{name} was {earlier!r} and is {settings!r}"

@@ -1,30 +1,67 @@
-"""The stages of the warm-up pipeline as data: what each trains on, for how long, and which noisy clips it trusts."""
+"""A stage of the warm-up pipeline as data: what it trains on, for how long, and which clips it trusts."""
 
 import dataclasses
 
 import numpy as np
 
+from ..machine.checks import check_number
+
 LEAST_STEPS = 500  # gradient steps of a stage, however few its clips: fewer leave a network half trained
-PASSES = (50, 100, 60, 60)  # of the four stages over their clips, where that is more
-LEARNING_RATES = (1e-2,) * 4  # the greatest of each stage's own cycle
-BATCH_SIZE = 128  # of the published system
 EPOCH_STEPS = 25  # an epoch, after which a network is validated, has at least so many steps
+BATCH_SIZE = 128  # of the published system
 
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-    """One stage: what it starts from, what it trains on, and for how long."""
+    """One stage: what it starts from, what it trains on, and for how long.
 
-    stage: int
-    starts_from: int | None  # the stage whose network of the same fold is trained further; None: a new network
-    curated: bool  # train on the curated clips
-    noisy: str  # train on noisy clips: "none", "all", or "selected" by the three settings below
+    Raises
+    ------
+    ValueError
+        If a setting cannot be. The message names it.
+    """
+
+    stage: int  # its number, from 1 on
+    trains_on: tuple  # of str: the sets whose clips it trains on; the first is what it is validated on
     passes: int  # over the stage's clips
     lr: float  # the greatest of the one-cycle policy
+    starts_from: int | None = None  # the stage whose network of the same fold is trained further; None: a new network
     least_steps: int = LEAST_STEPS  # gradient steps, where the passes are fewer
+    selects_from: str | None = None  # a set of which clips are added that are selected by the three settings below
     scored_by: tuple = ()  # the stages whose out-of-fold lwlrap of a clip is averaged geometrically
     threshold: float = 0.0  # the least average of a selected clip
     cap: int | None = None  # the most clips selected per fold and label
+    votes: bool = True  # its networks are members of the ensemble
+
+    def __post_init__(self):
+        for name, least in (("stage", 1), ("passes", 1), ("least_steps", 1)):
+            check_number(name, getattr(self, name), least, whole=True)
+        check_number("lr", self.lr, 0)
+        check_number("threshold", self.threshold, 0)
+        if self.cap is not None:
+            check_number("cap", self.cap, 1, whole=True)
+        if not isinstance(self.votes, bool):
+            raise ValueError(f"votes={self.votes!r}: expected true or false")
+        for name, kind in (("trains_on", str), ("scored_by", int)):
+            object.__setattr__(self, name, _tuple_of(name, getattr(self, name), kind))
+        if not self.trains_on:
+            raise ValueError("trains_on=(): expected the names of one set or more")
+        earlier = [*self.scored_by, *([] if self.starts_from is None else [self.starts_from])]
+        for number in earlier:
+            if type(number) is not int or not 1 <= number < self.stage:
+                raise ValueError(f"stage {self.stage} builds on stage {number!r}: expected an earlier one")
+        if (self.selects_from is None) == bool(self.scored_by):
+            raise ValueError(f"selects_from={self.selects_from!r} and scored_by={self.scored_by!r}: expected both, a "
+                             "set and the stages whose models select of it, or neither")
+
+    @property
+    def selection(self):
+        """How it selects clips, in words: ``"geometric mean of lwlrap under models 1 and 2 at least 0.5, ..."``."""
+        models = " and ".join(map(str, self.scored_by))
+        mean = f"geometric mean of lwlrap under models {models}" if len(self.scored_by) > 1 else (
+            f"lwlrap under model {models}")
+        most = f", at most {self.cap} of a fold and label" if self.cap else ""
+        return f"{mean} at least {self.threshold:g}{most}" if self.selects_from else ""
 
     def schedule(self, n_clips, batch_size):
         """How long a training on some clips is.
@@ -44,93 +81,19 @@ class StageConfig:
         return epochs, -(-steps // epochs)
 
 
-@dataclasses.dataclass(frozen=True)
-class Profile:
-    """The size of a run."""
-
-    n_folds: int
-    width: int  # channels of the networks' first block
-    stages: tuple  # of StageConfig
-    batch_size: int | None = None  # None: `batch_size_for` the run's curated clips
-
-    def __post_init__(self):
-        for name, least, why in (("n_folds", 2, "one to train on, one to hold out"), ("width", 1, "channels"),
-                                 ("batch_size", 2, "a batch normalization needs two")):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= least):
-                raise ValueError(f"{name}={value!r}: expected a whole number, at least {least} ({why})")
-
-
 def batch_size_for(n_clips):
     """128, or for fewer clips the largest power of two that they fill, but at least the 2 of a batch normalization.
 
     Parameters
     ----------
     n_clips : int
-        The curated clips that a fold trains on.
+        The clips that a fold trains on.
 
     Returns
     -------
     int
     """
     return min(BATCH_SIZE, 1 << (max(n_clips, 2).bit_length() - 1))
-
-
-def published_stages(passes=PASSES, lrs=LEARNING_RATES, least_steps=LEAST_STEPS):
-    """The four published stages.
-
-    How long a stage trains, and at which learning rate, is in the author's training notebooks, which could not be
-    had. Here one rule decides for any data: each stage makes `PASSES` over its
-    clips, in batches of `batch_size_for` the data, but never fewer than `LEAST_STEPS` gradient steps, at the same
-    learning rate. On the full data the passes count: stage 1 sees 17,800 clips, many of them wrongly labelled, 50
-    times (7,000 steps of 128), enough to learn what sound looks like and, with mixed targets, too few to learn the
-    wrong labels by heart; stage 2 sees 4,500 clips 100 times (3,500 steps); stages 3 and 4 go on from a network that
-    is good already, with the selected clips added, 60 times each. Together that is about 2.5 million excerpts a fold.
-    One cycle and batches of 128 are what fastai's users took in this competition. On a few hundred clips the least
-    steps count: below them the stages are cut off before they have learned what they are there for
-    (`benchmarks/study.py` compares the pipeline with simpler trainings of as many steps).
-
-    Parameters
-    ----------
-    passes : sequence of 4 int
-    lrs : sequence of 4 float
-    least_steps : int
-
-    Returns
-    -------
-    tuple of StageConfig
-    """
-    rules = (
-        {"starts_from": None, "curated": False, "noisy": "all"},
-        {"starts_from": 1, "curated": True, "noisy": "none"},
-        {"starts_from": 2, "curated": True, "noisy": "selected", "scored_by": (1, 2), "threshold": 0.5, "cap": 5},
-        {"starts_from": 3, "curated": True, "noisy": "selected", "scored_by": (3,), "threshold": 1.0},
-    )
-    return tuple(StageConfig(stage, passes=n, lr=lr, least_steps=least_steps, **rule)
-                 for stage, (rule, n, lr) in enumerate(zip(rules, passes, lrs), 1))
-
-
-def full_profile():
-    """The published size: 10 folds, 64 channels. It has not been tried on the real data."""
-    return Profile(10, 64, published_stages())
-
-
-def demo_profile():
-    """Minutes on two CPU cores, for a few hundred clips: 2 folds, 4 channels, and fewer steps than recordings need."""
-    return Profile(2, 4, published_stages((8,) * 4, least_steps=150))
-
-
-def tiny_profile():
-    """A run of seconds, to see that everything works on a data set; its networks know nothing."""
-    return Profile(2, 2, published_stages((2, 2, 2, 2), least_steps=1))
-
-
-class _Profiles(dict):
-    def __missing__(self, name):
-        raise ValueError(f"profile={name!r}: expected one of {', '.join(self)}")
-
-
-PROFILES = _Profiles(full=full_profile, demo=demo_profile, tiny=tiny_profile)
 
 
 def select_noisy(scores, targets, folds, threshold, cap=None):
@@ -155,15 +118,27 @@ def select_noisy(scores, targets, folds, threshold, cap=None):
     -------
     numpy.ndarray, bool (clips,)
     """
-    mean = np.round(np.prod(scores, axis=0) ** (1 / len(scores)), 12)
+    mean = geometric_mean(scores)
     chosen = mean >= threshold
     if cap is None:
         return chosen
     targets, folds = np.asarray(targets, bool), np.asarray(folds)
-    taken = np.zeros((folds.max() + 1, targets.shape[1]), int)
+    taken = np.zeros((folds.max(initial=-1) + 1, targets.shape[1]), int)
     capped = np.zeros(len(chosen), bool)
     for clip in np.argsort(-mean, kind="stable"):
         if chosen[clip] and (taken[folds[clip]][targets[clip]] < cap).all():
             capped[clip] = True
             taken[folds[clip]] += targets[clip]
     return capped
+
+
+def geometric_mean(scores):
+    """Of each clip's scores (stages, clips), to 12 digits: what selection goes by."""
+    return np.round(np.prod(scores, axis=0) ** (1 / len(scores)), 12)
+
+
+def _tuple_of(name, values, kind):
+    """The values as a tuple, if all are of a kind."""
+    if isinstance(values, (list, tuple)) and all(type(value) is kind for value in values):
+        return tuple(values)
+    raise ValueError(f"{name}={values!r}: expected a list of {'names' if kind is str else 'stages'}")

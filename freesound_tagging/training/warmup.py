@@ -1,6 +1,8 @@
 """The warm-up pipeline: trains stage by stage, each on the folds' clips and on what the stage before has learned."""
 
 import dataclasses
+import functools
+import hashlib
 import math
 import operator
 from pathlib import Path
@@ -9,31 +11,33 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..augment import PUBLISHED, compose
 from ..lwlrap import clip_lwlrap, lwlrap
 from ..machine.device import device_named
 from ..machine.executors import executor_of
 from ..networks.models import FIRST_WEIGHTS
-from .plan import clips_of, schedule_of
-from .runfolder import RunFolder, name_of
-from .sets import TrainingSets
+from ..networks.tagger import NetworkSpec
+from .fold import FoldTraining, train_fold
+from .folds import deal_folds
+from .functions import code_of, name_of
+from .pool import SharedClips
+from .queue import train_runs
+from .runfolder import RunFolder
 from .stages import batch_size_for, select_noisy
-from .together import train_stages
 
 
 class WarmupPipeline:
-    """Train a network by the four stages over all folds, and keep all that was computed.
+    """Train a network by the stages of a profile over all folds, and keep all that was computed.
 
     Each finished fold of a stage leaves its weights in `weights`, and in `work` its history and its predictions of the
-    clips that the fold holds out. Running again, or running on after an interruption, trains only what is not there.
+    clips that the fold holds out. Running again, or running on after an interruption, trains only what is not there;
+    another process that runs the same trains beside this one.
 
     Parameters
     ----------
-    sets : dict of str to (SpectrogramStore, array (clips, labels))
-        The clips of ``"curated"`` and ``"noisy"`` and the labels that they carry; both stores built with the same
-        MelConfig.
-    vocabulary : sequence of str
-    architecture : {"cnn-model-1", "vgg16"}
+    clips : Clips
+        All that its stages train on, by sets.
+    store : SpectrogramStore
+        Their images, as the profile's `mel` makes them.
     profile : Profile
     work, weights : path
         Folders for this run; made if need be.
@@ -41,15 +45,13 @@ class WarmupPipeline:
         Decides folds, first weights, excerpts and augmentation. On one CPU the same seed gives the same weights.
     device : str or torch.device, optional
         A CUDA GPU if there is one, else the CPU; with "processes" the CPU, with Ray what the executor's folds get.
-    augmentation : sequence of callable
-        Functions of `augment`, in order.
     progress : bool
-        Show a progress bar a stage.
+        Show a progress bar.
     compiled : bool
         Train through `torch.compile`, on a GPU. Off until a GPU's figures show that it pays (``make bench``); on CPUs
         it gains 8 to 17 % in float32, but compiled bfloat16, which is faster, gives NaN (torch 2.15).
     tensorboard : path, optional
-        A folder for logs that TensorBoard shows, a run a stage and fold. Off if not given: it slows training down.
+        A folder for logs that TensorBoard shows, a run a stage and fold.
     executor : {"auto", "in-process", "processes", "ray"} or RayExecutor
         Where folds are trained: in this process one after the other, side by side in processes that share the cores,
         or over the GPUs and machines of a Ray cluster (see `machine.RayExecutor`). "auto" is "processes" on a CPU and
@@ -57,59 +59,66 @@ class WarmupPipeline:
     test : sequence of path
         The test clips, if there are any: training clips that are among them, or there more than once themselves, are
         named in a warning. Clips that are the same, a noisy and a curated one too, are held out by the same fold.
+    trained_targets : array (clips, labels), optional
+        What is trained on in place of the clips' own labels, which still count for folds, selection and scores.
+    change : callable, optional
+        Given the fastai Learner of each fold before it trains, to change it: a callback, another optimizer.
 
     Raises
     ------
     ValueError
         If `work` holds a run of other data or settings, or `weights` networks of a run that is not in `work`.
-        The message says what differs.
+        The message says what differs. If clips, store and profile do not fit each other.
     """
 
-    def __init__(self, sets, vocabulary, architecture, profile, work, weights, seed=0, device=None,
-                 augmentation=PUBLISHED, progress=True, compiled=False, tensorboard=None,
-                 executor="auto", test=()):
+    def __init__(self, clips, store, profile, work, weights, seed=0, device=None, progress=True, compiled=False,
+                 tensorboard=None, executor="auto", test=(), trained_targets=None, change=None):
+        _check_fit(clips, store, profile)
+        self.clips, self.store, self.targets = clips, store, clips.targets
         if profile.batch_size is None:
-            n_trained = len(sets["curated"][0]) * (profile.n_folds - 1) // profile.n_folds
-            profile = dataclasses.replace(profile, batch_size=batch_size_for(n_trained))
-        self.vocabulary, self.architecture, self.profile = tuple(vocabulary), architecture, profile
-        seed = operator.index(seed)
-        self.work, self.weights, self.seed = Path(work), Path(weights), seed
+            counts = [sum(int(clips.is_of(name).sum()) for name in config.trains_on) for config in profile.stages]
+            profile = dataclasses.replace(
+                profile, batch_size=batch_size_for(min(counts) * (profile.n_folds - 1) // profile.n_folds))
+        self.profile, self.stages = profile, {config.stage: config for config in profile.stages}
+        self.work, self.weights, self.seed = Path(work), Path(weights), operator.index(seed)
         self.executor = executor_of(executor, profile.n_folds, device_named(device) if executor == "auto" else None)
         theirs = self.executor.device()
         self.device = torch.device(device or theirs) if theirs else device_named(device)
-        self.compiled = compiled
         if theirs is not None and theirs != self.device.type:
             raise ValueError(f"device={str(device)!r}, and the executor's folds get {theirs!r}: leave device out, or "
                              "give RayExecutor(num_gpus=0) for a CPU and num_gpus=1 for a GPU")
         if compiled and self.device.type == "cpu":
             raise ValueError("compiled=True: expected False on a CPU, where its bfloat16 gives NaN (torch 2.15)")
-        self.augmentation, self.progress, self.tensorboard = compose(augmentation), progress, tensorboard
-        self.stages = {config.stage: config for config in profile.stages}
-        self.sets = TrainingSets(sets, self.vocabulary, profile.n_folds, seed, test)
-        self.stores, self.targets, self.folds = self.sets.stores, self.sets.targets, self.sets.folds
+        self.compiled, self.progress, self.tensorboard, self.change = compiled, progress, tensorboard, change
+        self._selected = {}  # what finished folds have selected for each stage
+        self.known = np.array([clip not in store.problems for clip in range(len(store))])
+        self.folds, twins = deal_folds(clips, store, profile.n_folds, self.seed, test)
+        self.shared = SharedClips(store, self.targets if trained_targets is None else trained_targets)
         self.folder = RunFolder(self.work, self.weights, {
-            "architecture": architecture, "first weights": FIRST_WEIGHTS, "seed": seed, "vocabulary": self.vocabulary,
-            "clips and labels": self.sets.clips.identity,
-            **({"held out together": self.sets.twins} if self.sets.twins else {}),
-            "augmentation": [name_of(step) for step in augmentation],
-            **{f"MelConfig.{k}": v for k, v in dataclasses.asdict(self.sets.stores["curated"].config).items()},
-            **dataclasses.asdict(profile)})
+            "first weights": FIRST_WEIGHTS, "seed": self.seed, "vocabulary": clips.vocabulary,
+            "clips and labels": self.shared.identity, "folds": hashlib.sha256(self.folds.tobytes()).hexdigest()[:16],
+            **({"held out together": twins} if twins else {}),
+            **({"change": [name_of(change), code_of(change)]} if change else {}), **profile.described()}, profile.text)
 
     def __repr__(self):
-        profile, where = self.profile, f", {self.executor}"
-        return (f"{self.architecture}: {profile.n_folds} folds, width {profile.width}, batches of "
-                f"{profile.batch_size}, on {self.device.type}{where}")
+        profile = self.profile
+        return (f"{profile.network}: {profile.n_folds} folds, {len(profile.stages)} stages, batches of "
+                f"{profile.batch_size}, on {self.device.type}, {self.executor}")
 
-    def run(self):
+    def run(self, hours=None):
         """Train all stages in order.
+
+        Parameters
+        ----------
+        hours : float, optional
+            No fold is begun that, by those before, would not be finished then: running again goes on.
 
         Returns
         -------
         pandas.DataFrame
             `table`.
         """
-        run_together(self)
-        return self.table()
+        return run_together(self, hours=hours)[0]
 
     def run_stage(self, stage):
         """Train one stage, every fold that is not finished yet.
@@ -127,29 +136,49 @@ class WarmupPipeline:
         Raises
         ------
         RuntimeError
-            If a stage that it builds on is not finished, or another process trains in `work`.
+            If a stage that it builds on is not finished.
         FloatingPointError, OutOfMemory
             If a loss is not finite or the GPU has too little memory. Finished folds are kept.
         """
-        train_stages({self: [stage]})
+        train_runs({self: [stage]})
         return self.history(stage)
 
+    def unfinished(self, stages=None):
+        """The folds of stages, all if not given, that are not finished: list of (stage, fold), in order."""
+        return [(stage, fold) for stage in stages or self.stages for fold in range(self.profile.n_folds)
+                if not self.folder.is_finished(stage, fold)]
+
+    def todo(self, stages=None):
+        """Those of `unfinished` that can be trained now, as all that they build on is finished."""
+        return [(stage, fold) for stage, fold in self.unfinished(stages)
+                if all(self.folder.is_finished(*other) for other in self._inputs(stage, fold))]
+
+    def check_ready(self, stage, fold):
+        """Raise RuntimeError if something that a fold builds on is not finished."""
+        for other in sorted(self._inputs(stage, fold)):
+            self.folder.check_finished(*other)
+
+    def _inputs(self, stage, fold):
+        """The folds that a fold of a stage builds on: that which it starts from, all of the stages that select."""
+        config = self.stages[stage]
+        if config.starts_from is not None:
+            yield config.starts_from, fold
+        for earlier in config.scored_by:
+            for other in range(self.profile.n_folds):
+                yield earlier, other
+
+    def trained_on(self, stage):
+        """The clips that a stage trains on, each but in the fold that holds it out: bool (clips,)."""
+        config = self.stages[stage]
+        of_sets = np.logical_or.reduce([self.clips.is_of(name) for name in config.trains_on])
+        return self.known & (of_sets | self.selected(stage) if config.selects_from else of_sets)
+
     def training_clips(self, stage, fold):
-        """What a fold trains on in a stage: never a clip that the fold holds out.
-
-        Parameters
-        ----------
-        stage, fold : int
-
-        Returns
-        -------
-        dict of str to numpy.ndarray, int64
-            Numbers of clips in the stores ``"curated"`` and ``"noisy"``.
-        """
-        return {name: np.flatnonzero(chosen) for name, chosen in clips_of(self, stage)[fold].items()}
+        """What a fold trains on in a stage, never a clip that it holds out: numbers of clips, int64."""
+        return np.flatnonzero(self.trained_on(stage) & (self.folds != fold))
 
     def selected(self, stage):
-        """The noisy clips that a stage selects, over all folds.
+        """The clips that a stage selects, over all folds.
 
         Parameters
         ----------
@@ -158,13 +187,60 @@ class WarmupPipeline:
 
         Returns
         -------
-        numpy.ndarray, bool (noisy clips,)
+        numpy.ndarray, bool (clips,)
         """
-        config = self.stages[stage]
-        scores = [clip_lwlrap(self.targets["noisy"], self.out_of_fold(earlier)["noisy"])
-                  for earlier in config.scored_by]
-        return select_noisy(np.stack(scores) * self.sets.known["noisy"], self.targets["noisy"], self.folds["noisy"],
-                            config.threshold, config.cap) & self.sets.known["noisy"]
+        if stage not in self._selected:
+            self._selected[stage] = self._select(stage)
+        return self._selected[stage].copy()
+
+    def _select(self, stage):
+        config, chosen = self.stages[stage], np.zeros(len(self.clips), bool)
+        of = self.clips.is_of(config.selects_from)
+        scores = [clip_lwlrap(self.targets[of], self.out_of_fold(earlier)[of]) for earlier in config.scored_by]
+        chosen[of] = select_noisy(np.stack(scores) * self.known[of], self.targets[of], self.folds[of],
+                                  config.threshold, config.cap)
+        return chosen & self.known
+
+    def n_steps(self, stage):
+        """Gradient steps of each fold of a stage: list of int."""
+        return [math.prod(self._schedule(stage, fold)) for fold in range(self.profile.n_folds)]
+
+    def _schedule(self, stage, fold):
+        return self.stages[stage].schedule(len(self.training_clips(stage, fold)), self.profile.batch_size)
+
+    def training(self, stage, fold):
+        """How a fold of a stage is trained.
+
+        Returns
+        -------
+        FoldTraining
+            Can be sent to any process.
+        """
+        config, profile = self.stages[stage], self.profile
+        epochs, steps = self._schedule(stage, fold)
+        spec = NetworkSpec(profile.network, profile.options.get("width", 64), self.clips.vocabulary, profile.mel,
+                           *self.normalization, stage, fold, self.seed)
+        start = None
+        if config.starts_from is not None:
+            start = self.folder.start(dataclasses.replace(spec, stage=config.starts_from))
+        validated = self.clips.is_of(config.trains_on[0]) & self.known & (self.folds == fold)
+        return FoldTraining(
+            spec, start, self.training_clips(stage, fold), np.flatnonzero(validated), self._held_out(fold),
+            profile.batch_size, epochs, steps, config.lr, profile.weight_decay, profile.augmentation,
+            seed=int(np.random.SeedSequence((self.seed, stage, fold)).generate_state(1)[0]),
+            device=self.device, compiled=self.compiled, change=self.change)
+
+    def _held_out(self, fold):
+        """The clips that a fold holds out, set by set."""
+        return tuple(np.flatnonzero(self.clips.is_of(name) & (self.folds == fold)) for name in self.clips.sets)
+
+    @functools.cached_property
+    def normalization(self):
+        """Mean and standard deviation of all pixels in [0, 1], each the same for the three channels."""
+        counts, values = self.store.histogram(), np.arange(256) / 255
+        mean = np.average(values, weights=counts)
+        std = np.sqrt(np.average((values - mean) ** 2, weights=counts))
+        return (float(mean),) * 3, (float(std),) * 3
 
     def out_of_fold(self, stage):
         """Predictions of each clip by the network of the fold that holds it out.
@@ -175,19 +251,16 @@ class WarmupPipeline:
 
         Returns
         -------
-        dict of str to numpy.ndarray, float32 (clips, labels)
-            For ``"curated"`` and ``"noisy"``.
+        numpy.ndarray, float32 (clips, labels)
 
         Raises
         ------
         RuntimeError
             If a fold of the stage is not finished.
         """
-        predictions = {name: np.empty(targets.shape, np.float32) for name, targets in self.targets.items()}
+        predictions = np.empty(self.targets.shape, np.float32)
         for fold in range(self.profile.n_folds):
-            record = self.folder.record(stage, fold)
-            for name in predictions:
-                predictions[name][self.folds[name] == fold] = record[name]
+            predictions[np.concatenate(self._held_out(fold))] = self.folder.record(stage, fold)["held_out"]
         return predictions
 
     def history(self, stage):
@@ -201,7 +274,7 @@ class WarmupPipeline:
         -------
         list of dict of str to numpy.ndarray
             A fold each: `loss` of every step; `lwlrap` of every epoch, on the middle excerpts of the clips held out
-            of the set that the stage is about (noisy for stage 1, else curated).
+            of the first set that the stage trains on.
         """
         return [{name: self.folder.record(stage, fold)[name] for name in ("loss", "lwlrap")}
                 for fold in range(self.profile.n_folds)]
@@ -212,38 +285,31 @@ class WarmupPipeline:
         Returns
         -------
         pandas.DataFrame
-            Rows ``model 1`` to ``model 4`` as far as finished; columns ``lwlrap noisy`` and ``lwlrap curated``.
+            Rows ``model 1``, ``model 2``, ... as far as finished; a column ``lwlrap <set>`` for each set, in the order
+            in which stages use them, of the clips that could be read.
         """
         rows = {}
+        sets = list(dict.fromkeys([*self.profile.sets, *self.clips.sets]))
         for stage in self.stages:
-            if all(self.folder.is_finished(stage, fold) for fold in range(self.profile.n_folds)):
+            if not self.unfinished([stage]):
                 predictions = self.out_of_fold(stage)
-                rows[f"model {stage}"] = {
-                    f"lwlrap {name}": lwlrap(self.targets[name][known], predictions[name][known])
-                    for name, known in self.sets.known.items()}
-        return pd.DataFrame.from_dict(rows, "index", columns=["lwlrap noisy", "lwlrap curated"])
-
-    def n_steps(self, stage):
-        """Gradient steps of each fold of a stage.
-
-        Parameters
-        ----------
-        stage : int
-
-        Returns
-        -------
-        list of int
-        """
-        return [math.prod(schedule_of(self, stage, clips)) for clips in clips_of(self, stage)]
+                which = {name: self.clips.is_of(name) & self.known for name in sets}
+                rows[f"model {stage}"] = {f"lwlrap {name}": lwlrap(self.targets[mine], predictions[mine])
+                                          for name, mine in which.items()}
+        return pd.DataFrame.from_dict(rows, "index", columns=[f"lwlrap {name}" for name in sets])
 
 
-def run_together(*pipelines):
+def run_together(*pipelines, hours=None, train=train_fold):
     """Train several networks: side by side on a Ray cluster, each going on as soon as its own stage is done.
 
     Parameters
     ----------
     *pipelines : WarmupPipeline
         In folders of their own. The first one's executor trains all.
+    hours : float, optional
+        No fold is begun that, by those before, would not be finished then.
+    train : callable
+        What trains a fold, in place of `train_fold`.
 
     Returns
     -------
@@ -255,5 +321,22 @@ def run_together(*pipelines):
     Exception
         As `WarmupPipeline.run_stage`.
     """
-    train_stages({pipeline: list(pipeline.stages) for pipeline in pipelines})
+    train_runs({pipeline: list(pipeline.stages) for pipeline in pipelines}, hours, train)
     return [pipeline.table() for pipeline in pipelines]
+
+
+def _check_fit(clips, store, profile):
+    """Refuse clips, images and settings that are not of each other."""
+    fnames = [path.name for path in clips.paths]
+    if store.fnames != fnames:
+        raise ValueError(f"a store of {len(store)} clips in {store.folder} is not of these {len(fnames)}: expected that "
+                         "of SpectrogramStore.build(clips.paths, ...)")
+    if store.config != profile.mel:
+        differ = [f"{name} is {value!r} and the profile has {getattr(profile.mel, name)!r}"
+                  for name, value in vars(store.config).items() if value != getattr(profile.mel, name)]
+        raise ValueError(f"the images in {store.folder} were made otherwise: {'; '.join(differ)}. Build the store with "
+                         "the profile's mel")
+    lacking = [name for name in profile.sets if not clips.is_of(name).any()]
+    if lacking:
+        raise ValueError(f"no {' and no '.join(lacking)} clips, and the profile's stages train on them: there are "
+                         f"{', '.join(clips.sets) or 'none'}")

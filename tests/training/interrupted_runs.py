@@ -27,33 +27,33 @@ from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import ensemble_mean
 from freesound_tagging.prediction.submission import write_submission
-from freesound_tagging.training import fold as fold_training
-from freesound_tagging.training import learner, together
-from freesound_tagging.training.stages import Profile, published_stages
-from freesound_tagging.training.warmup import WarmupPipeline
+from freesound_tagging.training import learner
+from freesound_tagging.training.fold import train_fold
+from freesound_tagging.training.profile import Profile, published_stages
+from freesound_tagging.training.warmup import WarmupPipeline, run_together
 
-PROFILE = Profile(2, 2, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), 16)
+PROFILE = Profile(2, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), options={"width": 2},
+                  batch_size=16)
 
 
 def whole_run(root, folder):
     """What the notebooks do: stores, all stages, prediction, submission."""
     data = FSDKaggle2019(root)
-    stores = {name: SpectrogramStore.build(getattr(data, name)["path"], folder / name, n_jobs=1, progress=False)
-              for name in ("curated", "noisy", "test")}
-    sets = {name: (stores[name], data.targets(getattr(data, name))) for name in ("curated", "noisy")}
-    pipeline = WarmupPipeline(sets, data.vocabulary, "cnn-model-1", PROFILE, folder / "work", folder / "weights",
-                              device="cpu", progress=False, executor="in-process")  # this process is a fork
+    clips = data.clips()
+    store, test = (SpectrogramStore.build(paths, folder / name, n_jobs=1, progress=False)
+                   for name, paths in (("training", clips.paths), ("test", data.test["path"])))
+    pipeline = WarmupPipeline(clips, store, PROFILE, folder / "work", folder / "weights", device="cpu", progress=False,
+                              executor="in-process")  # this process is a fork
     run = pipeline.folder  # and not the pipeline, which holds files open
 
     def logged(training, *rest):
         stage, fold = training.spec.stage, training.spec.fold
         with open(folder / "begun.txt", "a") as begun:
             begun.write(f"{stage} {fold} {run.is_finished(stage, fold)}\n")
-        return fold_training.train_fold(training, *rest)
-    together.train_fold = logged
-    pipeline.run()
-    probabilities = Ensemble.load(folder / "weights", "cpu").predict(stores["test"], progress=False)
-    write_submission(folder / "submission.csv", stores["test"].fnames, data.vocabulary, ensemble_mean(probabilities))
+        return train_fold(training, *rest)
+    run_together(pipeline, train=logged)
+    probabilities = Ensemble.load(folder / "weights", "cpu").predict(test, progress=False)
+    write_submission(folder / "submission.csv", test.fnames, data.vocabulary, ensemble_mean(probabilities))
 
 
 def fork(work, *arguments):

@@ -5,6 +5,7 @@ and run folder lie on a file system that only it sees, where namespaces may be m
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -50,14 +51,14 @@ def drive(here, outside):
     from freesound_tagging.demo.data import write_demo
     from freesound_tagging.images.store import SpectrogramStore
     from freesound_tagging.machine.cluster import RayExecutor
-    from freesound_tagging.training import fold as fold_training
-    from freesound_tagging.training import together
-    from freesound_tagging.training.stages import Profile, published_stages
+    from freesound_tagging.training.fold import train_fold
+    from freesound_tagging.training.profile import Profile, published_stages
     from freesound_tagging.training.warmup import WarmupPipeline, run_together
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    profile = Profile(3, 2, published_stages((1,) * 4, (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), 16)
+    profile = Profile(3, published_stages((1,) * 4, (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), options={"width": 2},
+                      batch_size=16)
     data = FSDKaggle2019(write_demo(here / "input", curated=2, noisy=4, test=1, progress=False))
     executor, found = RayExecutor(num_cpus=1), {}
     began = time.monotonic()
@@ -76,14 +77,13 @@ def drive(here, outside):
     found["the broken clip"] = list(store.problems.values())
     noted("preprocessing")
 
-    stores = {name: SpectrogramStore.build(getattr(data, name)["path"], here / "stores" / name, n_jobs=1,
-                                           progress=False) for name in ("curated", "noisy")}
-    sets = {name: (stores[name], data.targets(getattr(data, name))) for name in stores}
+    clips = data.clips()
+    store = SpectrogramStore.build(clips.paths, here / "stores", n_jobs=1, progress=False)
 
-    def pipeline(name, architecture="cnn-model-1", where=executor, **more):
-        settings = {"sets": sets, "profile": profile, "device": "cpu", "progress": False, "executor": where}
-        return WarmupPipeline(vocabulary=data.vocabulary, architecture=architecture, work=here / name / "work",
-                              weights=here / name / "weights", **settings | more)
+    def pipeline(name, network="cnn-model-1", where=executor, **more):
+        settings = {"clips": clips, "store": store, "profile": dataclasses.replace(profile, network=network),
+                    "device": "cpu", "progress": False, "executor": where}
+        return WarmupPipeline(work=here / name / "work", weights=here / name / "weights", **settings | more)
 
     def result(name):
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for suffix in ("safetensors", "npz")
@@ -94,20 +94,17 @@ def drive(here, outside):
     expected = result("alone-cnn-model-1")
     noted("in this process")
 
-    def on_workers(function):
-        """Have the workers call this in place of `train_fold_away`."""
-        together.train_fold_away = function
-
     # Both networks at once, with logs; where each fold was trained, and whether the driver's disk was seen there.
     def tells(training, clips, report, threads):
-        tagger, record, logs = fold_training.train_fold_away(training, clips, report, threads)
+        result = train_fold(training, clips, report, threads)
         seen = f"{ray.get_runtime_context().get_node_id()} {(here / 'input').exists()} {torch.get_num_threads()}"
-        return tagger, record, logs | {"where.txt": seen.encode()}
-    on_workers(tells)
+        spec = training.spec
+        (outside / f"where-{spec.architecture}-{spec.stage}-{spec.fold}.txt").write_text(seen)
+        return result
     both = [pipeline(f"away-{architecture}", architecture, tensorboard=here / f"logs-{architecture}")
             for architecture in ("cnn-model-1", "vgg16")]
-    tables = run_together(*both)
-    where = [path.read_text().split() for path in here.glob("logs-*/*/where.txt")]
+    tables = run_together(*both, train=tells)
+    where = [path.read_text().split() for path in outside.glob("where-*.txt")]
     found["both networks"] = {
         "same as in-process": [result(f"away-{network}") == result(f"alone-{network}")
                                for network in ("cnn-model-1", "vgg16")],
@@ -118,12 +115,11 @@ def drive(here, outside):
     noted("both networks")
 
     # Stores that the workers see by their paths are opened there; other labels, so that nothing is at hand already.
-    on_workers(fold_training.train_fold_away)
-    seen = {name: (SpectrogramStore.build(getattr(data, name)["path"], outside / "stores" / name, n_jobs=1,
-                                          progress=False), sets[name][1][::-1]) for name in sets}
-    by_path, first = RayExecutor(num_cpus=1), Profile(3, 2, profile.stages[:1], 16)
+    seen = SpectrogramStore.build(clips.paths, outside / "stores", n_jobs=1, progress=False)
+    by_path = RayExecutor(num_cpus=1)
+    first = dataclasses.replace(profile, stages=[dataclasses.replace(profile.stages[0], votes=True)])
     for name, where in (("seen-alone", "in-process"), ("seen-away", by_path)):
-        pipeline(name, where=where, sets=seen, profile=first).run()
+        pipeline(name, where=where, store=seen, profile=first, trained_targets=clips.targets[::-1]).run()
     found["by path"] = {"objects sent": len(by_path._sent), "same": result("seen-away") == result("seen-alone")}
     noted("by path")
 
@@ -134,9 +130,8 @@ def drive(here, outside):
             if training.spec.stage == 2 and not (outside / "died").exists():
                 (outside / "died").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-        return fold_training.train_fold_away(training, clips, deadly, threads)
-    on_workers(dies)
-    pipeline("killed").run()
+        return train_fold(training, clips, deadly, threads)
+    run_together(pipeline("killed"), train=dies)
     found["killed worker"] = {"died": (outside / "died").exists(), "same": result("killed") == expected}
     noted("killed worker")
 
@@ -147,14 +142,12 @@ def drive(here, outside):
             with open(outside / "failures", "a") as file:
                 file.write(".")
             object.__setattr__(training, "lr", float("inf"))
-        return fold_training.train_fold_away(training, clips, report, threads)
-    on_workers(fails)
+        return train_fold(training, clips, report, threads)
     try:
-        pipeline("failed").run()
+        run_together(pipeline("failed"), train=fails)
     except FloatingPointError as error:
         found["failed"] = {"message": str(error), "tries": len((outside / "failures").read_text()),
                            "kept": sorted(name for name in result("failed") if name.startswith("stage-2"))}
-    on_workers(fold_training.train_fold_away)
     pipeline("failed").run()
     found["failed"]["same after all"] = result("failed") == expected
     noted("failed")
@@ -164,7 +157,7 @@ def drive(here, outside):
         report(0, 0.5, 0.25 + training.spec.fold)
         for _ in range(600 if training.spec.stage == 2 else 30):
             time.sleep(0.1)
-        return fold_training.train_fold_away(training, clips, report, threads)
+        return train_fold(training, clips, report, threads)
 
     def interrupt_at(stage_or_seconds):
         def wait():
@@ -176,17 +169,15 @@ def drive(here, outside):
                 time.sleep(stage_or_seconds)
             os.kill(os.getpid(), signal.SIGINT)
         threading.Thread(target=wait, daemon=True).start()
-    on_workers(slow)
     interrupt_at(here / "interrupted/work/stage-1_fold-2.npz")
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.suppress(KeyboardInterrupt):
-        pipeline("interrupted", progress=True).run()
+        run_together(pipeline("interrupted", progress=True), train=slow)
     asked = time.monotonic()
     while ray.available_resources().get("CPU", 0) < 2 and time.monotonic() - asked < 30:
         time.sleep(0.1)
     found["interrupted"] = {"shown": shown.getvalue(), "seconds until all cores are free": time.monotonic() - asked,
                             "kept": sorted(name for name in result("interrupted") if name.endswith("npz"))}
-    on_workers(fold_training.train_fold_away)
     pipeline("interrupted").run()
     found["interrupted"]["same after all"] = result("interrupted") == expected
     noted("interrupted")
@@ -208,9 +199,8 @@ def drive(here, outside):
             os.kill(os.getpid(), signal.SIGKILL)
         while training.spec.stage == 3 and not (outside / "gone").exists():
             time.sleep(0.1)  # else this machine might train all folds before the other has begun
-        return fold_training.train_fold_away(training, clips, report, threads)
-    on_workers(takes_all)
-    pipeline("machine").run()
+        return train_fold(training, clips, report, threads)
+    run_together(pipeline("machine"), train=takes_all)
     asked = time.monotonic()
     while (alive := sum(node["Alive"] for node in ray.nodes())) > 1 and time.monotonic() - asked < 30:
         time.sleep(0.1)  # the cluster notices later than the driver

@@ -82,24 +82,23 @@ def test_more_than_any_machine_has_is_said(found):
     assert found["greedy"] and "no machine of the Ray cluster has 64 CPU cores and 0 GPUs" in found["greedy"][0]
 
 
-def test_clips_are_pickled_as_the_way_to_them_or_without_a_copy_of_their_images(finished_run, tmp_path):
-    clips = finished_run.sets.clips
+def test_clips_are_pickled_as_the_way_to_them_or_without_a_copy_of_their_images(finished_run, demo_stores, tmp_path):
+    clips = finished_run.shared
     way = pickle.dumps(clips)
     assert len(way) < 50_000
     there = pickle.loads(way)
     assert there.is_here() and there.identity == clips.identity
-    np.testing.assert_array_equal(there.stores[1].pixels, clips.stores[1].pixels)
-    there.folders = [tmp_path, *there.folders[1:]]
+    np.testing.assert_array_equal(there.store.pixels, clips.store.pixels)
+    there.folder = tmp_path
     assert not there.is_here(), "no store in that folder"
-    there.folders = clips.folders[::-1]
-    assert not there.is_here(), "stores of other clips"
+    there.folder = demo_stores["curated"].folder
+    assert not there.is_here(), "a store of other clips"
     buffers = []
     pickled = pickle.dumps(clips.whole(), protocol=5, buffer_callback=buffers.append)
     assert len(pickled) < 100_000
     sent = pickle.loads(pickled, buffers=buffers)
     assert sent.identity == clips.identity
-    for mine, theirs in zip(clips.stores, sent.stores):
-        assert np.shares_memory(mine.pixels, theirs.pixels)
+    assert np.shares_memory(clips.store.pixels, sent.store.pixels)
 
 
 def test_another_version_on_a_machine_is_refused():

@@ -5,6 +5,7 @@ import shutil
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import freesound_tagging
 from freesound_tagging.augment import PUBLISHED, compose, mixup, specmix
+from freesound_tagging.clips.clips import Clips
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.lwlrap import clip_lwlrap, lwlrap
@@ -21,31 +23,39 @@ from freesound_tagging.networks.weights import load_tagger, save_tagger, weights
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.training import fold as fold_training
 from freesound_tagging.training import learner
-from freesound_tagging.training.batches import ClipPool
-from freesound_tagging.training.runfolder import name_of
-from freesound_tagging.training.stages import PROFILES, Profile, batch_size_for, published_stages, select_noisy
+from freesound_tagging.training.fold import train_fold
+from freesound_tagging.training.functions import name_of
+from freesound_tagging.training.pool import ClipPool
+from freesound_tagging.training.profile import Profile, load_profile, published_stages
+from freesound_tagging.training.stages import batch_size_for, select_noisy
+from freesound_tagging.training.warmup import run_together
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
 
 
 def test_the_stages_are_the_published_ones():
-    first, second, third, fourth = published_stages((1, 1, 1, 1), (1, 1, 1, 1))
-    assert (first.starts_from, first.curated, first.noisy) == (None, False, "all")
-    assert (second.starts_from, second.curated, second.noisy) == (1, True, "none")
-    assert (third.starts_from, third.curated, third.noisy) == (2, True, "selected")
+    first, second, third, fourth = published_stages()
+    assert (first.starts_from, first.trains_on, first.selects_from, first.votes) == (None, ("noisy",), None, False)
+    assert (second.starts_from, second.trains_on, second.selects_from) == (1, ("curated",), None)
+    assert (third.starts_from, third.trains_on, third.selects_from) == (2, ("curated",), "noisy")
     assert (third.scored_by, third.threshold, third.cap) == ((1, 2), 0.5, 5)
-    assert (fourth.starts_from, fourth.curated, fourth.noisy) == (3, True, "selected")
+    assert (fourth.starts_from, fourth.trains_on, fourth.selects_from) == (3, ("curated",), "noisy")
     assert (fourth.scored_by, fourth.threshold, fourth.cap) == ((3,), 1.0, None)
+    assert second.votes and third.votes and fourth.votes
 
 
-def test_the_full_profile_has_the_published_size():
-    full = PROFILES["full"]()
-    assert (full.n_folds, full.width) == (10, 64)
+def test_the_full_profile_is_the_published_system():
+    full = load_profile("full")
+    assert (full.network, full.n_folds, full.options, full.weight_decay) == ("cnn-model-1", 10, {"width": 64}, 0.01)
     assert batch_size_for(4964 * 9 // 10) == 128
+    assert full.mel == MelConfig()
+    *alone, last = full.augmentation
+    assert tuple(alone) == PUBLISHED[:3]
+    assert (last.func, last.keywords) == (specmix, {"max_width": 0.25, "stripes": (1, 1)}), "32 of 128, one an axis"
 
 
 def test_how_long_a_stage_trains_follows_from_its_clips():
-    """The figures of published_stages' docstring, by hand."""
+    """The figures that full.toml gives, by hand."""
     first, second, *_ = published_stages()
     assert first.schedule(17_834, 128) == (50, 140)
     assert second.schedule(4_473, 128) == (100, 35)
@@ -58,9 +68,8 @@ def test_a_held_out_clip_is_never_trained_on(finished_run):
     for stage in STAGES:
         for fold in FOLDS:
             clips = finished_run.training_clips(stage, fold)
-            for name in ("curated", "noisy"):
-                assert not (finished_run.folds[name][clips[name]] == fold).any()
-            assert (len(clips["curated"]) > 0) == (stage > 1)
+            assert not (finished_run.folds[clips] == fold).any()
+            assert finished_run.clips.is_of("curated")[clips].any() == (stage > 1)
 
 
 def test_batches_hold_only_the_clips_of_training_clips(make_pipeline, tmp_path, monkeypatch):
@@ -71,33 +80,42 @@ def test_batches_hold_only_the_clips_of_training_clips(make_pipeline, tmp_path, 
                         real(pool, clips, *rest))
     pipeline = make_pipeline(tmp_path)
     pipeline.run()
-    n_curated = len(pipeline.folds["curated"])
-    folds = np.concatenate([pipeline.folds["curated"], pipeline.folds["noisy"]])
+    folds, noisy = pipeline.folds, pipeline.clips.is_of("noisy")
     assert len(drawn) == len(STAGES) * len(FOLDS)
     for clips, (stage, fold) in zip(drawn, [(stage, fold) for stage in STAGES for fold in FOLDS]):
         assert not (folds[list(clips)] == fold).any()
         if stage == 1:
-            assert clips == set(n_curated + np.flatnonzero(pipeline.folds["noisy"] != fold))
+            assert clips == set(np.flatnonzero(noisy & (folds != fold)))
         if stage == 2:
-            assert clips == set(np.flatnonzero(pipeline.folds["curated"] != fold))
+            assert clips == set(np.flatnonzero(~noisy & (folds != fold)))
 
 
 def test_selection_is_by_the_models_that_hold_the_clip_out(finished_run):
-    targets = finished_run.targets["noisy"]
-    scores = {stage: clip_lwlrap(targets, finished_run.out_of_fold(stage)["noisy"]) for stage in (1, 2, 3)}
+    noisy, targets = finished_run.clips.is_of("noisy"), finished_run.targets
+    scores = {stage: clip_lwlrap(targets, finished_run.out_of_fold(stage)) for stage in (1, 2, 3)}
     third = finished_run.selected(3)
+    assert third.any() and not third[~noisy].any()
     assert (np.sqrt(scores[1] * scores[2])[third] >= 0.5 - 1e-12).all()
     for fold in FOLDS:
-        assert (targets[third & (finished_run.folds["noisy"] == fold)].sum(0) <= 5).all()
-    np.testing.assert_array_equal(finished_run.selected(4), scores[3] == 1)
+        assert (targets[third & (finished_run.folds == fold)].sum(0) <= 5).all()
+    np.testing.assert_array_equal(finished_run.selected(4), noisy & (scores[3] == 1))
+
+
+def test_a_stage_is_validated_on_the_clips_held_out_of_the_set_it_is_about(finished_run):
+    """The noisy ones in stage 1, the curated ones from then on."""
+    for stage in STAGES:
+        for fold in FOLDS:
+            validated = finished_run.training(stage, fold).validated
+            mine = finished_run.clips.is_of("noisy" if stage == 1 else "curated") & (finished_run.folds == fold)
+            np.testing.assert_array_equal(validated, np.flatnonzero(mine))
 
 
 def test_out_of_fold_predictions_are_what_inference_makes_of_the_folds_own_network(finished_run):
-    for stage, fold, name in ((1, 0, "noisy"), (2, 1, "curated"), (4, 2, "noisy")):
-        mine = finished_run.folds[name] == fold
+    for stage, fold in ((1, 0), (2, 1), (4, 2)):
+        mine = finished_run.folds == fold
         ensemble = Ensemble.load(weights_path(finished_run.weights, stage, fold))
-        expected, = ensemble.predict(finished_run.stores[name], progress=False)
-        np.testing.assert_allclose(finished_run.out_of_fold(stage)[name][mine], expected[mine], atol=1e-6)
+        expected, = ensemble.predict(finished_run.store, progress=False)
+        np.testing.assert_allclose(finished_run.out_of_fold(stage)[mine], expected[mine], atol=1e-6)
 
 
 @pytest.mark.parametrize("stage", [2, 3, 4])
@@ -130,11 +148,11 @@ def test_a_second_run_trains_nothing(make_pipeline, finished_run, monkeypatch):
 def test_an_interrupted_run_goes_on_and_ends_the_same_to_the_bit(make_pipeline, finished_run, tmp_path, monkeypatch):
     fitted = []
 
-    def interrupt(*arguments):
+    def interrupt(*arguments, **settings):
         fitted.append(1)
         if len(fitted) == 6:
             raise KeyboardInterrupt
-        return fit(*arguments)
+        return fit(*arguments, **settings)
     fit = learner.fit
     monkeypatch.setattr(learner, "fit", interrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -146,8 +164,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same_to_the_bit(make_pipeline, 
         for fold in FOLDS:
             name = weights_path("", stage, fold).name
             assert (pipeline.weights / name).read_bytes() == (finished_run.weights / name).read_bytes()
-        for name, predictions in pipeline.out_of_fold(stage).items():
-            np.testing.assert_array_equal(predictions, finished_run.out_of_fold(stage)[name])
+        np.testing.assert_array_equal(pipeline.out_of_fold(stage), finished_run.out_of_fold(stage))
 
 
 @pytest.mark.parametrize("left_over", [torch.no_grad, torch.inference_mode])
@@ -175,15 +192,52 @@ def test_an_interrupt_in_training_leaves_gradients_on(make_pipeline, tmp_path, i
         torch.set_grad_enabled(True)  # for the tests that follow
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"seed": 1}, "seed was 0 and is 1"),
+def gain(images, targets, generator=None):
+    return images, targets
+
+
+one_gain = gain
+
+
+def gain(images, targets, generator=None, by=1):  # noqa: F811  (of the same name, and another)
+    return images * by, targets
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"network": "vgg16"}, "network was 'cnn-model-1' and is 'vgg16'"),
+    ({"n_folds": 2}, "n_folds was 3 and is 2"),
+    ({"options": {"width": 4}}, r"options\.width was 2 and is 4"),
     ({"augmentation": (mixup,)}, "augmentation was"),
-    ({"architecture": "vgg16"}, "architecture was 'cnn-model-1' and is 'vgg16'"),
-    ({"profile": Profile(2, 2, published_stages((1,) * 4, (3e-3, 1e-3, 1e-3, 1e-3), 1), 16)}, "n_folds was 3 and is 2"),
+    ({"weight_decay": 0.1}, r"weight_decay was 0\.01 and is 0\.1"),
 ])
-def test_a_run_of_other_settings_is_not_continued(make_pipeline, finished_run, change, message):
+def test_a_run_of_another_profile_is_not_continued(make_pipeline, finished_run, changes, message):
     with pytest.raises(ValueError, match=message):
-        make_pipeline(finished_run.work.parent, **change)
+        make_pipeline(finished_run.work.parent, profile=dataclasses.replace(finished_run.profile, **changes))
+
+
+def test_a_run_of_another_stage_or_seed_is_not_continued(make_pipeline, finished_run):
+    with pytest.raises(ValueError, match="seed was 0 and is 1"):
+        make_pipeline(finished_run.work.parent, seed=1)
+    *stages, last = finished_run.profile.stages
+    changed = dataclasses.replace(finished_run.profile, stages=[*stages, dataclasses.replace(last, threshold=0.9)])
+    with pytest.raises(ValueError, match=r"stages\[4\]\.threshold was 1\.0 and is 0\.9\. Give another folder"):
+        make_pipeline(finished_run.work.parent, profile=changed)
+
+
+def test_an_augmentation_of_the_same_name_that_computes_something_else_is_another(make_pipeline, finished_run, tmp_path):
+    profiles = [dataclasses.replace(finished_run.profile, augmentation=(step,)) for step in (one_gain, gain)]
+    make_pipeline(tmp_path, profile=profiles[0])
+    make_pipeline(tmp_path, profile=profiles[0])
+    with pytest.raises(ValueError, match=r"code\.gain\(\) was '\w{16}' and is '\w{16}'"):
+        make_pipeline(tmp_path, profile=profiles[1])
+
+
+def test_other_folds_are_not_continued(make_pipeline, tmp_path):
+    """As another version of what deals them would give: training and held-out clips would be mixed."""
+    run = make_pipeline(tmp_path).work / "run.json"
+    run.write_text(run.read_text().replace(json.loads(run.read_text())["folds"], "0" * 16))
+    with pytest.raises(ValueError, match="folds was '0{16}' and is"):
+        make_pipeline(tmp_path)
 
 
 def test_names_of_augmentations_are_the_same_in_every_process():
@@ -225,10 +279,10 @@ def test_a_seed_of_numpys_is_a_number_too(make_pipeline, tmp_path):
 
 
 def test_changed_labels_are_not_continued(make_pipeline, finished_run):
-    sets = {name: (store, finished_run.targets[name].copy()) for name, store in finished_run.stores.items()}
-    sets["noisy"][1][0] = 1 - sets["noisy"][1][0]
+    clips = copy.copy(finished_run.clips)
+    clips.targets = 1 - clips.targets
     with pytest.raises(ValueError, match="clips and labels was"):
-        make_pipeline(finished_run.work.parent, sets=sets)
+        make_pipeline(finished_run.work.parent, clips=clips)
 
 
 def test_a_run_of_another_version_is_not_continued(make_pipeline, tmp_path):
@@ -250,17 +304,37 @@ def test_a_run_whose_networks_began_otherwise_is_not_continued(make_pipeline, tm
         make_pipeline(tmp_path)
 
 
-def test_other_images_are_not_continued(make_pipeline, finished_run, demo, tmp_path):
-    stores = {name: SpectrogramStore.build(getattr(demo, name)["path"], tmp_path / name, MelConfig(hop_length=600), 1,
-                                           False) for name in ("curated", "noisy")}
-    sets = {name: (store, finished_run.targets[name]) for name, store in stores.items()}
-    with pytest.raises(ValueError, match=r"MelConfig\.hop_length was 694 and is 600"):
-        make_pipeline(finished_run.work.parent, sets=sets)
+def test_other_images_are_not_continued(make_pipeline, finished_run, tmp_path):
+    mel = MelConfig(hop_length=600)
+    store = SpectrogramStore.build(finished_run.clips.paths, tmp_path, mel, 1, False)
+    with pytest.raises(ValueError, match=r"hop_length is 600 and the profile has 694\. Build the store with"):
+        make_pipeline(finished_run.work.parent, store=store)
+    with pytest.raises(ValueError, match=r"mel\.hop_length was 694 and is 600"):
+        make_pipeline(finished_run.work.parent, store=store, profile=dataclasses.replace(finished_run.profile, mel=mel))
+
+
+def test_images_of_other_clips_are_refused(make_pipeline, demo, demo_stores, tmp_path):
+    with pytest.raises(ValueError, match=r"a store of 36 clips in .* is not of these 108"):
+        make_pipeline(tmp_path, store=demo_stores["curated"])
+    with pytest.raises(ValueError, match="no noisy clips, and the profile's stages train on them: there are curated"):
+        make_pipeline(tmp_path, store=demo_stores["curated"], clips=demo.clips("curated"))
 
 
 def test_weights_of_a_run_elsewhere_are_not_overwritten(make_pipeline, finished_run, tmp_path):
     with pytest.raises(ValueError, match=r"holds networks of another run \(stage-1_fold-0\.safetensors\)"):
         make_pipeline(tmp_path, weights=finished_run.weights)
+
+
+def test_two_runs_have_no_folder_of_weights_in_common(make_pipeline, tmp_path):
+    """Neither while it is empty, nor when a folder comes to be another's under a run that goes on."""
+    one = make_pipeline(tmp_path / "one", weights=tmp_path / "weights")
+    with pytest.raises(ValueError, match=r"the weights in .* are those of the run in .*one.work, and not of the one in .*two"):
+        make_pipeline(tmp_path / "two", weights=tmp_path / "weights")
+    shutil.rmtree(one.work)
+    two = make_pipeline(tmp_path / "two", weights=tmp_path / "weights")  # the first is gone
+    two.run_stage(1)
+    with pytest.raises(ValueError, match=r"the weights in .* are those of the run in .*two.work, and not of the one in .*one"):
+        one.run_stage(1)
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -287,11 +361,11 @@ def test_a_broken_fold_keeps_the_finished_ones_and_is_taken_up_again(make_pipeli
     def spoil(images, targets, generator=None):
         calls.append(1)
         return images, targets * (float("nan") if len(calls) == 5 else 1)
-    augmentation = (*PUBLISHED, spoil)
+    profile = dataclasses.replace(finished_run.profile, augmentation=(*PUBLISHED, spoil))
     with pytest.raises(FloatingPointError, match=r"stage 1, fold 1: the loss is not finite.*kept; running again"):
-        make_pipeline(tmp_path, augmentation=augmentation).run()
+        make_pipeline(tmp_path, profile=profile).run()
     kept = weights_path(tmp_path / "weights", 1, 0).read_bytes()
-    again = make_pipeline(tmp_path, augmentation=augmentation)
+    again = make_pipeline(tmp_path, profile=profile)
     again.run()
     assert weights_path(again.weights, 1, 0).read_bytes() == kept
     for fold in FOLDS:
@@ -326,41 +400,25 @@ def test_autocast_is_as_before_whatever_an_interrupt_left(make_pipeline, tmp_pat
     torch.autocast_decrement_nesting()
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"batch_size": 1}, "batch_size=1: expected a whole number, at least 2"),
-    ({"n_folds": 1}, "n_folds=1: expected a whole number, at least 2"),
-    ({"n_folds": "five"}, "n_folds='five': expected a whole number"), ({"width": 0}, "width=0: expected a whole")])
-def test_a_size_that_cannot_be_is_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(PROFILES["tiny"](), **change)
-
-
 def test_clips_that_are_the_same_are_held_out_together(make_pipeline, finished_run, demo, tmp_path):
     """A noisy clip of a curated one's bytes, one of its name, and two noisy ones of the same bytes."""
-    paths = {name: list(getattr(demo, name)["path"]) for name in ("curated", "noisy")}
+    curated, noisy = (list(getattr(demo, name)["path"]) for name in ("curated", "noisy"))
     (tmp_path / "noisy").mkdir()
-    for clip, source in ((5, paths["curated"][3]), (6, paths["noisy"][6]), (9, paths["noisy"][8])):
-        copy = tmp_path / "noisy" / (paths["curated"][4].name if clip == 6 else f"copy{clip}.wav")
-        paths["noisy"][clip] = shutil.copy(source, copy)
-    stores = {name: SpectrogramStore.build(paths[name], tmp_path / name, n_jobs=1, progress=False) for name in paths}
-    sets = {name: (stores[name], demo.targets(getattr(demo, name))) for name in paths}
-    test = [*demo.test["path"][:3], shutil.copy(paths["curated"][7], tmp_path / "t.wav")]
+    for clip, source in ((5, curated[3]), (6, noisy[6]), (9, noisy[8])):
+        copied = tmp_path / "noisy" / (curated[4].name if clip == 6 else f"copy{clip}.wav")
+        noisy[clip] = shutil.copy(source, copied)
+    clips = Clips.of({"curated": demo.curated.assign(path=curated), "noisy": demo.noisy.assign(path=noisy)},
+                     demo.vocabulary)
+    store = SpectrogramStore.build(clips.paths, tmp_path, n_jobs=1, progress=False)
+    test = [*demo.test["path"][:3], shutil.copy(curated[7], tmp_path / "t.wav")]
     with pytest.warns(UserWarning, match=r"4 clips are there more than once.* = noisy copy5\.wav.* = test t\.wav.*"
                                          r"a score on test clips"):
-        pipeline = make_pipeline(tmp_path, sets=sets, test=test)
-    curated, noisy = pipeline.folds["curated"], pipeline.folds["noisy"]
-    assert (noisy[5], noisy[6], noisy[9]) == (curated[3], curated[4], noisy[8])
-    np.testing.assert_array_equal(curated, finished_run.folds["curated"])
-    others = np.delete(np.arange(len(noisy)), [5, 6, 9])
-    np.testing.assert_array_equal(noisy[others], finished_run.folds["noisy"][others])
-    for fold in FOLDS:
-        if fold == curated[3]:
-            assert 5 not in pipeline.training_clips(1, fold)["noisy"], "stage 1 too learns nothing of what is held out"
-
-
-def test_a_profile_that_there_is_not_is_said():
-    with pytest.raises(ValueError, match="profile='ful': expected one of full, demo, tiny"):
-        PROFILES["ful"]
+        pipeline = make_pipeline(tmp_path, clips=clips, store=store, test=test)
+    n, folds = len(curated), pipeline.folds
+    assert (folds[n + 5], folds[n + 6], folds[n + 9]) == (folds[3], folds[4], folds[n + 8])
+    others = np.delete(np.arange(len(folds)), [n + 5, n + 6, n + 9])
+    np.testing.assert_array_equal(folds[others], finished_run.folds[others])
+    assert n + 5 not in pipeline.training_clips(1, folds[3]), "stage 1 too learns nothing of what is held out"
 
 
 @pytest.mark.parametrize("left", [b"", b"PK", b"[]"])
@@ -387,24 +445,21 @@ def test_compiling_is_refused_on_a_cpu(make_pipeline, tmp_path):
 
 def edge_case(make_pipeline, finished_run, folder, n_curated, n_noisy, n_folds, **stages):
     """A run on the first clips of the demo set."""
-    sets = {}
-    for name, count in (("curated", n_curated), ("noisy", n_noisy)):
-        store = finished_run.stores[name]
-        few = copy.copy(store)
-        few.fnames, few.files, few.lengths, few.starts = (store.fnames[:count], store.files[:count],
-                                                         store.lengths[:count], store.starts[:count])
-        few.pixels = store.pixels[:int(few.lengths.sum())]
-        sets[name] = (few, finished_run.targets[name][:count])
+    table = finished_run.clips.table
+    clips = Clips(pd.concat([table[table["set"] == "curated"][:n_curated], table[table["set"] == "noisy"][:n_noisy]]),
+                  finished_run.clips.vocabulary)
+    store = SpectrogramStore.build(clips.paths, folder / "store", n_jobs=1, progress=False)
     config = [dataclasses.replace(config, **stages.get(f"stage_{config.stage}", {}))
               for config in published_stages((1,) * 4, (1e-3,) * 4, 1)]
-    pipeline = make_pipeline(folder, sets=sets, profile=Profile(n_folds, 2, tuple(config)))
+    pipeline = make_pipeline(folder, clips=clips, store=store, profile=Profile(n_folds, config, options={"width": 2}))
     pipeline.run()
     return pipeline
 
 
 def test_a_fold_of_one_clip(make_pipeline, finished_run, tmp_path):
     pipeline = edge_case(make_pipeline, finished_run, tmp_path, 3, 3, 3)
-    assert [np.bincount(folds).tolist() for folds in pipeline.folds.values()] == [[1, 1, 1]] * 2
+    assert [np.bincount(pipeline.folds[pipeline.clips.is_of(name)]).tolist() for name in ("curated", "noisy")] == [
+        [1, 1, 1]] * 2
     assert pipeline.table().notna().all().all()
     assert all(np.isfinite(record["lwlrap"]).all() for record in pipeline.history(4))
 
@@ -413,15 +468,13 @@ def test_a_stage_for_which_no_noisy_clip_qualifies_trains_on_the_curated_ones(ma
     pipeline = edge_case(make_pipeline, finished_run, tmp_path, 12, 12, 2, stage_3={"threshold": 1.1},
                          stage_4={"threshold": 1.1})
     for stage, fold in ((3, 0), (4, 1)):
-        clips = pipeline.training_clips(stage, fold)
-        assert len(clips["noisy"]) == 0
-        np.testing.assert_array_equal(clips["curated"], pipeline.training_clips(2, fold)["curated"])
+        np.testing.assert_array_equal(pipeline.training_clips(stage, fold), pipeline.training_clips(2, fold))
 
 
 def test_labels_without_a_clip_in_a_fold_do_no_harm(make_pipeline, finished_run, tmp_path):
     """Of 12 labels most have no clip at all here, and none has one in every fold."""
     pipeline = edge_case(make_pipeline, finished_run, tmp_path, 5, 5, 5)
-    assert (pipeline.targets["curated"].sum(0) == 0).any()
+    assert (pipeline.targets[pipeline.clips.is_of("curated")].sum(0) == 0).any()
     assert pipeline.table().notna().all().all()
 
 
@@ -434,8 +487,26 @@ def test_the_table_is_cross_validated_lwlrap_of_each_model(finished_run):
     table = finished_run.table()
     assert list(table.index) == [f"model {stage}" for stage in STAGES]
     assert list(table.columns) == ["lwlrap noisy", "lwlrap curated"]
-    predictions = finished_run.out_of_fold(2)
-    assert table.loc["model 2", "lwlrap curated"] == lwlrap(finished_run.targets["curated"], predictions["curated"])
+    curated = finished_run.clips.is_of("curated")
+    assert table.loc["model 2", "lwlrap curated"] == lwlrap(finished_run.targets[curated],
+                                                            finished_run.out_of_fold(2)[curated])
+
+
+def test_the_table_does_not_count_clips_that_cannot_be_read(make_pipeline, finished_run, demo, tmp_path):
+    """Whatever a network makes of their silence."""
+    clips = copy.copy(finished_run.clips)
+    clips.table = clips.table.copy()
+    (tmp_path / "broken.wav").write_bytes(b"RIFF and no more")
+    clips.table["path"] = [tmp_path / "broken.wav", *clips.table["path"][1:]]
+    with pytest.warns(UserWarning, match=r"broken\.wav cannot be read"):
+        store = SpectrogramStore.build(clips.paths, tmp_path, n_jobs=1, progress=False)
+    pipeline = make_pipeline(tmp_path, clips=clips, store=store)
+    pipeline.run_stage(1)
+    curated = np.flatnonzero(clips.is_of("curated"))
+    scores = pipeline.out_of_fold(1)
+    assert pipeline.table().loc["model 1", "lwlrap curated"] == lwlrap(pipeline.targets[curated[1:]],
+                                                                       scores[curated[1:]])
+    assert 0 not in pipeline.training_clips(2, 0) and 0 not in pipeline.training_clips(2, 1)
 
 
 def test_the_history_has_every_step_and_epoch(finished_run):
@@ -446,17 +517,18 @@ def test_the_history_has_every_step_and_epoch(finished_run):
 
 
 def test_no_stage_has_fewer_steps_than_the_least(make_pipeline, tmp_path):
-    pipeline = make_pipeline(tmp_path, profile=Profile(3, 2, published_stages((3, 1, 1, 1), (1e-3,) * 4, 12), 16))
+    pipeline = make_pipeline(tmp_path, profile=Profile(
+        3, published_stages((3, 1, 1, 1), (1e-3,) * 4, 12), options={"width": 2}, batch_size=16))
     assert pipeline.n_steps(1) == [12, 12, 12]
     pipeline = make_pipeline(tmp_path / "b")  # about 48 clips in batches of 16
-    counts = [len(pipeline.training_clips(1, fold)["noisy"]) for fold in FOLDS]
+    counts = [len(pipeline.training_clips(1, fold)) for fold in FOLDS]
     assert sum(counts) == 2 * 72
     assert pipeline.n_steps(1) == [-(-count // 16) for count in counts]
 
 
 def test_normalization_is_that_of_all_training_pixels(finished_run):
     spec = load_tagger(weights_path(finished_run.weights, 4, 0)).spec
-    pixels = np.concatenate([store.pixels for store in finished_run.stores.values()]) / 255
+    pixels = finished_run.store.pixels / 255
     assert spec.mean == pytest.approx((pixels.mean(),) * 3)
     assert spec.std == pytest.approx((pixels.std(),) * 3)
 
@@ -484,13 +556,13 @@ def test_a_mean_of_exactly_one_half_is_selected_however_it_rounds():
     assert select_noisy(scores, np.ones((2, 1)), np.zeros(2, int), 0.5, cap=1).tolist() == [True, False]
 
 
-def test_dropout_and_excerpts_are_drawn_from_streams_of_their_own(make_pipeline, tmp_path):
+def test_dropout_and_excerpts_are_drawn_from_streams_of_their_own(make_pipeline, finished_run, tmp_path):
     seeds = set()
 
     def watch(images, targets, generator=None):
         seeds.add((torch.initial_seed(), generator.initial_seed()))
         return images, targets
-    make_pipeline(tmp_path, augmentation=[watch]).run_stage(1)
+    make_pipeline(tmp_path, profile=dataclasses.replace(finished_run.profile, augmentation=(watch,))).run_stage(1)
     assert len(seeds) == len(FOLDS)
     assert len({seed for pair in seeds for seed in pair}) == 2 * len(FOLDS)
 

@@ -12,7 +12,8 @@ from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import TOLERANCE
 from freesound_tagging.prediction.tagging import tag
-from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.pool import ClipPool
 from freesound_tagging.training.learner import fit
 
 
@@ -48,7 +49,7 @@ def test_specmix_on_the_device_weights_targets_by_the_pixels_that_came_from_the_
 @pytest.mark.parametrize("stream", [False, True], ids=["on the device", "streamed to it"])
 def test_the_excerpts_of_a_batch_are_those_of_the_store(demo, demo_stores, device, stream):
     store = demo_stores["curated"]
-    pool = ClipPool.of([store], [demo.targets(demo.curated)], device, stream=stream)
+    pool = ClipPool.of(store, demo.targets(demo.curated), device, stream=stream)
     assert isinstance(pool.pixels, HostPixels) == stream
     clips = [5, 0, 9, 2, 7]
     images = torch.cat([images for images, _ in MiddleExcerpts(pool, clips, 2)])
@@ -63,7 +64,7 @@ def test_the_excerpts_of_a_batch_are_those_of_the_store(demo, demo_stores, devic
 
 @pytest.mark.parametrize("stream", [False, True], ids=["on the device", "streamed to it"])
 def test_a_network_learns_in_the_devices_own_precision(demo, demo_stores, device, stream):
-    pool = ClipPool.of([demo_stores["curated"]], [demo.targets(demo.curated)], device, stream=stream)
+    pool = ClipPool.of(demo_stores["curated"], demo.targets(demo.curated), device, stream=stream)
     clips = np.arange(len(pool.lengths))
     torch.manual_seed(0)
     spec = NetworkSpec("cnn-model-1", 4, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3)

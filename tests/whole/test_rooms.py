@@ -40,7 +40,7 @@ def test_every_module_is_in_a_room():
 def test_an_import_upwards_would_be_seen(tmp_path, monkeypatch):
     monkeypatch.setattr(rooms, "PACKAGE", tmp_path)
     (tmp_path / "images").mkdir()
-    (tmp_path / "images/mel.py").write_text("def f():\n    from ..training.stages import PROFILES\n")
+    (tmp_path / "images/mel.py").write_text("def f():\n    from ..training.stages import StageConfig\n")
     assert rooms.rooms_imported("images") == {"training"}
     (tmp_path / "images/mel.py").write_text("from .. import lwlrap\nimport freesound_tagging.notebook\n")
     assert rooms.rooms_imported("images") == {"lwlrap", "notebook"}
@@ -67,7 +67,7 @@ def test_heavy_libraries_are_where_they_belong(library, where):
     ("from freesound_tagging.clips import FSDKaggle2019", ("torch", "fastai", "matplotlib")),
     ("from freesound_tagging.prediction import Ensemble, tag", ("fastai", "matplotlib", "IPython")),
     ("from freesound_tagging.training import WarmupPipeline", ("fastai", "matplotlib", "IPython")),
-    ("from freesound_tagging.training import PROFILES, select_noisy", ("fastai", "matplotlib", "torch")),
+    ("from freesound_tagging.training import StageConfig, select_noisy", ("fastai", "matplotlib", "torch")),
 ])
 def test_what_an_import_does_not_bring(code, without):
     seen = f"import sys; {code}; print([m for m in {without} if m in sys.modules])"

@@ -6,13 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from freesound_tagging.clips.clips import Clips
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
-from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
 from freesound_tagging.training.learner import Callback, fit_one_cycle, make_learner
+from freesound_tagging.training.pool import ClipPool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,7 +100,7 @@ def test_all_arms_are_trained_in_equal_steps_and_not_again(benchmark, recordings
 
 def learner_of(demo, demo_stores, steps):
     """A Learner of a tiny network over the demo's curated clips."""
-    pool = ClipPool.of([demo_stores["curated"]], [demo.targets(demo.curated)], "cpu")
+    pool = ClipPool.of(demo_stores["curated"], demo.targets(demo.curated), "cpu")
     torch.manual_seed(0)
     tagger = Tagger(NetworkSpec("cnn-model-1", 2, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3))
     clips, generator = np.arange(len(pool.lengths)), torch.Generator().manual_seed(0)
@@ -116,7 +119,7 @@ def test_averaged_weights_are_their_recursion(benchmark, demo, demo_stores):
                 seen.append({name: value.clone() for name, value in self.learn.model.state_dict().items()})
     learner = learner_of(demo, demo_stores, 4)
     learner.add_cb(Seen())
-    arms.ARMS["h: averaged weights in stage 4"].learner(learner)
+    arms.ARMS["h: averaged weights in stage 4"].change(learner)
     with learner.no_logging():
         fit_one_cycle(learner, 1, 1e-2)
     for name, left in learner.model.state_dict().items():
@@ -130,7 +133,8 @@ def test_averaged_weights_are_their_recursion(benchmark, demo, demo_stores):
 
 
 def test_torchs_optimizer_spares_biases_and_batch_normalization(benchmark, demo, demo_stores):
-    learner = benchmark("arms").torchs_optimizer(learner_of(demo, demo_stores, 2))
+    learner = learner_of(demo, demo_stores, 2)
+    benchmark("arms").torchs_optimizer(learner)
     with learner.no_logging():
         fit_one_cycle(learner, 1, 1e-2)
     decayed, spared = learner.opt.opt.param_groups
@@ -145,10 +149,11 @@ def test_torchs_optimizer_spares_biases_and_batch_normalization(benchmark, demo,
 def test_soft_labels_are_the_given_ones_as_far_as_they_are_trusted(benchmark):
     """By hand: a label that both models put second of three is trusted by a half, one that both put first wholly."""
     predictions = {3: [[0.1, 0.5, 0.3], [0.9, 0.2, 0.0]], 4: [[0.2, 0.6, 0.4], [0.7, 0.4, 0.2]]}
-    training = SimpleNamespace(targets={"noisy": np.array([[0, 0, 1], [1, 0, 0]])},
-                               out_of_fold=lambda stage: {"noisy": np.array(predictions[stage])})
-    soft = benchmark("arms").soft_targets(training)
-    np.testing.assert_allclose(soft, [[0.5 * 0.15, 0.5 * 0.55, 0.5 + 0.5 * 0.35], [1, 0, 0]])
+    clips = Clips(pd.DataFrame({"path": ["a", "b", "c"], "labels": [()] * 3, "set": ["noisy", "curated", "noisy"]}), ())
+    run = SimpleNamespace(clips=clips, targets=np.array([[0.0, 0, 1], [0, 1, 0], [1, 0, 0]]),
+                          out_of_fold=lambda stage: np.insert(predictions[stage], 1, 0.5, axis=0))
+    soft = benchmark("arms").soft_targets(run)
+    np.testing.assert_allclose(soft, [[0.5 * 0.15, 0.5 * 0.55, 0.5 + 0.5 * 0.35], [0, 1, 0], [1, 0, 0]])
 
 
 def record(arm, seed=0, rotation=0, precision="float32", noisy=0.5, **test):

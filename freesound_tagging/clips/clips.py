@@ -1,0 +1,79 @@
+"""The clips that a run works on: one table, its sets, its labels."""
+
+import functools
+from pathlib import Path
+
+import pandas as pd
+
+from .tables import label_matrix
+
+
+class Clips:
+    """Clips of one or more sets in one table, with the labels that they carry.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row a clip: `path`, `labels` (tuple of str), `set` (str, the set that it belongs to). Its `fname` becomes the
+        path's name.
+    vocabulary : sequence of str
+        The labels, in the order of every label matrix.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+    vocabulary : tuple of str
+    sets : list of str
+        In the order in which they come in the table.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+
+    def __init__(self, table, vocabulary):
+        lacking = [column for column in ("path", "labels", "set") if column not in table]
+        if lacking:
+            raise ValueError(f"clips without {', '.join(lacking)}: expected the columns path, labels and set")
+        self.table, self.vocabulary = table.reset_index(drop=True), tuple(vocabulary)
+        self.table["path"] = [Path(path) for path in self.table["path"]]
+        self.table["fname"] = [path.name for path in self.table["path"]]
+        self.sets = list(dict.fromkeys(self.table["set"]))
+
+    @classmethod
+    def of(cls, sets, vocabulary):
+        """Sets put together, one after the other.
+
+        Parameters
+        ----------
+        sets : dict of str to pandas.DataFrame
+            Their tables with `path` and `labels`.
+        vocabulary : sequence of str
+
+        Returns
+        -------
+        Clips
+        """
+        return cls(pd.concat([table.assign(set=name) for name, table in sets.items()], ignore_index=True), vocabulary)
+
+    def __len__(self):
+        return len(self.table)
+
+    def __repr__(self):
+        counts = ", ".join(f"{self.is_of(name).sum()} {name}" for name in self.sets)
+        return f"Clips: {counts}, {len(self.vocabulary)} labels"
+
+    @property
+    def paths(self):
+        """Their files, list of pathlib.Path."""
+        return self.table["path"].tolist()
+
+    def is_of(self, name):
+        """Which clips belong to a set: numpy.ndarray, bool (clips,)."""
+        return (self.table["set"] == name).to_numpy(bool)
+
+    @functools.cached_property
+    def targets(self):
+        """Label matrix, numpy.ndarray, float32 (clips, labels): 1 where the clip carries the label."""
+        return label_matrix(self.table, self.vocabulary, "the clips")

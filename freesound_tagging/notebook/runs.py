@@ -1,0 +1,95 @@
+"""The stages of a run in a notebook: which clips they select, how they train, what came of it."""
+
+import numpy as np
+import pandas as pd
+from IPython.display import display
+
+from ..lwlrap import clip_lwlrap
+from .reports import selection_figure, selection_table, training_figure
+
+# The published system's Table 2: CNN-model-1 on the competition's data.
+TABLE_2 = pd.DataFrame({"published noisy": [0.65057, 0.38142, 0.56716, 0.57590],
+                        "published curated": [0.41096, 0.86222, 0.87930, 0.87718]},
+                       index=[f"model {stage}" for stage in (1, 2, 3, 4)])
+
+
+def train_stage(pipeline, stage):
+    """Train a stage, as far as it is not finished, and draw how it went.
+
+    Parameters
+    ----------
+    pipeline : WarmupPipeline
+    stage : int
+        Of one that the profile does not have it is only said.
+    """
+    if stage in pipeline.stages:
+        training_figure(pipeline.run_stage(stage), stage)
+    else:
+        print(f"this profile has no stage {stage}")
+
+
+def show_selection(pipeline, stage, most=4):
+    """The clips that a stage selects: how many of each label, and the surest and least trusted of them to listen to.
+
+    Parameters
+    ----------
+    pipeline : WarmupPipeline
+    stage : int
+        If it selects none, nothing is shown.
+    most : int
+        Clips of either kind in the table.
+
+    Returns
+    -------
+    IPython.display.HTML or None
+        The table.
+    """
+    config = pipeline.stages.get(stage)
+    if config is None or not config.selects_from:
+        return None
+    name, clips = config.selects_from, pipeline.clips
+    of = clips.is_of(name)
+    selected, targets = pipeline.selected(stage)[of], pipeline.targets[of]
+    print(f"stage {stage} trains on {selected.sum()} of {len(selected)} {name} clips beside the "
+          f"{' and '.join(config.trains_on)} ones")
+    selection_figure(selected, targets, clips.vocabulary, f"{name} clips selected for stage {stage}, by label")
+    scores = {f"model {earlier}": clip_lwlrap(targets, pipeline.out_of_fold(earlier)[of])
+              for earlier in config.scored_by}
+    return selection_table(clips.table[of].reset_index(drop=True), scores, selected, pipeline.profile.mel, most)
+
+
+def purity_table(pipeline, right, name="noisy"):
+    """How many of the clips that each stage selects carry their right labels.
+
+    Parameters
+    ----------
+    pipeline : WarmupPipeline
+    right : array of bool (clips of the set,)
+        Whether they do, where that is known.
+    name : str
+        The set.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows the whole set and each stage that selects of it; columns ``clips`` and ``right labels``, a share.
+    """
+    of, right = pipeline.clips.is_of(name), np.asarray(right)
+    chosen = {f"the whole {name} set": np.full(len(right), True)} | {
+        f"selected for stage {stage}": pipeline.selected(stage)[of] for stage, config in pipeline.stages.items()
+        if config.selects_from == name}
+    return pd.DataFrame({"clips": {row: int(mask.sum()) for row, mask in chosen.items()},
+                         "right labels": {row: right[mask].mean() if mask.any() else np.nan
+                                          for row, mask in chosen.items()}})
+
+
+def show_table(pipeline):
+    """Cross-validated lwlrap of each model, beside the published Table 2; kept in the run's folder as ``table.txt``.
+
+    Parameters
+    ----------
+    pipeline : WarmupPipeline
+    """
+    table = pipeline.table()
+    (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
+    display(table.join(TABLE_2).style.format("{:.5f}", na_rep=""))

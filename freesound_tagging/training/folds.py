@@ -1,0 +1,59 @@
+"""Which fold holds each clip out: each set spread evenly by its labels, clips that are the same together."""
+
+import os
+import warnings
+
+import numpy as np
+
+from ..clips.audio import digest_of
+from ..clips.dataset import stratified_folds
+from ..clips.twins import find_twins, name_twins
+
+
+def deal_folds(clips, store, n_folds, seed, test=()):
+    """Deal clips to folds.
+
+    Parameters
+    ----------
+    clips : Clips
+    store : SpectrogramStore
+        Of their images.
+    n_folds, seed : int
+    test : sequence of path
+        Test clips: those that are trained on too are named in a warning.
+
+    Returns
+    -------
+    folds : numpy.ndarray, int64 (clips,)
+        The fold that holds each clip out.
+    twins : int
+        Groups of clips that are the same, and are held out together.
+    """
+    folds = np.empty(len(clips), np.int64)
+    for name in clips.sets:
+        mine = clips.is_of(name)
+        folds[mine] = stratified_folds(clips.targets[mine], n_folds, seed)
+    numbers = {name: np.flatnonzero(clips.is_of(name)) for name in clips.sets}
+    groups = [[numbers[name][clip] for name, clip in group if name != "test"]
+              for group in _twins(store, numbers, test)]
+    for leader, *others in filter(None, groups):
+        folds[others] = folds[leader]
+    return folds, sum(len(group) > 1 for group in groups)
+
+
+def _twins(store, numbers, test):
+    """The clips that are the same, after a warning that names them."""
+    sets = {name: [(store.fnames[clip], "" if clip in store.problems else store.files[clip]["digest"])
+                   for clip in mine] for name, mine in numbers.items()}
+    sizes = {file["stat"][0] for file in store.files}
+    # Of test clips only those that can be the same are read.
+    sets["test"] = [(os.path.basename(path), digest_of(path) if os.path.getsize(path) in sizes else "")
+                    for path in test if os.path.isfile(path)]
+    groups = find_twins(sets)
+    if groups:
+        kinds = [{name for name, _ in group} for group in groups]
+        tested = any("test" in kind and len(kind) > 1 for kind in kinds)
+        warnings.warn(name_twins(groups, sets) + ". Those to train on are held out by the same fold" + (
+            "; a score on test clips that are trained on says nothing: delete them from one of the tables"
+            if tested else ""), stacklevel=4)
+    return groups

@@ -1,0 +1,171 @@
+"""All that decides what a run computes, as data: a `Profile`, and the TOML file that one is read from."""
+
+import dataclasses
+import difflib
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from ..augment import PUBLISHED
+from ..images.mel import MelConfig
+from ..machine.checks import check_number
+from .functions import augmentation_named, code_of, name_of
+from .stages import StageConfig
+
+FOLDER = resources.files(__package__) / "profiles"
+NAMES = ("full", "demo", "tiny")  # that come with the package
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What a run computes, but for its clips and its seed.
+
+    Raises
+    ------
+    ValueError
+        If a setting cannot be. The message names it.
+    """
+
+    n_folds: int
+    stages: tuple  # of StageConfig, numbered from 1 on
+    network: str = "cnn-model-1"  # a name of `networks`
+    options: dict = dataclasses.field(default_factory=dict)  # of the network, such as the width of ours
+    batch_size: int | None = None  # None: `batch_size_for` the clips of the stage that has the fewest
+    augmentation: tuple = PUBLISHED  # of each batch: functions of (images, targets, generator=), in order
+    mel: MelConfig = MelConfig()  # how images are made
+    weight_decay: float = 0.01  # decoupled, of all parameters
+    text: str = dataclasses.field(default="", compare=False, repr=False)  # the file that it was read from
+
+    def __post_init__(self):
+        check_number("n_folds", self.n_folds, 2, whole=True)  # one to train on, one to hold out
+        if self.batch_size is not None:
+            check_number("batch_size", self.batch_size, 2, whole=True)  # a batch normalization needs two
+        check_number("weight_decay", self.weight_decay, 0)
+        object.__setattr__(self, "stages", tuple(self.stages))
+        object.__setattr__(self, "augmentation", tuple(self.augmentation))
+        if not self.stages or [config.stage for config in self.stages] != list(range(1, len(self.stages) + 1)):
+            raise ValueError(f"stages {[config.stage for config in self.stages]}: expected one or more, numbered from "
+                             "1 on")
+        if not any(config.votes for config in self.stages):
+            raise ValueError("no stage votes: expected votes = true in one or more, the ensemble's members")
+
+    @property
+    def name(self):
+        """The network's as that of a folder: ``"timm-resnet18"``."""
+        return re.sub(r"[^\w.-]+", "-", self.network)
+
+    @property
+    def sets(self):
+        """The sets that its stages train on or select from, in the order of their first use."""
+        return list(dict.fromkeys(name for config in self.stages
+                                  for name in (*config.trains_on, config.selects_from) if name))
+
+    def described(self):
+        """All of it as can be written as JSON, the functions by their names and what they compute."""
+        own = {name_of(step): code for step in self.augmentation if (code := code_of(step))}
+        return {"network": self.network, "options": self.options, "n_folds": self.n_folds,
+                "batch_size": self.batch_size, "augmentation": [name_of(step) for step in self.augmentation],
+                **({"code": own} if own else {}), "weight_decay": self.weight_decay,
+                "mel": dataclasses.asdict(self.mel), "stages": [dataclasses.asdict(stage) for stage in self.stages]}
+
+
+def load_profile(source):
+    """Read a profile.
+
+    Parameters
+    ----------
+    source : {"full", "demo", "tiny"} or path
+        One that comes with the package, or a TOML file such as these: `freesound_tagging/training/profiles/full.toml`
+        explains each line.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    ValueError
+        If there is none, or the file has a key or a value that cannot be. The message has file and key.
+    """
+    path = FOLDER / f"{source}.toml" if str(source) in NAMES else Path(source).expanduser()
+    if not path.is_file():
+        near = difflib.get_close_matches(str(source), NAMES, 1)
+        raise ValueError(f"profile={str(source)!r}: expected {', '.join(NAMES)}, or a TOML file; there is none of this "
+                         "name" + (f"; perhaps {near[0]!r} is meant" if near else ""))
+    text = path.read_text(encoding="utf-8")
+    try:
+        return parse_profile(text)
+    except ValueError as error:  # of tomllib too, which says the line
+        raise ValueError(f"{path}: {error}") from error
+
+
+def parse_profile(text):
+    """The profile that a TOML text describes; ValueError names the key."""
+    given = tomllib.loads(text)
+    stages = given.pop("stage", None)
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        raise ValueError("no [[stage]]: expected a table for each stage")
+    settings = _checked(given, Profile, leave_out=("stages", "text"))
+    settings["stages"] = [_stage(number, stage) for number, stage in enumerate(stages, 1)]
+    if "augmentation" in settings:
+        settings["augmentation"] = [_step(step) for step in _a(list, "augmentation", settings["augmentation"])]
+    if "mel" in settings:
+        settings["mel"] = MelConfig(**_checked(_a(dict, "mel", settings["mel"]), MelConfig, where="mel: "))
+    _a(dict, "options", settings.get("options", {}))
+    _a(str, "network", settings.get("network", ""))
+    return Profile(**settings, text=text)
+
+
+def _stage(number, settings):
+    try:
+        return StageConfig(number, **_checked(settings, StageConfig, leave_out=("stage",)))
+    except ValueError as error:
+        raise ValueError(f"stage {number}: {error}") from error
+
+
+def _step(step):
+    """An augmentation of a file: its name, or a table of its name and settings."""
+    settings = {"name": step} if isinstance(step, str) else dict(_a(dict, "augmentation", step))
+    name = settings.pop("name", None)
+    return augmentation_named(_a(str, "an augmentation's name", name), **settings)
+
+
+def _checked(given, kind, leave_out=(), where=""):
+    """Settings for a dataclass, if all are fields of it and none is missing that has to be there."""
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in leave_out}
+    for key in given:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1)
+            raise ValueError(f"{where}{key} is not known: expected {', '.join(fields)}"
+                             + (f"; perhaps {near[0]} is meant" if near else ""))
+    lacking = [name for name, field in fields.items() if name not in given
+               and field.default is field.default_factory is dataclasses.MISSING]
+    if lacking:
+        raise ValueError(f"{where}{', '.join(lacking)} missing")
+    return dict(given)
+
+
+def _a(kind, name, value):
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}={value!r}: expected a {({list: 'list', dict: 'table', str: 'text'})[kind]}")
+    return value
+
+
+def published_stages(passes=None, lrs=None, least_steps=None):
+    """The four published stages, of other lengths and learning rates if these are given.
+
+    Parameters
+    ----------
+    passes : sequence of 4 int, optional
+    lrs : sequence of 4 float, optional
+    least_steps : int, optional
+
+    Returns
+    -------
+    tuple of StageConfig
+    """
+    stages = load_profile("full").stages
+    changes = {"passes": passes, "lr": lrs, "least_steps": least_steps and (least_steps,) * len(stages)}
+    return tuple(dataclasses.replace(stage, **{name: values[stage.stage - 1] for name, values in changes.items()
+                                               if values is not None}) for stage in stages)

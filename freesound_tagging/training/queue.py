@@ -1,0 +1,134 @@
+"""The folds of runs, one after the other or side by side: each is claimed, trained where there is room, and kept.
+
+A run's folder is the queue: what is not finished is there to be trained as soon as what it builds on is. Several
+processes may train one run; a fold that another has claimed is left to it.
+"""
+
+import contextlib
+import dataclasses
+import time
+from pathlib import Path
+
+from .fold import train_fold
+from .progress import EpochLogs, Progress
+
+WAIT_SECONDS = 1  # between two looks at what other processes have finished
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """Names a training."""
+
+    run: Path
+    stage: int
+    fold: int
+
+    def __str__(self):
+        return f"{self.run.name}, stage {self.stage}, fold {self.fold}"
+
+
+def train_runs(stages, hours=None, train=train_fold):
+    """Train stages of runs, every fold that is not finished yet.
+
+    Parameters
+    ----------
+    stages : dict of WarmupPipeline to list of int
+        The stages of each, in order. The first run's executor trains all.
+    hours : float, optional
+        No fold is begun that, by those before, would not be finished then.
+    train : callable
+        What trains a fold, as `train_fold`.
+
+    Returns
+    -------
+    bool
+        Whether all is finished; without `hours` it is.
+
+    Raises
+    ------
+    RuntimeError
+        If a stage that another builds on is not finished.
+    Exception
+        What a training has raised; the folds that were finished before are kept.
+    """
+    executor = next(iter(stages)).executor
+    # One copy on the device for all.
+    shared = {run.shared.identity: run.shared for run in stages}
+    budget, begun, seen = Budget(hours), {}, set()
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(Progress(any(run.progress for run in stages)))
+
+        def begin():
+            """Give the executor what it has room for."""
+            for run, numbers in stages.items():
+                for stage, fold in run.todo(numbers):
+                    key = Key(run.work, stage, fold)
+                    if key in begun or not executor.room():
+                        continue
+                    if (claim := run.folder.claim(stage, fold)) is None:
+                        continue
+                    stack.enter_context(claim)
+                    if (run.work, stage) not in seen:
+                        seen.add((run.work, stage))
+                        for other, steps in enumerate(run.n_steps(stage)):
+                            progress.add(Key(run.work, stage, other), steps, run.folder.is_finished(stage, other))
+                    if not budget.allows(key, progress.steps[key]):
+                        claim.close()
+                        continue
+                    progress.begin(key, EpochLogs(Path(run.tensorboard) / f"stage-{stage}_fold-{fold}")
+                                   if run.tensorboard else None)
+                    budget.begin(key)
+                    begun[key] = run, claim
+                    executor.submit(key, train, run.training(stage, fold), shared[run.shared.identity])
+
+        while True:
+            begin()
+            worked = bool(begun)
+            with contextlib.closing(executor.completed(progress.show)) as completed:
+                for key, (tagger, record) in completed:
+                    run, claim = begun.pop(key)
+                    run.folder.save(tagger, **record)
+                    claim.close()
+                    budget.end(key, progress.steps[key])
+                    progress.end(key, record)
+                    begin()
+            left = [(run, stage, fold) for run, numbers in stages.items() for stage, fold in run.unfinished(numbers)]
+            if not left or budget.is_over:
+                return not left
+            if not worked:
+                run, stage, fold = left[0]
+                run.check_ready(stage, fold)  # if it is, another process has it
+                progress.waiting(f"another process, which has {Key(run.work, stage, fold)}")
+                time.sleep(WAIT_SECONDS)
+
+
+class Budget:
+    """Whether there is time for another fold, by how long those before have taken.
+
+    Parameters
+    ----------
+    hours : float or None
+        From now on.
+    """
+
+    def __init__(self, hours):
+        self.end_at = None if hours is None else time.monotonic() + 3600 * hours
+        self.begun, self.seconds_a_step, self.is_over = {}, {}, False
+
+    def allows(self, key, steps):
+        """Whether a fold may be begun; of a run of which none is finished yet nothing is known, and it may."""
+        if self.end_at is None:
+            return True
+        left = self.end_at - time.monotonic()
+        if left <= 0 or steps * self.seconds_a_step.get(key.run, 0) > left:
+            self.is_over = True
+        return not self.is_over
+
+    def begin(self, key):
+        """A fold begins."""
+        self.begun[key] = time.monotonic()
+
+    def end(self, key, steps):
+        """A fold is finished."""
+        took = (time.monotonic() - self.begun.pop(key)) / steps
+        self.seconds_a_step[key.run] = max(took, self.seconds_a_step.get(key.run, 0))

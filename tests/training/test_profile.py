@@ -1,0 +1,110 @@
+"""Profiles as files: what is in one goes through, what cannot be is said by file and key before anything is computed."""
+
+import dataclasses
+import re
+
+import pytest
+
+from freesound_tagging import augment
+from freesound_tagging.augment import mixup, specmix
+from freesound_tagging.training.profile import FOLDER, NAMES, Profile, load_profile, parse_profile, published_stages
+from freesound_tagging.training.stages import StageConfig
+
+TINY = (FOLDER / "tiny.toml").read_text()
+STAGE = '[[stage]]\ntrains_on = ["curated"]\npasses = 3\nlr = 0.02\n'
+
+
+def test_profiles_of_the_package_differ_in_their_lengths_and_sizes_alone():
+    full, *others = map(load_profile, NAMES)
+    for other in others:
+        assert other.augmentation[:3] == full.augmentation[:3]
+        assert other.augmentation[3].keywords == full.augmentation[3].keywords
+        lengths = {"passes": 1, "least_steps": 1}
+        assert [dataclasses.replace(stage, **lengths) for stage in other.stages] == [
+            dataclasses.replace(stage, **lengths) for stage in full.stages]
+    assert {profile.n_folds for profile in others} == {2}
+
+
+def test_a_file_says_all_that_a_profile_has(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('network = "vgg16"\noptions = {width = 8}\nn_folds = 3\nbatch_size = 24\nweight_decay = 0.1\n'
+                    'augmentation = [{name = "specmix", stripes = [1, 2]}, "mixup"]\n[mel]\nn_mels = 64\n' + STAGE)
+    profile = load_profile(path)
+    assert (profile.network, profile.options, profile.n_folds, profile.batch_size) == ("vgg16", {"width": 8}, 3, 24)
+    assert (profile.weight_decay, profile.mel.n_mels, profile.mel.hop_length) == (0.1, 64, 694)
+    stripes, last = profile.augmentation
+    assert (stripes.func, stripes.keywords, last) == (specmix, {"stripes": (1, 2)}, mixup)
+    assert profile.stages == (StageConfig(1, ("curated",), 3, 0.02, votes=True),)
+    assert profile.text == path.read_text()
+    assert profile.sets == ["curated"]
+
+
+def test_an_augmentation_of_ones_own_is_found_by_its_module(tmp_path, monkeypatch):
+    (tmp_path / "my_augmentations.py").write_text(
+        "def louder(images, targets, by=2, generator=None):\n    return (images * by).clip(0, 1), targets\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own, = parse_profile('n_folds = 2\naugmentation = [{name = "my_augmentations:louder", by = 3}]\n' + STAGE).augmentation
+    assert own.keywords == {"by": 3}
+    assert own.func.__module__ == "my_augmentations"
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("n_folds = 2", "n_fold = 2", "n_fold is not known: expected n_folds, .* perhaps n_folds is meant"),
+    ("n_folds = 2", "n_folds = 1", "n_folds=1: expected a whole number, at least 2"),
+    ("n_folds = 2", 'n_folds = "2"', "n_folds='2': expected a whole number"),
+    ("n_folds = 2", "n_folds = true", "n_folds=True: expected a whole number"),
+    ("n_folds = 2", "", "n_folds missing"),
+    ("n_folds = 2", "n_folds = ", r"line \d"),
+    ("n_folds = 2", "n_folds = 2\nbatch_size = 1", "batch_size=1: expected a whole number, at least 2"),
+    ("n_folds = 2", "n_folds = 2\nweight_decay = -1", "weight_decay=-1: expected a number, at least 0"),
+    ("n_folds = 2", "n_folds = 2\nmel = {n_mel = 64}", "mel: n_mel is not known: .* perhaps n_mels is meant"),
+    ("n_folds = 2", "n_folds = 2\nmel = 64", "mel=64: expected a table"),
+    ('"mixup"', '"mix_up"', "augmentation 'mix_up': expected one of .*; perhaps 'mixup' is meant"),
+    ('"mixup"', '"no_such_module:f"', r"'no_such_module:f' cannot be found \(No module"),
+    ('"mixup"', '{name = "mixup", alfa = 1}', r"augmentation 'mixup': .*'alfa'.* it is mixup\(images, targets, alpha"),
+    ('"mixup"', "3", "augmentation=3: expected a table"),
+    ("stripes = [1, 1]", "stripe = 1", "augmentation 'specmix': .*'stripe'"),
+    ("starts_from = 2", "starts_from = 4", "stage 3: stage 3 builds on stage 4: expected an earlier one"),
+    ("scored_by = [1, 2]", "scored_by = [1, 3]", "stage 3: stage 3 builds on stage 3: expected an earlier one"),
+    ("scored_by = [1, 2]", "scored_by = 1", "stage 3: scored_by=1: expected a list of stages"),
+    ("scored_by = [1, 2]\n", "", "stage 3: selects_from='noisy' and scored_by=.*expected both"),
+    ('trains_on = ["noisy"]', "trains_on = []", "stage 1: .*expected the names of one set or more"),
+    ('trains_on = ["noisy"]', 'trains_on = "noisy"', "stage 1: trains_on='noisy': expected a list of names"),
+    ("cap = 5", "cap = 0", "stage 3: cap=0: expected a whole number, at least 1"),
+    ("threshold = 0.5", 'threshold = "half"', "stage 3: threshold='half': expected a number"),
+    ("lr = 0.01", "lr = -0.01", "stage 1: lr=-0.01: expected a number, at least 0"),
+    ("lr = 0.01\n", "", "stage 1: lr missing"),
+    ("votes = false", 'votes = "no"', "stage 1: votes='no': expected true or false"),
+    ("[[stage]]", "[[stages]]", r"no \[\[stage\]\]|stages is not known"),
+])
+def test_what_cannot_be_is_said_by_file_and_key(tmp_path, old, new, said):
+    path, count = tmp_path / "mine.toml", -1 if old.startswith("[[") else 1
+    assert old in TINY
+    path.write_text(TINY.replace(old, new, count))
+    with pytest.raises(ValueError, match=said) as caught:
+        load_profile(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_profile_that_there_is_not_is_said():
+    with pytest.raises(ValueError, match=r"profile='ful': expected full, demo, tiny, or a TOML file; .*'full' is meant"):
+        load_profile("ful")
+
+
+def test_somebody_votes():
+    stages = [dataclasses.replace(stage, votes=False) for stage in published_stages()]
+    with pytest.raises(ValueError, match="no stage votes"):
+        Profile(2, stages)
+    with pytest.raises(ValueError, match="numbered from 1 on"):
+        Profile(2, stages[1:])
+
+
+def test_every_augmentation_has_a_name_in_a_file():
+    """All public functions of `augment` that take a batch and a generator."""
+    batch = re.findall(r"^def (?!apply_|draw_|_|compose)(\w+)\(images, targets, .*generator=None\):",
+                       open(augment.__file__).read(), re.M)
+    for name in batch:
+        step, = parse_profile(f'n_folds = 2\naugmentation = ["{name}"]\n' + STAGE).augmentation
+        assert step is getattr(augment, name)
+    assert len(batch) == 5

@@ -163,7 +163,7 @@ def killed_while_building(root, folder, reference):
     """A store whose every clip is a checkpoint, killed at random; counts how often a clip was computed."""
     images_store.CHECKPOINT_SECONDS = 0
     folder.mkdir(parents=True)
-    paths = FSDKaggle2019(root).noisy["path"]
+    paths = FSDKaggle2019(root).clips().paths
     real = images_store._image_of
 
     def build(_, folder):

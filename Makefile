@@ -1,6 +1,7 @@
 # make demo         set up, and run the three notebooks on synthesized data
 # make test         set up, and run the tests, one more at a time than there are cores
 # make test-quick   the same without notebooks, Ray, kills, benchmarks and mutated files: for the inner loop
+# make lint         set up, and have ruff read the code
 # make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
@@ -39,7 +40,7 @@ export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 unexport MPLBACKEND
 
-.PHONY: demo test test-quick test-browser test-kaggle lab train train-both submission score download check kaggle bench gpu rehearsal study notebooks clean
+.PHONY: demo test test-quick lint test-browser test-kaggle lab train train-both submission score download check kaggle bench gpu rehearsal study notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -64,13 +65,20 @@ demo: $(VENV)/installed
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
+# By Python, as macOS has no nproc.
+CORES = $$($(PYTHON) -IS -c 'import os; \
+	print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
+
 # One process more than there are cores: some tests wait for processes of their own.
 test: $(VENV)/installed
-	$(PYTEST) -n $$(($$(nproc) + 1)) $(ARGS)
+	$(PYTEST) -n $$(($(CORES) + 1)) $(ARGS)
 
 test-quick: $(VENV)/installed
 	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, long sounds, imports, whole runs (make test has them)"
 	LOKY_MAX_CPU_COUNT=1 $(PYTEST) -n auto -m "not slow" $(ARGS)
+
+lint: $(VENV)/installed
+	$(BIN)/python -m ruff check $(ARGS)
 
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'
@@ -89,8 +97,8 @@ test-kaggle: $(VENV)/installed $(OLDER)/installed
 lab: $(VENV)/installed
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-# Paths are made absolute, as the notebooks run in their own folder.
-absolute = "$$(realpath -m -- "$$$(1)")$(2)"
+# Paths are made absolute, as the notebooks run in their own folder; by Python, as macOS has no realpath -m.
+absolute = "$$($(PYTHON) -IS -c 'import os, sys; os.write(1, os.fsencode(os.path.realpath(sys.argv[1])))' "$$$(1)")$(2)"
 FOLDERS = -p input_folder $(call absolute,INPUT) -p weights_folder $(call absolute,WEIGHTS) \
           -p work_folder $(call absolute,OUTPUT,/work)
 

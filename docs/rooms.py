@@ -4,6 +4,7 @@ Writes ``docs/rooms.png``. `tests/whole/test_rooms.py` holds the package to the 
 """
 
 import ast
+import json
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "freesound_tagging"
@@ -12,17 +13,7 @@ ORDER = ("machine", "clips", "demo", "images", "networks", "prediction", "traini
 
 
 def imports(path):
-    """What a module imports, also inside of functions.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    Returns
-    -------
-    set of str
-        Full names of modules: ``"numpy.linalg"``, ``"freesound_tagging.images.mel"``.
-    """
+    """The full names of what a module imports, also inside of functions: ``"freesound_tagging.images.mel"``."""
     package = ["freesound_tagging", *path.relative_to(PACKAGE).parent.parts]
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -41,41 +32,29 @@ def modules(room):
 
 
 def rooms_imported(room):
-    """The rooms, and modules of the hall, that a room imports.
-
-    Parameters
-    ----------
-    room : str
-
-    Returns
-    -------
-    set of str
-    """
+    """The rooms, and modules of the hall, that a room imports."""
     names = {name for path in modules(room) for name in imports(path)}
     return {other for other in (*HALL, *ORDER) for name in names
             if other != room and f"{name}.".startswith(f"freesound_tagging.{other}.")}
 
 
-def draw():
-    """The picture.
+def drawn():
+    """What the picture shows: the modules of each room, and the rooms that it imports."""
+    return {room: [[path.stem for path in modules(room) if path.stem[0] != "_"], sorted(rooms_imported(room))]
+            for room in (*HALL, *ORDER)}
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A step a room, going down; a dot in a room's row below every room that it imports. All dots are to the left of
-        the steps: nothing imports upwards.
-    """
+
+def draw(rooms):
+    """A step a room, going down; a dot in a room's row below every room that it imports, all left of the steps."""
     import matplotlib.pyplot as plt
 
-    names = (*HALL, *ORDER)
+    names = list(rooms)
     figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
-    for row, room in enumerate(names):
-        files = [path.stem for path in modules(room) if path.stem[0] != "_"]
+    for row, (room, (files, imported)) in enumerate(rooms.items()):
         axes.text(row, -row, room, ha="center", va="center", weight="bold", family="monospace", fontsize=9,
                   bbox={"boxstyle": "round", "fc": "0.93" if room in HALL else "#cfe3f7", "ec": "0.5"})
         axes.text(row + 0.75, -row, "" if room in HALL else ", ".join(files), va="center", fontsize=9, color="0.25")
-        for other in rooms_imported(room):
-            column = names.index(other)
+        for column in map(names.index, imported):
             axes.plot([column, column], [-row, -column - 0.3], color="0.85", lw=1, zorder=0)
             axes.plot([column, row], [-row, -row], color="0.85", lw=1, zorder=0)
             axes.plot(column, -row, "o", color="tab:blue", ms=6)
@@ -88,4 +67,6 @@ if __name__ == "__main__":
     import matplotlib
 
     matplotlib.use("Agg")
-    draw().savefig(Path(__file__).with_name("rooms.png"), dpi=110, bbox_inches="tight")
+    rooms = drawn()
+    draw(rooms).savefig(Path(__file__).with_name("rooms.png"), dpi=110, bbox_inches="tight",
+                        metadata={"Drawn": json.dumps(rooms)})  # so that a test sees when it is out of date

@@ -5,7 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "audio": ["read_audio"],
     "clips": ["Clips"],
-    "dataset": ["FSDKaggle2019", "stratified_folds"],
+    "dataset": ["FSDKaggle2019"],
     "doctor": ["check", "examine"],
+    "folds": ["stratified_folds"],
     "tables": ["label_matrix", "read_table"],
 })

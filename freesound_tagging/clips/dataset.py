@@ -1,4 +1,4 @@
-"""The clips of FSDKaggle2019 as data frames: which files there are, what they are labelled, how they fold."""
+"""The clips of FSDKaggle2019 as data frames: which files there are, and what they are labelled."""
 
 import warnings
 from pathlib import Path
@@ -233,33 +233,3 @@ class FSDKaggle2019:
             warnings.warn(f"left out {faulty.sum()} curated clips known to be faulty: {names}; "
                           "drop_faulty=False keeps them", stacklevel=3)
         return curated[~faulty].reset_index(drop=True)
-
-
-def stratified_folds(targets, n_folds, seed=0):
-    """Deal clips to folds so that each label is spread evenly (Sechidis et al. 2011, iterative stratification).
-
-    Parameters
-    ----------
-    targets : array (clips, labels)
-        Label matrix of 0 and 1.
-    n_folds : int
-        From 2 to the number of clips.
-    seed : int
-
-    Returns
-    -------
-    numpy.ndarray, int64 (clips,)
-        The fold, 0 to n_folds - 1, that holds each clip out.
-    """
-    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
-
-    targets = np.asarray(targets)
-    if not 2 <= n_folds <= len(targets):
-        raise ValueError(f"n_folds={n_folds}: expected 2 to {len(targets)}, the number of clips")
-    folds = np.empty(len(targets), np.int64)
-    splitter = MultilabelStratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
-    # The stratifier wants at least two columns; an empty one changes nothing.
-    columns = np.column_stack([targets, np.zeros(len(targets))]).astype(int)
-    for fold, (_, held_out) in enumerate(splitter.split(columns, columns)):
-        folds[held_out] = fold
-    return folds

@@ -17,7 +17,7 @@ from ..machine.executors import executor_of
 from ..networks.models import FIRST_WEIGHTS
 from ..networks.tagger import NetworkSpec
 from .fold import FoldTraining, train_fold
-from .folds import deal_folds
+from .held_out import deal_folds
 from .functions import code_of, name_of
 from .pool import SharedClips
 from .queue import train_runs

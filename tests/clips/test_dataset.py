@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freesound_tagging.clips.__main__ import main
-from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019, stratified_folds
+from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019
 from freesound_tagging.clips.tables import label_matrix, odd_labels, read_table
 
 
@@ -338,49 +338,11 @@ def test_any_table_comes_back_as_it_was_written(clips, mark, ends, quoting):
     assert dict(zip(table["fname"], table["labels"])) == {fname: tuple(labels) for fname, labels in clips.items()}
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(2, 6), st.integers(1, 5), st.integers(0, 2**31), st.data())
-def test_folds_partition_any_clips_and_spread_each_label(n_folds, n_labels, seed, data):
-    n_clips = data.draw(st.integers(n_folds, 40))
-    rng = np.random.default_rng(seed)
-    targets = rng.random((n_clips, n_labels)) < rng.random()
-    folds = stratified_folds(targets, n_folds, seed)
-    assert set(folds) <= set(range(n_folds))
-    assert len(folds) == n_clips
-    np.testing.assert_array_equal(folds, stratified_folds(targets, n_folds, seed))
-    assert np.bincount(folds, minlength=n_folds).max() < n_clips, "every fold leaves clips to train on"
-
-
-def test_a_label_of_fewer_clips_than_folds_is_in_as_many_folds_as_clips():
-    targets = np.zeros((30, 2), int)
-    targets[:, 0] = 1
-    targets[:3, 1] = 1
-    folds = stratified_folds(targets, 10)
-    assert len(set(folds[:3])) == 3
-    assert np.bincount(folds, minlength=10).min() >= 1
-
-
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="neither Kaggle's"):
         FSDKaggle2019(tmp_path)
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         FSDKaggle2019(tmp_path / "nowhere")
-
-
-def test_folds_spread_each_label_evenly_and_follow_the_seed(esc10):
-    targets = esc10.targets(esc10.noisy)
-    folds = stratified_folds(targets, 4, seed=3)
-    counts = np.stack([targets[folds == fold].sum(0) for fold in range(4)])
-    assert (np.ptp(counts, axis=0) <= 3).all(), counts
-    assert np.ptp(np.bincount(folds, minlength=4)) <= 6
-    np.testing.assert_array_equal(folds, stratified_folds(targets, 4, seed=3))
-    assert (folds != stratified_folds(targets, 4, seed=4)).any()
-
-
-def test_folds_of_a_single_label_and_their_limits():
-    assert sorted(stratified_folds(np.ones((4, 1)), 2)) == [0, 0, 1, 1]
-    with pytest.raises(ValueError, match="n_folds=5: expected 2 to 4"):
-        stratified_folds(np.ones((4, 1)), 5)
 
 
 def test_label_matrix_names_the_unknown_label():

@@ -22,8 +22,14 @@ pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="the program ma
 
 @pytest.fixture
 def make(tmp_path):
-    """Runs make with a Python that only writes down what it is called with; gives that of the last call."""
+    """Runs make with a Python that only writes down what it is called with; gives that of the last call.
+
+    Of other programs there are those that every Unix has, macOS among them.
+    """
     (tmp_path / "venv/bin").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    for program in ("sh", "make", "mkdir", "cat", "test", "python3.11"):
+        (tmp_path / "bin" / program).symlink_to(sys.executable if "python" in program else shutil.which(program))
     python, called = tmp_path / "venv/bin/python", tmp_path / "called"
     python.write_text(RECORD.format(python=sys.executable, file=str(called)))
     python.chmod(0o755)
@@ -33,7 +39,7 @@ def make(tmp_path):
         given = [f"{name}={value}".replace("$", "$$") for name, value in variables.items()]
         # Without the environment of a make that runs this.
         subprocess.run(["make", "--silent", "-C", ROOT, target, f"VENV={tmp_path / 'venv'}", *given], check=True,
-                       capture_output=True, env={"PATH": os.environ["PATH"], "USER": "me"})
+                       capture_output=True, env={"PATH": str(tmp_path / "bin"), "USER": "me"})
         return json.loads(called.read_text().splitlines()[-1])
     return run
 
@@ -62,6 +68,14 @@ def test_every_command_takes_folders_of_any_name(make, tmp_path, name):
 def test_a_folder_is_made_absolute_for_a_notebook(make, tmp_path):
     called = make("train", INPUT="../some data", OUTPUT=str(tmp_path))
     assert called[called.index("input_folder") + 1] == str(ROOT.parent / "some data")
+
+
+def test_tests_run_one_more_at_a_time_than_there_are_cores(make):
+    if not shutil.which("nproc"):
+        pytest.skip("the program nproc, which counts them too, is not installed")
+    cores = int(subprocess.run(["nproc"], capture_output=True, check=True, env={"PATH": os.environ["PATH"]}).stdout)
+    called = make("test", ARGS="-k nothing")
+    assert called[called.index("-n") + 1:] == [str(cores + 1), "-k", "nothing"]
 
 
 def test_a_model_that_there_is_not_is_said(make, tmp_path):

@@ -1,11 +1,13 @@
 """The order of the rooms, and which heavy libraries each may bring along."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs/rooms.py")
@@ -35,6 +37,12 @@ def test_a_room_imports_earlier_rooms_only(room):
 def test_every_module_is_in_a_room():
     found = {path.relative_to(rooms.PACKAGE).parts[0].removesuffix(".py") for path in rooms.PACKAGE.rglob("*.py")}
     assert found - {"__init__", "__main__"} == {*rooms.HALL, *rooms.ORDER} == set(MAY_IMPORT)
+
+
+def test_the_picture_shows_the_rooms_as_they_are():
+    drawn = json.loads(Image.open(ROOT / "docs/rooms.png").text["Drawn"])
+    assert drawn == rooms.drawn(), "draw it again: python docs/rooms.py"
+    assert "folds" in drawn["clips"][0] and "prediction" in drawn["training"][1]
 
 
 def test_an_import_upwards_would_be_seen(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from ..clips.audio import digest_of
-from ..clips.dataset import stratified_folds
+from ..clips.folds import stratified_folds
 from ..clips.twins import find_twins, name_twins
 
 

@@ -1,9 +1,12 @@
 """Augmentations of a whole batch at once, on any device: SpecMix and those it is used with.
 
 Every function takes `images`, float (batch, channels, mel bands, frames) in [0, 1], and `targets`,
-float (batch, labels), and returns new ones of both; nothing is changed in place. Random numbers come from
-`generator`, a `torch.Generator` on the images' device, or from torch's global one. No function loops over samples,
-and none makes the host wait for the device.
+float (batch, labels), and returns new ones of both in the same number formats; nothing is changed in place. Half
+precision is computed with in float32. Random numbers come from `generator`, a `torch.Generator` on the images' device,
+or from torch's global one. No function loops over samples, and none makes the host wait for the device.
+
+Other shapes and formats are a ValueError. `zoom_crop`, `lighting` and `spec_augment` give targets back as they are, and
+take any.
 
 `mixup`, `specmix` and `spec_augment` draw in one function and apply in another, so that a draw can be looked at and
 applied again.
@@ -21,15 +24,11 @@ def mixup(images, targets, alpha=0.4, generator=None):
 
     Parameters
     ----------
-    images, targets : torch.Tensor
+    images, targets : torch.Tensor, float (batch, channels, mel bands, frames) and (batch, labels)
     alpha : float
         The share of the sample is max(b, 1 - b) with b drawn from Beta(alpha, alpha), so at least a half.
         0.4 is fastai's default.
     generator : torch.Generator, optional
-
-    Returns
-    -------
-    images, targets : torch.Tensor
 
     References
     ----------
@@ -39,14 +38,7 @@ def mixup(images, targets, alpha=0.4, generator=None):
 
 
 def draw_mixup(images, alpha=0.4, generator=None):
-    """What `mixup` draws for a batch.
-
-    Parameters
-    ----------
-    images : torch.Tensor (batch, ...)
-        Only its length and device are used.
-    alpha, generator
-        As for `mixup`.
+    """What `mixup` draws for a batch, of which only the length and the device are used.
 
     Returns
     -------
@@ -70,16 +62,9 @@ def draw_mixup(images, alpha=0.4, generator=None):
 
 
 def apply_mixup(images, targets, partner, share):
-    """Blend each sample with its partner, as `draw_mixup` has drawn.
-
-    Parameters
-    ----------
-    images, targets, partner, share : torch.Tensor
-
-    Returns
-    -------
-    images, targets : torch.Tensor
-    """
+    """Blend each sample with its partner, as `draw_mixup` has drawn. Returns new images and targets."""
+    _check_images(images)
+    _check_targets(images, targets)
     return (_blend(images, images[partner], share[:, None, None, None]),
             _blend(targets, targets[partner], share[:, None]))
 
@@ -96,16 +81,12 @@ def specmix(images, targets, max_width=0.25, min_width=0.0, stripes=(1, 1), gene
 
     Parameters
     ----------
-    images, targets : torch.Tensor
+    images, targets : torch.Tensor, float (batch, channels, mel bands, frames) and (batch, labels)
     max_width, min_width : float or (float, float)
         Greatest and least width of a stripe, as a fraction of the axis; one for both axes or (mel bands, frames).
     stripes : int or (int, int)
         How many stripes are drawn on each axis, (mel bands, frames); they may overlap.
     generator : torch.Generator, optional
-
-    Returns
-    -------
-    images, targets : torch.Tensor
 
     References
     ----------
@@ -116,14 +97,7 @@ def specmix(images, targets, max_width=0.25, min_width=0.0, stripes=(1, 1), gene
 
 
 def draw_specmix(images, max_width=0.25, min_width=0.0, stripes=(1, 1), generator=None):
-    """What `specmix` draws for a batch.
-
-    Parameters
-    ----------
-    images : torch.Tensor (batch, channels, mel bands, frames)
-        Only its shape and device are used.
-    max_width, min_width, stripes, generator
-        As for `specmix`.
+    """What `specmix` draws for a batch, of which only the shape and the device are used.
 
     Returns
     -------
@@ -132,39 +106,25 @@ def draw_specmix(images, max_width=0.25, min_width=0.0, stripes=(1, 1), generato
     mask : torch.Tensor, bool (batch, 1, mel bands, frames)
         Which: the union of the stripes of both axes.
     """
+    _check_images(images)
     return _partners(images, generator), draw_stripes(images, max_width, min_width, stripes, generator)
 
 
 def apply_specmix(images, targets, partner, mask):
-    """Replace the pixels of a mask by the partner's, and weight the targets by the counted share.
-
-    Parameters
-    ----------
-    images, targets : torch.Tensor
-    partner, mask : torch.Tensor
-        As `draw_specmix` gives them.
-
-    Returns
-    -------
-    images, targets : torch.Tensor
-    """
+    """Replace a mask's pixels by the partner's, and weight targets by their share. Returns new images and targets."""
+    _check_images(images)
+    _check_targets(images, targets)
     share = 1 - mask.float().mean((1, 2, 3))
     return torch.where(mask, images[partner], images), _blend(targets, targets[partner], share[:, None])
 
 
 def draw_stripes(images, max_width=0.25, min_width=0.0, stripes=(1, 1), generator=None):
-    """Stripes of whole mel bands and of whole frames, as `specmix` and `spec_augment` draw them.
-
-    Parameters
-    ----------
-    images : torch.Tensor (batch, channels, mel bands, frames)
-        Only its shape and device are used.
-    max_width, min_width, stripes, generator
-        As for `specmix`.
+    """The stripes that `specmix` and `spec_augment` draw.
 
     Returns
     -------
     torch.Tensor, bool (batch, 1, mel bands, frames)
+        Whole mel bands and whole frames.
     """
     widths = zip(_pair(min_width), _pair(max_width), _pair(stripes))
     (low_f, high_f, n_f), (low_t, high_t, n_t) = widths
@@ -174,11 +134,12 @@ def draw_stripes(images, max_width=0.25, min_width=0.0, stripes=(1, 1), generato
 
 
 def spec_augment(images, targets, warp=0.1, max_width=0.25, stripes=(1, 1), generator=None):
-    """SpecAugment: warp time, then blank out mel bands and frames. Targets stay as they are.
+    """SpecAugment: warp time, then blank out mel bands and frames, which then hold their image's mean.
 
     Parameters
     ----------
-    images, targets : torch.Tensor
+    images : torch.Tensor, float (batch, channels, mel bands, frames)
+    targets : object
     warp : float
         A point in time moves by at most this fraction of the excerpt, and the time to both sides of it is stretched
         or squeezed linearly. 0 leaves time alone.
@@ -187,11 +148,6 @@ def spec_augment(images, targets, warp=0.1, max_width=0.25, stripes=(1, 1), gene
     stripes : int or (int, int)
         How many stripes are blanked on each axis, (mel bands, frames).
     generator : torch.Generator, optional
-
-    Returns
-    -------
-    images, targets : torch.Tensor
-        The blanked pixels hold their image's mean.
 
     References
     ----------
@@ -202,24 +158,18 @@ def spec_augment(images, targets, warp=0.1, max_width=0.25, stripes=(1, 1), gene
 
 
 def draw_spec_augment(images, warp=0.1, max_width=0.25, stripes=(1, 1), generator=None):
-    """What `spec_augment` draws for a batch.
-
-    Parameters
-    ----------
-    images : torch.Tensor (batch, channels, mel bands, frames)
-        Only its shape and device are used.
-    warp, max_width, stripes, generator
-        As for `spec_augment`.
+    """What `spec_augment` draws for a batch, of which only the shape and the device are used.
 
     Returns
     -------
-    source : torch.Tensor, float (batch, frames), or None
+    source : torch.Tensor, float32 (batch, frames), or None
         Where each frame comes from, in parts of the excerpt; None where time is left alone.
     mask : torch.Tensor, bool (batch, 1, mel bands, frames)
         What is blanked.
     """
     if not 0 <= warp < 0.5:
         raise ValueError(f"spec_augment's warp={warp}: expected a fraction of the excerpt from 0 to below 0.5")
+    _check_images(images)
     source = None
     if warp:
         point = warp + (1 - 2 * warp) * _uniform(images, generator)  # (batch,), in parts of the excerpt
@@ -232,47 +182,34 @@ def draw_spec_augment(images, warp=0.1, max_width=0.25, stripes=(1, 1), generato
 
 
 def apply_spec_augment(images, targets, source, mask):
-    """Warp time, then blank out the pixels of a mask, as `draw_spec_augment` has drawn.
-
-    Parameters
-    ----------
-    images, targets : torch.Tensor
-    source, mask : torch.Tensor
-        As `draw_spec_augment` gives them.
-
-    Returns
-    -------
-    images, targets : torch.Tensor
-    """
+    """Warp time, then blank out a mask's pixels, as `draw_spec_augment` has drawn. Returns new images, and targets."""
+    _check_images(images)
     if source is not None:
-        images = _sample(images, _rows(images).expand(len(images), -1), 2 * source - 1)
+        images = _sample(images, _centres(images, 2).expand(len(images), -1), 2 * source - 1)
     return torch.where(mask, images.mean((1, 2, 3), keepdim=True), images), targets
 
 
 def zoom_crop(images, targets, max_zoom=1.05, p=0.75, generator=None):
-    """Enlarge each image by a factor from 1 to `max_zoom` and cut the original size out of it at random.
+    """Enlarge each image and cut the original size out of it at random, by bilinear interpolation.
 
     Parameters
     ----------
-    images, targets : torch.Tensor
+    images : torch.Tensor, float (batch, channels, mel bands, frames)
+    targets : object
     max_zoom : float
-        At least 1.
+        The factor is drawn from 1 to this, for both axes alike.
     p : float
         The probability that an image is zoomed.
     generator : torch.Generator, optional
-
-    Returns
-    -------
-    images, targets : torch.Tensor
-        Bilinear interpolation; targets as they were.
     """
     if not max_zoom >= 1:
         raise ValueError(f"zoom_crop's max_zoom={max_zoom}: expected at least 1")
+    _check_images(images)
     zoom = 1 + (max_zoom - 1) * _uniform(images, generator)
     zoom = torch.where(_uniform(images, generator) < p, zoom, 1)[:, None]  # (batch, 1)
     free = 1 - 1 / zoom  # how far the cut's centre can move, in halves of the image
-    across = _columns(images) / zoom + free * (2 * _uniform(images, generator)[:, None] - 1)
-    down = _rows(images) / zoom + free * (2 * _uniform(images, generator)[:, None] - 1)
+    across = _centres(images, 3) / zoom + free * (2 * _uniform(images, generator)[:, None] - 1)
+    down = _centres(images, 2) / zoom + free * (2 * _uniform(images, generator)[:, None] - 1)
     return _sample(images, down, across), targets
 
 
@@ -281,7 +218,8 @@ def lighting(images, targets, max_change=0.2, p=0.75, generator=None):
 
     Parameters
     ----------
-    images, targets : torch.Tensor
+    images : torch.Tensor, float (batch, channels, mel bands, frames)
+    targets : object
     max_change : float
         In [0, 1). Brightness moves a grey of 0.5 to somewhere between 0.5 (1 - max_change) and 0.5 (1 + max_change);
         contrast multiplies the logits by 1 - max_change to its inverse, uniformly on a log scale.
@@ -289,18 +227,15 @@ def lighting(images, targets, max_change=0.2, p=0.75, generator=None):
     p : float
         The probability of either change for an image.
     generator : torch.Generator, optional
-
-    Returns
-    -------
-    images, targets : torch.Tensor
     """
     if not 0 <= max_change < 1:
         raise ValueError(f"lighting's max_change={max_change}: expected a number from 0 to below 1")
+    _check_images(images)
     spread = [2 * _uniform(images, generator) - 1 for _ in range(2)]  # in [-1, 1), (batch,) each
     spread = [torch.where(_uniform(images, generator) < p, s, 0)[:, None, None, None] for s in spread]
     shift = torch.logit(0.5 * (1 + max_change * spread[0]))
     scale = (1 - max_change) ** spread[1]
-    return torch.sigmoid((torch.logit(images, 1e-6) + shift) * scale), targets
+    return torch.sigmoid((torch.logit(_at_least_float32(images), 1e-6) + shift) * scale).to(images.dtype), targets
 
 
 # The published chain, in its order: each image alone first, then the batch mixed twice.
@@ -314,11 +249,7 @@ def compose(steps=PUBLISHED):
     ----------
     steps : sequence of callable
         Functions of ``(images, targets, generator=)`` such as those of this module, or `functools.partial` of them.
-
-    Returns
-    -------
-    callable
-        Likewise a function of ``(images, targets, generator=)``.
+        What is returned is such a function too.
     """
     return partial(_apply, tuple(steps))
 
@@ -329,12 +260,26 @@ def _apply(steps, images, targets, generator=None):
     return images, targets
 
 
+def _check_images(images):
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(f"images of shape {tuple(images.shape)} in {images.dtype}: expected floats from 0 to 1 of "
+                         "shape (batch, channels, mel bands, frames); images[:, None] adds channels, images / 255 "
+                         "takes bytes")
+
+
+def _check_targets(images, targets):
+    if targets.ndim != 2 or len(targets) != len(images) or not targets.is_floating_point():
+        raise ValueError(f"targets of shape {tuple(targets.shape)} in {targets.dtype} for {len(images)} images: "
+                         "expected floats of shape (batch, labels); numbers of classes become them by "
+                         "torch.nn.functional.one_hot(targets, n_classes).float(), a matrix of 0 and 1 by .float()")
+
+
 def _partners(images, generator):
     return torch.randperm(len(images), generator=generator, device=images.device)
 
 
 def _blend(own, others, share):
-    return share * own + (1 - share) * others
+    return (share * own + (1 - share) * others).to(own.dtype)
 
 
 def _uniform(images, generator):
@@ -360,20 +305,20 @@ def _stripes(images, axis, low, high, count, generator):
     return ((place >= start) & (place < start + width)).any(1)
 
 
-def _columns(images):
-    """Where frames lie in the coordinates of `grid_sample`: (1, frames), from just above -1 to just below 1."""
-    n = images.shape[3]
-    return ((2 * torch.arange(n, device=images.device) + 1) / n - 1)[None]
+def _at_least_float32(images):
+    """Half precision as float32: its steps are too coarse for places in an image, and for logits of what is white."""
+    return images.to(torch.promote_types(images.dtype, torch.float32))
 
 
-def _rows(images):
-    """Likewise for mel bands: (1, mel bands)."""
-    n = images.shape[2]
+def _centres(images, axis):
+    """Where mel bands (axis 2) or frames (3) lie for `grid_sample`: (1, size), from just above -1 to just below 1."""
+    n = images.shape[axis]
     return ((2 * torch.arange(n, device=images.device) + 1) / n - 1)[None]
 
 
 def _sample(images, down, across):
     """Images read at the rows `down` (batch, mel bands) and the columns `across` (batch, frames)."""
     down, across = torch.broadcast_tensors(down[:, :, None], across[:, None, :])
-    grid = torch.stack([across, down], -1).to(images.dtype)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    source = _at_least_float32(images)
+    grid = torch.stack([across, down], -1).to(source.dtype)
+    return F.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False).to(images.dtype)

@@ -5,13 +5,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from freesound_tagging.augment import (
     apply_mixup,
     apply_specmix,
     compose,
     draw_mixup,
+    draw_spec_augment,
     draw_specmix,
     draw_stripes,
     lighting,
@@ -22,6 +23,8 @@ from freesound_tagging.augment import (
 )
 
 ALL = [mixup, specmix, spec_augment, zoom_crop, lighting, compose()]
+FORMATS = {torch.float64: 1e-5, torch.float16: 2**-10, torch.bfloat16: 2**-7}  # and what their rounding comes to at 1
+each = pytest.mark.parametrize("augmentation", ALL, ids=lambda f: getattr(f, "__name__", "published chain"))
 
 
 def generator(seed=0):
@@ -107,7 +110,7 @@ def test_specmix_least_width_is_kept():
         assert set(mask.all(axis).sum(1).tolist()) == set(range(10, 21))
 
 
-@pytest.mark.parametrize("augmentation", ALL, ids=lambda f: getattr(f, "__name__", "published chain"))
+@each
 def test_the_same_seed_gives_the_same_batch(augmentation):
     images, targets = batch()
     before = images.clone(), targets.clone()
@@ -120,7 +123,7 @@ def test_the_same_seed_gives_the_same_batch(augmentation):
     assert torch.equal(targets, before[1])
 
 
-@pytest.mark.parametrize("augmentation", ALL, ids=lambda f: getattr(f, "__name__", "published chain"))
+@each
 def test_images_stay_images_and_weights_sum_to_what_they_were(augmentation):
     images, targets = batch()
     new, weights = augmentation(images, targets, generator=generator())
@@ -129,6 +132,56 @@ def test_images_stay_images_and_weights_sum_to_what_they_were(augmentation):
     assert new.min() >= 0
     assert new.max() <= 1
     torch.testing.assert_close(weights.sum(1), torch.ones(16))
+
+
+@each
+@pytest.mark.parametrize("format", FORMATS, ids=str)
+def test_every_number_format_is_given_back_and_loses_no_more_than_its_rounding(augmentation, format):
+    images, targets = batch()
+    images = images.bfloat16().float()  # numbers that all formats have
+    images[0], images[1] = 0, 1
+    expected = augmentation(images, targets, generator=generator())
+    for ours, theirs in zip(augmentation(images.to(format), targets.to(format), generator=generator()), expected):
+        assert ours.dtype == format
+        torch.testing.assert_close(ours.double(), theirs.double(), atol=FORMATS[format], rtol=0)
+
+
+@pytest.mark.parametrize("augmentation", [zoom_crop, partial(spec_augment, stripes=0)], ids=["zoom_crop", "warp"])
+@pytest.mark.parametrize("format", FORMATS, ids=str)
+def test_nothing_but_the_image_is_read_however_wide_it_is(augmentation, format):
+    around = torch.full((3, 1, 2, 70_000), float("nan"), dtype=format)
+    around[1] = 0.5
+    grey, _ = augmentation(around[1:2], None, generator=generator())
+    assert (grey == 0.5).all()
+
+
+@pytest.mark.parametrize("augmentation", [mixup, specmix, compose()])
+@pytest.mark.parametrize(("targets", "said"), [
+    (torch.arange(8), r"targets of shape \(8,\) in torch.int64 for 8 images: expected floats .*one_hot"),
+    (torch.rand(8), r"shape \(8,\) in torch.float32"), (torch.rand(8, 8, 1), r"shape \(8, 8, 1\)"),
+    (torch.eye(7), r"shape \(7, 7\) in torch.float32 for 8 images"), (torch.tensor(1.0), r"shape \(\)"),
+    (torch.eye(8).bool(), r"torch.bool .* a matrix of 0 and 1 by .float\(\)"), (torch.eye(8).long(), "torch.int64"),
+])
+def test_what_is_no_target_of_each_label_is_refused(augmentation, targets, said):
+    with pytest.raises(ValueError, match=said):
+        augmentation(torch.rand(8, 1, 16, 16), targets)
+
+
+@each
+@pytest.mark.parametrize(("images", "said"), [
+    (torch.rand(8, 16, 16), r"images of shape \(8, 16, 16\) in torch.float32: expected .* images\[:, None\] adds"),
+    (torch.rand(8, 1, 1, 16, 16), r"shape \(8, 1, 1, 16, 16\)"),
+    (torch.ones(8, 1, 16, 16, dtype=torch.uint8), "in torch.uint8: expected floats .* images / 255 takes bytes"),
+])
+def test_what_are_no_images_is_refused(augmentation, images, said):
+    with pytest.raises(ValueError, match=said):
+        augmentation(images, torch.eye(8))
+
+
+@pytest.mark.parametrize("augmentation", [zoom_crop, spec_augment, lighting])
+def test_what_leaves_targets_alone_takes_numbers_of_classes_too(augmentation):
+    targets = torch.arange(16)
+    assert augmentation(batch()[0], targets)[1] is targets
 
 
 def test_mixup_blends_by_the_share_in_the_targets():
@@ -184,6 +237,31 @@ def test_zoom_crop_of_factor_1_changes_nothing():
     torch.testing.assert_close(zoom_crop(images, targets, p=0, generator=generator())[0], images)
 
 
+def by_hand(image, rows, columns):
+    """An image (mel bands, frames) read between its pixels, counted from 0: linearly along one axis, then the other."""
+    across = np.stack([np.interp(columns, np.arange(image.shape[1]), row) for row in image])
+    return np.stack([np.interp(rows, np.arange(image.shape[0]), column) for column in across.T], 1)
+
+
+@pytest.mark.parametrize("format", [torch.float32, *FORMATS], ids=str)
+@pytest.mark.parametrize("size", [(128, 128), (24, 40)])
+def test_zoom_crop_is_what_is_computed_by_hand_along_both_axes(format, size):
+    """Zoomed by z, a cut of a z-th of each axis is shown, which begins anywhere: pixel centres are 1 / z apart."""
+    images = torch.rand(12, 2, *size, generator=generator(1)).to(format)
+    zoomed, _ = zoom_crop(images, None, max_zoom=1.5, p=0.5, generator=generator(2))
+    drawn = generator(2)
+    zoom, chance, right, down = (torch.rand(12, generator=drawn).double().numpy() for _ in range(4))
+    zoom = np.where(chance < 0.5, 1 + 0.5 * zoom, 1)
+    assert 3 <= (zoom > 1).sum() <= 9
+    for clip in range(12):
+        rows, columns = (n * (1 - 1 / zoom[clip]) * begin + (np.arange(n) + 0.5) / zoom[clip] - 0.5
+                         for n, begin in zip(size, (down[clip], right[clip])))
+        for channel in range(2):
+            np.testing.assert_allclose(zoomed[clip, channel].double(),
+                                       by_hand(images[clip, channel].double().numpy(), rows, columns),
+                                       atol=FORMATS.get(format, 1e-4) + 1e-4)
+
+
 def test_zoom_crop_shows_a_part_that_is_one_zoom_smaller():
     ramp = torch.linspace(0, 1, 128).expand(2_000, 1, 128, 128)
     zoomed, _ = zoom_crop(ramp, torch.eye(2_000), max_zoom=1.05, p=0.75, generator=generator())
@@ -193,6 +271,21 @@ def test_zoom_crop_shows_a_part_that_is_one_zoom_smaller():
     assert ((zoom - 1).abs() < 1e-4).float().mean().item() == pytest.approx(0.25, abs=0.03)
     drawn = zoom[zoom > 1.0005]
     assert stats.kstest(drawn.numpy(), stats.uniform(1.0005, 0.0495).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("format", [torch.float32, *FORMATS], ids=str)
+def test_lighting_is_what_is_computed_by_hand(format):
+    images = torch.rand(12, 1, 4, 5, generator=generator(1)).to(format)
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = 0, 1
+    lit, _ = lighting(images, None, max_change=0.6, p=0.5, generator=generator(2))
+    drawn = generator(2)
+    brighter, sharper, *chances = (torch.rand(12, generator=drawn).double().numpy() for _ in range(4))
+    brighter, sharper = (np.where(chance < 0.5, 2 * u - 1, 0)[:, None, None, None]
+                         for u, chance in zip((brighter, sharper), chances))
+    assert len({(b > 0, s > 0) for b, s in zip(brighter.flat, sharper.flat)}) == 4
+    logits = special.logit(images.double().numpy().clip(1e-6, 1 - 1e-6))
+    expected = special.expit((logits + special.logit(0.5 + 0.3 * brighter)) * 0.4**sharper)
+    np.testing.assert_allclose(lit.double(), expected, atol=FORMATS.get(format, 1e-5) + 1e-5)
 
 
 def test_lighting_is_fastais_brightness_and_contrast_on_logits():
@@ -218,6 +311,21 @@ def test_spec_augment_blanks_to_the_mean_and_keeps_targets():
     means = images.mean((1, 2, 3), keepdim=True).expand_as(images)
     torch.testing.assert_close(new[mask], means[mask])
     assert torch.equal(new[~mask], images[~mask])
+
+
+@pytest.mark.parametrize("format", [torch.float32, *FORMATS], ids=str)
+def test_time_is_warped_in_both_directions_as_computed_by_hand(format):
+    """What was heard at a point is heard earlier or later; before and after it time is linear to the excerpt's ends."""
+    images = torch.rand(16, 1, 3, 40, generator=generator(1)).to(format)
+    warped, _ = spec_augment(images, None, warp=0.3, stripes=0, generator=generator(2))
+    drawn = generator(2)
+    point, move = (torch.rand(16, generator=drawn).double().numpy() for _ in range(2))
+    point, move = 0.3 + 0.4 * point, 0.6 * move - 0.3
+    assert (move > 0.1).any() and (move < -0.1).any()
+    for clip in range(16):
+        came_from = np.interp((np.arange(40) + 0.5) / 40, [0, point[clip] + move[clip], 1], [0, point[clip], 1])
+        expected = by_hand(images[clip, 0].double().numpy(), np.arange(3), came_from * 40 - 0.5)
+        np.testing.assert_allclose(warped[clip, 0].double(), expected, atol=FORMATS.get(format, 1e-5) + 1e-5)
 
 
 def test_time_warping_moves_time_forward_only_and_keeps_the_ends():

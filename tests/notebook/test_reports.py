@@ -29,18 +29,26 @@ def texts(axis):
     return [text.get_text() for text in axis.texts] + [label.get_text() for label in axis.get_yticklabels()]
 
 
-def test_confused_pairs_by_hand():
-    truth = [[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1]]
-    scores = [[0.5, 0.6, 0.7],  # a: b and c above it
-              [0.1, 0.2, 0.3],  # a and b: c above both; b above a is no confusion, as b is true
-              [0.9, 0.1, 0.1],  # right
-              [0.4, 0.5, 0.5]]  # c: b is not above it, as it is equal
-    assert confused_pairs(truth, scores, ["a", "b", "c"]).to_numpy().tolist() == [
-        ["a", "c", 2, 3], ["b", "c", 1, 1], ["a", "b", 1, 3]]
+@pytest.mark.parametrize("peak", [0.9, -0.9])
+@pytest.mark.parametrize("seconds", [2, 17.3])
+def test_a_peak_of_one_sample_is_drawn_at_its_height_and_time(tmp_path, peak, seconds):
+    signal = 0.05 * np.sin(np.arange(int(seconds * 44_100)))
+    signal[30_011] = peak
+    sf.write(tmp_path / "a.wav", signal, 44_100, subtype="FLOAT")
+    figure = plots.clip_figure(tmp_path / "a.wav", MelConfig())
+    wave = figure.axes[0]
+    (line,) = wave.lines
+    place = np.abs(line.get_ydata()).argmax()
+    assert line.get_ydata()[place] == np.float32(peak)
+    assert line.get_xdata()[place] == pytest.approx(30_011 / 44_100, abs=seconds / 4000)
+    figure.canvas.draw()
+    ink = np.asarray(figure.canvas.buffer_rgba())[::-1, :, 0] < 200  # from the bottom, as display coordinates are
+    left, bottom = wave.transData.transform((30_011 / 44_100, peak * 0.97)).round().astype(int)
+    assert ink[bottom - 1:bottom + 2, left - 1:left + 2].any()
+    assert not ink[bottom - 1:bottom + 2, left + 10:left + 200].any()
 
 
-def test_confused_pairs_where_nothing_is():
-    assert confused_pairs(np.eye(3), np.eye(3), "abc").empty
+def test_nothing_is_confused_where_all_is_right():
     reports.confusion_figure(confused_pairs(np.eye(3), np.eye(3), "abc"))
 
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import numpy as np
 
+from ..machine.files import as_path
 from ..networks.tagger import NetworkSpec
 from .fold import FoldTraining
 
@@ -86,4 +86,4 @@ def _training(pipeline, stage, fold, clips):
         batch_size=profile.batch_size, epochs=epochs, steps=steps, lr=config.lr, augmentation=pipeline.augmentation,
         seed=int(np.random.SeedSequence((pipeline.seed, stage, fold)).generate_state(1)[0]),
         device=pipeline.device, compiled=pipeline.compiled,
-        tensorboard=pipeline.tensorboard and Path(pipeline.tensorboard) / f"stage-{stage}_fold-{fold}")
+        tensorboard=pipeline.tensorboard and as_path(pipeline.tensorboard) / f"stage-{stage}_fold-{fold}")

@@ -4,12 +4,11 @@ import inspect
 import json
 import zipfile
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from .. import __version__
-from ..machine.files import only_writer, whole_file
+from ..machine.files import as_path, only_writer, whole_file
 from ..networks.weights import load_tagger, read_spec, save_tagger, weights_path
 
 
@@ -54,7 +53,7 @@ class RunFolder:
     """
 
     def __init__(self, work, weights, settings):
-        self.work, self.weights = Path(work), Path(weights)
+        self.work, self.weights = as_path(work), as_path(weights)
         settings = json.loads(json.dumps(settings | {"version": __version__}))
         path = self.work / "run.json"
         if path.exists():

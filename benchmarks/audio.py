@@ -48,18 +48,16 @@ def librosa_sequential(paths):
 
 
 BUILD_APART = """
-import json, resource, sys, time
+import json, multiprocessing, sys, time
 from pathlib import Path
 from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.machine import peak_memory
 paths, folder = sorted(Path(sys.argv[1]).iterdir())[:int(sys.argv[3])], sys.argv[2]
 start = time.perf_counter()
 SpectrogramStore.build(paths, folder, progress=False)
 took = time.perf_counter() - start
-from joblib.externals.loky import get_reusable_executor
-get_reusable_executor().shutdown()
-own = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
-worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(json.dumps({"seconds": took, "process, MB": own / 1024, "largest worker, MB": worker / 1024}))
+workers = [peak_memory(worker.pid) for worker in multiprocessing.active_children()]
+print(json.dumps({"seconds": took, "process, MB": peak_memory() / 2**20, "largest worker, MB": max(workers, default=0) / 2**20}))
 """
 
 

@@ -27,10 +27,11 @@ import pandas as pd
 import torch
 from common import CUDA, DEVICE, ROOT
 from floors import floors
-from synthetic import SIZES, peak_memory, told, write_store
+from synthetic import SIZES, told, write_store
 
 from freesound_tagging.clips.clips import Clips
 from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.machine import peak_memory
 from freesound_tagging.prediction import Ensemble
 from freesound_tagging.prediction.inference import TOLERANCE
 from freesound_tagging.training.profile import Profile, published_stages
@@ -129,7 +130,7 @@ def train(folder):
     pipeline.run()
     loss = np.concatenate([record["loss"] for record in pipeline.history(1)]).reshape(2, -1).mean(0)
     tenth = max(1, len(loss) // 10)
-    told({"seconds after the kill": time.perf_counter() - start, "peak memory of the host, MB": peak_memory(),
+    told({"seconds after the kill": time.perf_counter() - start, "peak memory of the host, MB": peak_memory() / 2**20,
           "peak memory of the GPU, MB": torch.cuda.max_memory_allocated() / 2**20 if CUDA else None,
           "steps a fold": [pipeline.n_steps(stage)[0] for stage in (1, 2, 3, 4)],
           "losses": [float(loss[:tenth].mean()), float(loss[-tenth:].mean())]})

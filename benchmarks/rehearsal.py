@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from common import CLIPS_A_STAGE, ROOT, SPEC, network_flops
 from floors import GPUS
-from synthetic import SIZES, peak_memory, put_sounds, told, write_store, write_tables
+from synthetic import SIZES, put_sounds, told, write_store, write_tables
 
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.machine import peak_memory
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction import Ensemble, ensemble_mean, leaderboards, score_submission, write_submission
 from freesound_tagging.training.profile import load_profile
@@ -204,7 +205,7 @@ def main():
     options = parser.parse_args()
     if options.part:
         result = PARTS[options.part](options.folder, options.width)
-        told(result | {"peak memory, MB": peak_memory()})
+        told(result | {"peak memory, MB": peak_memory() / 2**20})
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         folder, results = Path(folder), {"size": options.size, "width": options.width}

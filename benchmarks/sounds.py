@@ -75,16 +75,16 @@ def kernel(root, clips=80, networks=6):
 
 
 LISTEN = """
-import json, resource, sys, time
+import json, sys, time
 from freesound_tagging import Ensemble
-from freesound_tagging.machine import prepare_device
+from freesound_tagging.machine import peak_memory, prepare_device
 networks = Ensemble.load(sys.argv[1])
 prepare_device(networks.device)
 networks.timeline(sys.argv[2])
 start = time.perf_counter()
 windows = len(networks.timeline(sys.argv[3]))
 print(json.dumps({"seconds": time.perf_counter() - start, "windows": windows,
-                  "peak memory, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                  "peak memory, MB": peak_memory() / 2**20}))
 """
 
 

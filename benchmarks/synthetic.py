@@ -92,12 +92,6 @@ def write_store(folder, fnames, hours, seed=0):
     return SpectrogramStore(folder)
 
 
-def peak_memory():
-    """The most memory that this process has had, in MB."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
-    return int(line.split()[1]) / 1024
-
-
 def told(result):
     """What a part of a benchmark that runs in a process of its own says to who started it."""
     print(json.dumps(result), flush=True)

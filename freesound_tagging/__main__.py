@@ -3,12 +3,11 @@
 import argparse
 import json
 import os
-import re
 import sys
 from collections import Counter
 from pathlib import Path
 
-from .machine.commands import a_count, a_path, a_probability, command
+from .machine.commands import a_count, a_path, a_probability, command, printable
 from .machine.files import check_writable, output_file
 
 TABLES = (".csv", ".txt", ".tsv")
@@ -51,7 +50,7 @@ def main(arguments=None):
     present = [path for path in paths if os.path.isfile(path)]
     missing = [path for path in paths if not os.path.isfile(path)]
     for path in missing:
-        print(f"{path}: no such file, or it may not be read", file=sys.stderr)
+        print(f"{printable(path)}: no such file, or it may not be read", file=sys.stderr)
         if options.json:
             print(json.dumps({"path": str(path), "error": "no such file, or it may not be read"}))
     if not paths:
@@ -98,7 +97,7 @@ def _report(sound, options):
 
     path, best = str(sound.path), pd.Series(sound.probabilities, sound.timeline.columns).nlargest(options.top)
     if sound.problem:
-        print(sound.problem, file=sys.stderr)
+        print(printable(sound.problem), file=sys.stderr)
     if options.json:
         found = {"path": path, "error": sound.problem} if sound.problem else {
             "path": path, "seconds": sound.timeline.attrs["duration"],
@@ -106,9 +105,9 @@ def _report(sound, options):
             "events": events(sound.timeline, options.threshold).to_dict("records")}
         print(json.dumps(found), flush=True)
     elif not sound.problem:
-        print(re.sub(r"[\x00-\x1f\x7f]", lambda control: ascii(control[0])[1:-1], path))  # a terminal would obey
+        print(printable(path))
         for label, probability in best.items():
-            print(f"  {probability:.3f}  {label}", flush=True)
+            print(f"  {probability:.3f}  {printable(label)}", flush=True)
 
 
 class _TableOut:

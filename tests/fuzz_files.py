@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 from freesound_tagging.images.mel import load_clip, log_mel, to_image
+from freesound_tagging.machine.processes import peak_memory
 
 EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
@@ -82,7 +83,7 @@ def main(kind, seconds, folder, *seeds):
         path = Path(folder) / f"whole{suffix}"
         path.write_bytes(content)
         read(path)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + (4 << 30), resource.RLIM_INFINITY))
     rng, end = random.Random(0), time.monotonic() + float(seconds)
@@ -102,8 +103,8 @@ def main(kind, seconds, folder, *seeds):
         signal.alarm(0)
         found["files"] += 1
         found["longest, s"] = max(found["longest, s"], time.monotonic() - begun)
-    found["peak, MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    found["more than the whole files, MiB"] = found["peak, MiB"] - before // 1024
+    found["peak, MiB"] = peak_memory() >> 20
+    found["more than the whole files, MiB"] = (peak_memory() - before) >> 20
     print(json.dumps(found))
 
 

@@ -22,6 +22,7 @@ from exports import as_fastai, save_like_torch_1_0
 from torch import nn
 
 from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.machine.processes import peak_memory
 from freesound_tagging.networks.models import cnn_model_1
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.networks.weights import load_tagger, save_tagger
@@ -167,7 +168,7 @@ def _read(path):
     except ValueError as error:
         said = str(error)
     return {"said": said, "seconds": time.monotonic() - begun,
-            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - pages[1]}
+            "memory": peak_memory() - pages[1]}
 
 
 def measured(path):

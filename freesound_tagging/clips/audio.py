@@ -8,11 +8,12 @@ import os
 import re
 import shlex
 import struct
-from pathlib import Path
 
 import librosa
 import numpy as np
 import soundfile as sf
+
+from ..machine.files import as_path
 
 MAX_SECONDS = 900  # of a clip, whose image is made in one piece
 MAX_NUMBERS = 1 << 30  # samples of all channels of a clip: such as 900 s of 6 channels at 192 kHz
@@ -87,9 +88,10 @@ def read_blocks(path, content=None, a_clip=True):
     OSError
         As `read_audio`, when the block comes that is wrong.
     """
-    if content is None and not Path(path).exists():
+    path = as_path(path)
+    if content is None and not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
-    if a_clip and (Path(path).stat().st_size if content is None else len(content)) > MAX_BYTES:
+    if a_clip and (path.stat().st_size if content is None else len(content)) > MAX_BYTES:
         raise UnusableAudio.of(path, f"has more than {MAX_BYTES >> 20} MiB; cut it into clips")
     head = b""
     try:
@@ -113,7 +115,7 @@ def read_blocks(path, content=None, a_clip=True):
         reason = getattr(error, "error_string", str(error)) or "it is damaged"
         wrong = f"cannot be read as audio ({reason})"
         if FOREIGN.match(head):
-            converted = shlex.join([str(path), str(Path(path).with_suffix(".wav"))])
+            converted = shlex.join([str(path), str(path.with_suffix(".wav"))])
             wrong = f"is of a format that libsndfile does not read (ffmpeg -i {converted} converts it)"
         raise UnusableAudio.of(path, wrong) from error
 
@@ -210,19 +212,16 @@ def digest_of(path, content=None):
     str
         32 hex digits of BLAKE2; ``""`` of a file that cannot be read.
     """
-    digest = hashlib.blake2b(digest_size=16)
     try:
-        with open(path, "rb") if content is None else io.BytesIO(content) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        with open(as_path(path), "rb") if content is None else io.BytesIO(content) as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError:
         return ""
-    return digest.hexdigest()
 
 
 def first_bytes(path, content=None, most=MAX_BYTES + 1):
     """A file's content, or of one that is too large enough to tell."""
     if content is not None:
         return content[:most]
-    with open(path, "rb") as file:
+    with open(as_path(path), "rb") as file:
         return file.read(most)

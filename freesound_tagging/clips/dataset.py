@@ -1,11 +1,11 @@
 """The clips of FSDKaggle2019 as data frames: which files there are, and what they are labelled."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ..machine.files import as_path
 from .clips import Clips
 from .folders import LAYOUTS, files_in, folder_of, layout_of, paths_as_named, paths_inside, table_of, those_there
 from .tables import few, label_columns, label_matrix, odd_labels, read_table
@@ -71,7 +71,7 @@ class FSDKaggle2019:
     def __init__(self, root, drop_faulty=True, missing="error", needed=()):
         if missing not in ("error", "skip", "list"):
             raise ValueError(f"missing={missing!r}: expected 'error', 'skip' or 'list'")
-        self.root = Path(root)
+        self.root = as_path(root)
         self.layout = layout_of(self.root)
         self.truth = self._table("test")
         tables = {name: self._read_set(name) for name in ("curated", "noisy", "test")}

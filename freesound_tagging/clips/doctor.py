@@ -9,6 +9,7 @@ import joblib
 import pandas as pd
 from tqdm import tqdm
 
+from ..machine.commands import printable
 from .audio import digest_of, read_audio
 from .dataset import FAULTY_CLIPS, FSDKaggle2019
 from .folders import unlisted_files
@@ -111,10 +112,10 @@ def check(root):
             warnings.simplefilter("always")
             data = FSDKaggle2019(root, drop_faulty=False, missing="list")
     except (OSError, ValueError) as error:
-        print(error)
+        print(printable(error))
         return False
     for warning in odd:
-        print(warning.message)
+        print(printable(warning.message))
     print(data)
     figures, every, clips = [], {}, {}
     for name in ("curated", "noisy", "test"):
@@ -126,7 +127,8 @@ def check(root):
         clips[name] = list(zip(table["fname"], examined["digest"]))
     print(pd.DataFrame(figures).set_index("set").T.to_string())
     counts = pd.DataFrame({name: data.targets(table).sum(0).astype(int) for name in clips
-                           if "labels" in (table := getattr(data, name)) and len(table)}, data.vocabulary)
+                           if "labels" in (table := getattr(data, name)) and len(table)},
+                          map(printable, data.vocabulary))
     print("\nclips of each label:", counts.to_string(), "", sep="\n")
     for words, chosen in (("no clip at all", (counts == 0).all(axis=1)), *(
             (f"{name} clips only", (counts.drop(columns=name) == 0).all(axis=1) & (counts[name] > 0))
@@ -134,9 +136,9 @@ def check(root):
         if chosen.any():
             print(f"labels of {words}: {few(counts.index[chosen])}")
     if twins := find_twins(clips):
-        print(name_twins(twins, clips))
+        print(printable(name_twins(twins, clips)))
     for (name, kind), names in every.items():
-        print(f"{name}, {kind}: {few(names)}")
+        print(printable(f"{name}, {kind}: {few(names)}"))
     faulty = sorted(set(data.curated["fname"]) & FAULTY_CLIPS.keys())
     if faulty:
         print(f"curated, known to be faulty and left out by default: {few(faulty, 6)}")

@@ -11,7 +11,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from ..machine.files import only_writer
+from ..machine.files import as_path, only_writer
 
 RECORD = "https://zenodo.org/api/records/3612637"
 ARCHIVES = {  # the archive of each set; it holds a folder of the same name
@@ -52,7 +52,7 @@ def download(dest, only=tuple(ARCHIVES), record=RECORD):
     ValueError
         If an archive's checksum is wrong, or the record has no such archive.
     """
-    dest = Path(dest)
+    dest = as_path(dest)
     dest.mkdir(parents=True, exist_ok=True)
     archives = dest / "archives"
     wanted = [name for name in only if not (dest / ARCHIVES[name]).is_dir()]

@@ -1,13 +1,14 @@
 """The CSV files of the data set: read in one place, checked, and named in every error."""
 
 import collections
-import os
 import re
 import unicodedata
 import warnings
 
 import numpy as np
 import pandas as pd
+
+from ..machine.files import as_path
 
 
 def read_table(path, columns):
@@ -32,7 +33,8 @@ def read_table(path, columns):
         If the file is empty, lacks a column, has one twice, or has a row without a file name, a clip twice or one
         without a label. The message names the file.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+    path = as_path(path)
+    if path.exists() and not path.is_file():  # a pipe would be waited for
         raise ValueError(f"{path} is no file; expected a CSV with the columns {', '.join(columns)}")
     try:
         with warnings.catch_warnings():

@@ -18,6 +18,7 @@ import scipy.signal
 import soundfile as sf
 from tqdm import tqdm
 
+from ..machine.files import as_path
 from .sounds import RATE, SOUNDS, coloured
 
 WRONG_LABELS = 0.4  # of the noisy clips
@@ -52,7 +53,8 @@ def write_demo(root, curated=5, noisy=14, test=5, seed=0, progress=True):
     ValueError
         If `root` is the folder that this process is in, which cannot be replaced under its feet.
     """
-    asked, root = Path(root), Path(os.path.realpath(root))
+    asked = as_path(root)
+    root = Path(os.path.realpath(asked))
     if root.exists() and any(root.iterdir()):
         raise FileExistsError(f"{root} is not empty; delete it or give another folder")
     if root == Path.cwd():

@@ -8,7 +8,6 @@ import os
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from ..clips.audio import digest_of, first_bytes
 from ..clips.tables import few
 from ..machine.executors import executor_of
-from ..machine.files import only_writer, told_of_a_full_disk, whole_file
+from ..machine.files import as_path, only_writer, told_of_a_full_disk, whole_file
 from ..machine.workers import end_with
 from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
 
@@ -47,7 +46,7 @@ class SpectrogramStore:
     """
 
     def __init__(self, folder):
-        folder = Path(folder)
+        folder = as_path(folder)
         index = json.loads((folder / "index.json").read_text())
         self.folder = folder
         self.config = MelConfig(**index["config"])
@@ -138,13 +137,13 @@ class SpectrogramStore:
         ValueError
             If there are no clips, or none that can be read.
         """
-        paths = [Path(path) for path in paths]
+        paths = [as_path(path) for path in paths]
         if not paths:
             raise ValueError(f"no clips to build a store in {folder} from; expected at least one path")
         missing = [path for path in paths if not os.path.isfile(path)]
         if missing:
             raise FileNotFoundError(f"no such file: {few(missing)}; complete the data set or leave the clips out")
-        folder = Path(folder) / config.key
+        folder = as_path(folder) / config.key
         if not cls._is_current(folder, paths) or cls._stale(folder):
             with only_writer(folder, "building the store", wait=True):
                 if not cls._is_current(folder, paths):

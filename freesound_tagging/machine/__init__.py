@@ -7,5 +7,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "device": ["default_device", "device_named", "inference_precision", "prepare_device", "training_precision"],
     "executors": ["InProcess", "executor_of"],
     "files": ["only_writer", "whole_file"],
-    "processes": ["Processes"],
+    "processes": ["Processes", "peak_memory"],
 })

@@ -108,6 +108,8 @@ class RayExecutor:
                 if not done:
                     done, _ = self.ray.wait(list(self._running), timeout=REPORT_SECONDS)
                 asked = self._news(asked, show)
+                if done:  # their last news
+                    asked = self._news(asked, show, REPORT_SECONDS)
                 failure = None
                 for ref in done:
                     task = self._running.pop(ref)
@@ -175,10 +177,10 @@ class RayExecutor:
         if shared.identity not in self._sent:
             self._sent[shared.identity] = self.ray.put(shared.whole())
 
-    def _news(self, asked, show):
+    def _news(self, asked, show, patience=0):
         """Show what the board has gathered, if it has answered; what is asked of it next."""
         if asked is not None:
-            if not self.ray.wait([asked], timeout=0)[0]:
+            if not self.ray.wait([asked], timeout=patience)[0]:
                 return asked
             try:
                 news = self.ray.get(asked)
@@ -228,16 +230,22 @@ class _Board:
 
 
 def _run(task, sent, board, threads, version):
+    import ray
+
     _check(version)
     if opened(task.shared) is None:
         if not sent:
             return NOT_HERE
-        import ray
         kept(task.shared.identity).append(ray.get(sent[0]))
+    told = []
 
     def tell(*news):
-        board.put.remote(task.key, news)
-    return task.function(task.task, opened(task.shared), now_and_then(tell), threads=threads)
+        told[:] = [board.put.remote(task.key, news)]
+    with now_and_then(tell) as report:
+        result = task.function(task.task, opened(task.shared), report, threads=threads)
+    if told:  # the last news are to be there before the result
+        ray.wait(told, timeout=REPORT_SECONDS)
+    return result
 
 
 def _each(function, items, version):

@@ -3,13 +3,17 @@
 import argparse
 import functools
 import os
+import re
 import sys
 import warnings
-from pathlib import Path
+
+from .files import as_path
 
 
 def a_path(text):
     """A path on the command line, for argparse: an empty one would be the present folder.
+
+    A shell leaves the ``~`` of ``--csv=~/t.csv`` as it is.
 
     Parameters
     ----------
@@ -26,7 +30,7 @@ def a_path(text):
     """
     if not text:
         raise argparse.ArgumentTypeError("is empty; expected a path")
-    return Path(text)
+    return as_path(text)
 
 
 def a_count(text):
@@ -75,10 +79,26 @@ def a_probability(text):
     return number
 
 
+def printable(text):
+    """A name or label with escapes in place of what a terminal would obey.
+
+    Parameters
+    ----------
+    text : object
+
+    Returns
+    -------
+    str
+        In one line.
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: ascii(control[0])[1:-1], str(text))
+
+
 def command(main):
     """Make of a function a command: an error is one line, and its exit status 1; so is a warning of this package.
 
-    What a stream cannot show, such as the name of a file that is not UTF-8, is printed with escapes. A reader that has
+    What a stream cannot show, such as the name of a file that is not UTF-8, is printed with escapes, and so is what
+    would speak to the terminal in an error or warning. A reader that has
     had enough, such as ``| head``, ends the command without a word.
 
     Parameters
@@ -99,7 +119,7 @@ def command(main):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # those of libraries say nothing to who runs a command
                 warnings.filterwarnings("default", category=UserWarning, module="freesound_tagging|__main__")
-                warnings.showwarning = lambda message, *_: print(message, file=sys.stderr)
+                warnings.showwarning = lambda message, *_: print(printable(message), file=sys.stderr)
                 status = main(arguments) or 0
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -110,6 +130,6 @@ def command(main):
             with open(os.devnull, "w") as nowhere:  # for what Python flushes at its end
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())
         except (ImportError, OSError, RuntimeError, ValueError, ArithmeticError) as error:
-            print(str(error).replace("\n", " ") or repr(error), file=sys.stderr)
+            print(printable(str(error).replace("\n", " ")) or repr(error), file=sys.stderr)
         return 1
     return wrapped

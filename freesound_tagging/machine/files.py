@@ -4,6 +4,7 @@ import contextlib
 import errno
 import glob
 import hashlib
+import itertools
 import os
 import re
 import socket
@@ -13,6 +14,22 @@ from pathlib import Path
 import filelock
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_parts = itertools.count()  # so that two threads that write one file have a part each
+
+
+def as_path(given):
+    """A path that a person gives, in a program, too, where no shell has looked at it.
+
+    Parameters
+    ----------
+    given : path
+        ``~`` or ``~name`` at its beginning is the home folder, of that user.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    return Path(os.path.expanduser(given))
 
 
 @contextlib.contextmanager
@@ -27,15 +44,15 @@ def whole_file(path):
     Yields
     ------
     pathlib.Path
-        Where to write. It becomes `path` at the end of the block, and is removed if the block raises. What a killed
-        process left of the same file is removed too.
+        Where to write, no other thread's or process's. It becomes `path` at the end of the block, and is removed if
+        the block raises. What a killed process left of the same file is removed too.
 
     Raises
     ------
     OSError
         If the disk is full. The message names the file, and an earlier `path` is as it was.
     """
-    path = Path(os.path.realpath(path))  # what a link points to, not the link
+    path = Path(os.path.realpath(as_path(path)))  # what a link points to, not the link
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -45,10 +62,10 @@ def whole_file(path):
     if len(os.fsencode(name)) > 150:  # names have 255 bytes at most
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     for left in path.parent.glob(f".{glob.escape(name)}.{glob.escape(host)}.*.part"):
-        pid = re.fullmatch(r"\d{1,9}", left.suffixes[-2][1:])
-        if pid and not _is_running(int(pid[0])):
+        pid = re.fullmatch(r"(\d{1,9})(-\d+)?", left.suffixes[-2][1:])
+        if pid and not _is_running(int(pid[1])):
             left.unlink(missing_ok=True)
-    beside = path.with_name(f".{name}.{host}.{os.getpid()}.part")
+    beside = path.with_name(f".{name}.{host}.{os.getpid()}-{next(_parts)}.part")
     try:
         with told_of_a_full_disk(path):
             yield beside
@@ -72,7 +89,7 @@ def output_file(path):
     pathlib.Path
         Where to write.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.exists() and not path.is_file():
         yield path
     else:
@@ -93,7 +110,7 @@ def check_writable(path):
     OSError
         The message names the file.
     """
-    path = Path(path)
+    path = as_path(path)
     if os.path.exists(path) and not os.path.isfile(path):
         return
     try:
@@ -142,7 +159,7 @@ def only_writer(folder, doing, wait=False, name=""):
     RuntimeError
         If another process holds it and `wait` is False. The message has its pid and host.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     holder, path = folder / f"{name}.holder", folder / f"{name}.lock"
     lock = filelock.FileLock(path, timeout=-1 if wait else 0)
@@ -174,7 +191,7 @@ def files_below(folder):
         Sorted.
     """
     seen, found = set(), []
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(as_path(folder), followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()

@@ -1,5 +1,6 @@
 """Tasks side by side in processes of this machine, each with its share of the cores."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -72,18 +73,20 @@ class Processes:
             If a process died, as one does that the system has no memory for.
         """
         running, failed, names = {}, [], itertools.count()
-        with tempfile.TemporaryDirectory() as folder:
+        with _folder_for_news() as folder:
             try:
                 while self._waiting or running:
                     while self._waiting:
                         key, *task = self._waiting.popleft()
-                        news = Path(folder) / f"{next(names)}.news"
-                        news.touch()
+                        news = folder / f"{next(names)}.news"
                         running[self._start(*task, news)] = key, news
                     done, _ = wait(running, REPORT_SECONDS / 2, FIRST_COMPLETED)
-                    for key, news in running.values():
-                        if content := news.read_text():
-                            show(key, *json.loads(content))
+                    for key, news in running.values():  # those of what is done are its last
+                        try:
+                            content = news.read_text()
+                        except OSError:  # there are none
+                            continue
+                        show(key, *json.loads(content))
                     while done:
                         for future in done:
                             key, news = running.pop(future)
@@ -130,16 +133,51 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def peak_memory(process="self"):
+    """The most memory that a process has had. (`ru_maxrss` begins with what its parent had, where a child was started.)
+
+    Parameters
+    ----------
+    process : "self" or int
+        A process id.
+
+    Returns
+    -------
+    int
+        Bytes.
+
+    Raises
+    ------
+    OSError
+        If there is no such process, or no ``/proc``, which Linux has.
+    """
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@contextlib.contextmanager
+def _folder_for_news():
+    """A folder that is there for the block; on a disk that is full none is, as news are worth no fold."""
+    with contextlib.ExitStack() as stack:
+        folder = os.devnull
+        with contextlib.suppress(OSError):
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+        yield Path(folder)
+
+
 def _run(function, task, shared, news, threads, parent):
     end_with(parent)
-    news.with_suffix(".begun").touch()
+    with contextlib.suppress(OSError):
+        news.with_suffix(".begun").touch()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this process
 
     def tell(*what):
         part = news.with_suffix(".part")
-        part.write_text(json.dumps(what))
-        part.replace(news)
+        with contextlib.suppress(OSError):  # such as of a full disk: news are no reason to lose a fold
+            part.write_text(json.dumps(what))
+            part.replace(news)
     if (here := opened(shared)) is None:
         raise FileNotFoundError("the images that are trained on are not on the disk any more, or are others; build the "
                                 "stores again")
-    return function(task, here, now_and_then(tell), threads=threads)
+    with now_and_then(tell) as report:
+        return function(task, here, report, threads=threads)

@@ -1,5 +1,6 @@
 """On a worker, a process of this machine or of another: what its tasks share, and what they tell."""
 
+import contextlib
 import functools
 import os
 import threading
@@ -44,26 +45,32 @@ def opened(shared):
     return here[0] if here else None
 
 
+@contextlib.contextmanager
 def now_and_then(tell):
     """A task's ``report``, that may be called at each step: what it tells goes on once in `REPORT_SECONDS`.
+
+    What it told last goes on at the end of the block.
 
     Parameters
     ----------
     tell : callable
 
-    Returns
-    -------
+    Yields
+    ------
     callable
         With the arguments of `tell`.
     """
-    told = 0.0
+    told, left = 0.0, None
 
     def report(*news):
-        nonlocal told
+        nonlocal told, left
+        left = news
         if time.monotonic() - told > REPORT_SECONDS:
-            told = time.monotonic()
+            told, left = time.monotonic(), None
             tell(*news)
-    return report
+    yield report
+    if left is not None:
+        tell(*left)
 
 
 @functools.cache

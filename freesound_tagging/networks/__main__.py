@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from ..machine.commands import a_path, command
+from ..machine.commands import a_path, command, printable
 from ..machine.files import files_below
 from .weights import import_fastai_v1, save_tagger, stage_and_fold, weights_path
 
@@ -23,7 +23,7 @@ def main(arguments=None):
         paths = [path for path in files_below(source) if path.suffix == ".pkl"] if source.is_dir() else [source]
         if not paths:
             failed += 1
-            print(f"{source}: no .pkl in it or below; give the folder of the exported learners", file=sys.stderr)
+            print(f"{printable(source)}: no .pkl in it or below; give the folder of the exported learners", file=sys.stderr)
         for path in paths:
             try:
                 if not path.exists():
@@ -35,11 +35,11 @@ def main(arguments=None):
                 if dest.exists():
                     raise FileExistsError(f"{path} was not converted: {dest} exists; delete it or give another folder")
                 save_tagger(tagger, dest)
-                print(f"{path} -> {dest} ({tagger.spec.architecture}, width {tagger.spec.width}, "
+                print(f"{printable(path)} -> {printable(dest)} ({tagger.spec.architecture}, width {tagger.spec.width}, "
                       f"{len(tagger.spec.vocabulary)} labels)")
             except (OSError, ValueError) as error:
                 failed += 1
-                print(error, file=sys.stderr)
+                print(printable(error), file=sys.stderr)
     return 1 if failed else 0
 
 

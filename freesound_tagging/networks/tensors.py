@@ -5,10 +5,11 @@ import json
 import math
 import os
 import reprlib
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from ..machine.files import as_path
 
 HEADER_AT_MOST = 1 << 20  # bytes of a safetensors file's header; a network's has 20 thousand
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64, "I64": torch.int64,
@@ -59,7 +60,7 @@ def network_file(path, failure):
     ValueError
         If it is none or of another kind, or the block finds anything wrong with it.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} {failure}: it is {'a folder' if path.is_dir() else 'no regular file'}; give a file")
     with open(path, "rb") as file:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from ..machine.commands import a_path, command
+from ..machine.commands import a_path, command, printable
 from .submission import PUBLISHED, score_submission
 
 
@@ -16,7 +16,8 @@ def main(arguments=None):
     parser.add_argument("truth", type=a_path, help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv")
     options = parser.parse_args(arguments)
     scores, per_class = score_submission(options.submission, options.truth)
-    print(per_class[per_class["clips"] > 0].sort_values("lwlrap").to_string(float_format="{:.5f}".format))
+    table = per_class[per_class["clips"] > 0].sort_values("lwlrap").rename(index=printable)
+    print(table.to_string(float_format="{:.5f}".format))
     print()
     for name, value in scores.items():
         print(f"lwlrap {name:8}{value:.5f}")

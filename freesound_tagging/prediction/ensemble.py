@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ..images.excerpts import pixels_on, to_images, windows_of
 from ..machine.device import as_prepared, autocast_as_before, device_named, enough_memory
+from ..machine.files import as_path
 from ..networks.tagger import fold_batchnorm
 from ..networks.weights import find_weights, load_tagger, stage_and_fold
 from .inference import choose_precision, first_images, predict
@@ -70,7 +71,8 @@ class Ensemble:
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision!r}: expected one of {', '.join(map(str, PRECISIONS))}")
         weights = [weights] if isinstance(weights, (str, os.PathLike)) else list(weights)
-        paths = [path for given in weights for path in (find_weights(given) if _is_folder(given) else [given])]
+        paths = [path for given in map(as_path, weights) for path in (
+            find_weights(given) if _is_folder(given) else [given])]
         if not paths:
             raise ValueError(f"weights={weights}: expected at least one network")
         device, taggers = device_named(device), []
@@ -188,7 +190,7 @@ class Ensemble:
         if type(batch_size) is not int or batch_size < 1:
             raise ValueError(f"batch_size={batch_size!r}: expected a whole number of windows, at least 1")
         for path in paths:
-            if not os.path.isfile(path):
+            if not as_path(path).is_file():
                 raise FileNotFoundError(f"{path} does not exist or is no file; give the path of a sound")
         yield from listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress)
 

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..images.excerpts import window_starts
 from ..images.sections import sections_of_all
+from ..machine.files import as_path
 from .inference import ensemble_mean
 
 
@@ -120,6 +121,6 @@ class _Listening:
 def _seconds(path):
     """How long a sound lasts by its header, 0 if that cannot be told."""
     try:
-        return sf.info(path).duration
+        return sf.info(as_path(path)).duration
     except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
         return 0.0

@@ -9,6 +9,7 @@ import soundfile as sf
 
 from ..clips.folders import ENDINGS
 from ..clips.tables import few
+from ..machine.files import as_path
 
 
 def sounds_of(given):
@@ -33,12 +34,12 @@ def sounds_of(given):
     given = [given] if isinstance(given, (str, os.PathLike)) else list(given)
     paths = []
     for path in given:
-        if os.path.isdir(path):
-            paths += sounds_in(path)
-        elif not os.path.lexists(path) and glob.has_magic(os.fspath(path)):
-            found = sorted(Path(name) for name in glob.glob(os.fspath(path), recursive=True) if os.path.isfile(name))
-            ending = Path(path).suffix
-            paths += (_only_sounds(found, path) if not ending or glob.has_magic(ending) else found) or [path]
+        there = as_path(path)
+        if there.is_dir():
+            paths += sounds_in(there)
+        elif not os.path.lexists(there) and glob.has_magic(os.fspath(there)):
+            found = sorted(Path(name) for name in glob.glob(os.fspath(there), recursive=True) if os.path.isfile(name))
+            paths += (_only_sounds(found, path) if not there.suffix or glob.has_magic(there.suffix) else found) or [path]
         else:
             paths.append(path)
     return paths

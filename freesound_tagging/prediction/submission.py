@@ -1,7 +1,6 @@
 """`submission.csv`, and its score where the labels of the test clips are known."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,7 @@ import pandas as pd
 from ..clips.dataset import FSDKaggle2019
 from ..clips.tables import few, label_columns, label_matrix, read_table
 from ..lwlrap import lwlrap, lwlrap_bounds, per_class_lwlrap
-from ..machine.files import whole_file
+from ..machine.files import as_path, whole_file
 
 # lwlrap on the public leaderboard, as published: of CNN-model-1's models alone, of the three, and with VGG-16's.
 PUBLISHED = {"cnn-model-1, model 2": 0.723, "cnn-model-1, model 3": 0.724, "cnn-model-1, model 4": 0.724,
@@ -129,13 +128,13 @@ def score_submission(submission, truth):
 
 def _vocabulary_of(truth):
     """The labels of the data set that a table of the test clips' labels belongs to; None if it stands alone."""
-    for root in Path(truth).resolve().parents[:2]:
+    for root in as_path(truth).resolve().parents[:2]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 data = FSDKaggle2019(root, drop_faulty=False, missing="list")
         except (OSError, ValueError):
             continue
-        if data.truth is not None and data.truth.samefile(truth) and (data.sample is not None or len(data.curated)):
+        if data.truth is not None and data.truth.samefile(as_path(truth)) and (data.sample is not None or len(data.curated)):
             return data.vocabulary
     return None

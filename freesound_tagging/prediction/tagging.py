@@ -5,6 +5,7 @@ import pandas as pd
 
 from ..clips.tables import few
 from ..images.mel import MelConfig
+from ..machine.commands import printable
 from ..machine.files import output_file
 from .ensemble import Ensemble
 
@@ -175,5 +176,5 @@ def write_labels(path, table):
         As `events` gives it.
     """
     with output_file(path) as part:
-        part.write_text("".join(f"{row.start:.6f}\t{row.end:.6f}\t{' '.join(str(row.label).split())}\n"
+        part.write_text("".join(f"{row.start:.6f}\t{row.end:.6f}\t{printable(' '.join(str(row.label).split()))}\n"
                                 for row in table.itertuples()), encoding="utf-8")

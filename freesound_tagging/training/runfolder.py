@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..machine.files import only_writer, whole_file
+from ..machine.files import as_path, only_writer, whole_file
 from ..networks.weights import load_tagger, read_spec, save_tagger, weights_path
 
 SIGNATURE = ".run.json"  # in a folder of weights: whose they are
@@ -58,7 +58,7 @@ class RunFolder:
     """
 
     def __init__(self, work, weights, settings, profile=""):
-        self.work, self.weights = Path(work), Path(weights)
+        self.work, self.weights = as_path(work), as_path(weights)
         settings = json.loads(json.dumps(settings | {"version": __version__}))
         with only_writer(self.work, "beginning a run in it", wait=True):
             self._begin(settings, profile)

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import math
 import operator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import torch
 from ..lwlrap import clip_lwlrap, lwlrap
 from ..machine.device import device_named
 from ..machine.executors import executor_of
+from ..machine.files import as_path
 from ..networks.models import FIRST_WEIGHTS
 from ..networks.tagger import NetworkSpec
 from .fold import FoldTraining, train_fold
@@ -80,7 +80,7 @@ class WarmupPipeline:
             profile = dataclasses.replace(
                 profile, batch_size=batch_size_for(min(counts) * (profile.n_folds - 1) // profile.n_folds))
         self.profile, self.stages = profile, {config.stage: config for config in profile.stages}
-        self.work, self.weights, self.seed = Path(work), Path(weights), operator.index(seed)
+        self.work, self.weights, self.seed = as_path(work), as_path(weights), operator.index(seed)
         self.executor = executor_of(executor, profile.n_folds, device_named(device) if executor == "auto" else None)
         theirs = self.executor.device()
         self.device = torch.device(device or theirs) if theirs else device_named(device)

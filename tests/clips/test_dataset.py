@@ -51,6 +51,11 @@ def test_zenodo_layout_gives_the_same_clips_and_labels(esc10, tmp_path):
     assert zenodo.test["usage"].value_counts().to_dict() == {"Private": 60, "Public": 20}
 
 
+def test_a_data_set_in_the_home_folder_is_found(demo, monkeypatch):
+    monkeypatch.setenv("HOME", str(demo.root.parent))
+    assert FSDKaggle2019("~/input").test["path"].tolist() == demo.test["path"].tolist()
+
+
 def test_the_real_vocabulary_is_the_alphabetical_order_of_its_labels(shared, tmp_path):
     labels = (shared / "reference/vocabulary.txt").read_text().split("\n")[:80]
     zenodo = tmp_path / "FSDKaggle2019.meta"

@@ -1,11 +1,15 @@
 import os
 import socket
+import subprocess
+import sys
+import threading
 import warnings
+from pathlib import Path
 
 import pytest
 
-from freesound_tagging.machine.commands import command
-from freesound_tagging.machine.files import check_writable, whole_file
+from freesound_tagging.machine.commands import a_path, command, printable
+from freesound_tagging.machine.files import as_path, check_writable, output_file, whole_file
 
 
 @pytest.mark.parametrize("pid", ["old", "", "12x", "9" * 30, "1.2"])
@@ -55,3 +59,61 @@ def test_a_commands_warnings_and_errors_are_a_line_each_and_libraries_warnings_n
     registry = {}
     assert main("much") == 1
     assert capsys.readouterr().err == "a clip is missing\nmuch: expected less\n"
+
+
+def test_threads_that_write_one_file_have_a_part_each(tmp_path):
+    wrong, contents = [], ["a" * 50_000, "b" * 50_000]
+
+    def write(content):
+        for _ in range(100):
+            try:
+                with whole_file(tmp_path / "t.csv") as part:
+                    part.write_text(content)
+                if (tmp_path / "t.csv").read_text() not in contents:
+                    wrong.append("torn")
+            except OSError as error:
+                wrong.append(error)
+    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"], "no part is left"
+
+
+def test_a_tilde_is_the_home_folder_where_no_shell_has_seen_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert as_path("~/run") == a_path("~/run") == tmp_path / "home/run"
+    assert as_path("a/~") == Path("a/~") and as_path("~nobody of this name/a") == Path("~nobody of this name/a")
+    check_writable("~/t.csv")
+    for write, name in ((whole_file, "t.csv"), (output_file, "u.csv")):
+        with write(f"~/{name}") as part:
+            part.write_text("whole")
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["t.csv", "u.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["home"], "no folder is named ~"
+
+
+def test_what_a_terminal_would_obey_is_printed_with_escapes(capsys):
+    assert printable("\x1b[31mB\xe4r\n\x9b2J\x7f") == "\\x1b[31mB\xe4r\\n\\x9b2J\\x7f"
+    assert printable("\u72ac, caf\xe9") == "\u72ac, caf\xe9"
+
+    @command
+    def main(_):
+        warnings.warn_explicit("\x1b[2J is no clip", UserWarning, "x.py", 1, "freesound_tagging.x", {})
+        raise ValueError("\x1b[2J is no label")
+    assert main(None) == 1
+    assert capsys.readouterr().err == "\\x1b[2J is no clip\n\\x1b[2J is no label\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory a process has had")
+def test_a_process_that_a_large_one_started_says_what_it_has_had_itself():
+    """200 MB at first, and as much again."""
+    code = ("import sys; from freesound_tagging.machine.processes import peak_memory; before = peak_memory(); "
+            "grown = bytearray(200_000_000); print(before, peak_memory())")
+    large = bytearray(400_000_000)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert before < 200_000_000 < len(large), "nothing of its parent's"
+    assert 190_000_000 < after - before < 250_000_000

@@ -1,9 +1,11 @@
 """Folds side by side in processes of this machine: the same bytes, and nothing left behind."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,6 +32,12 @@ def count(task, shared, report, threads):
         raise task
     if isinstance(task, float):
         time.sleep(task)
+        return task, threads, os.getpid()
+    if task == "full disk":  # no file can be written that has anything in it
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    if task == "quick":
+        for step in range(1000):
+            report(step, task, os.getpid())
         return task, threads, os.getpid()
     if task == "die":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -84,6 +92,22 @@ def test_tasks_run_side_by_side_report_and_may_be_joined_by_others(two):
     assert os.getpid() not in {process for *_, process in done.values()}
     assert {key for key, *_ in shown} == {"a", "b", "c"}
     assert all(task == key and step in (0, 1, 2) for key, step, task, _ in shown)
+
+
+def test_the_last_that_is_shown_of_a_task_is_the_last_that_it_told(two):
+    """Whose steps come quicker than they are reported."""
+    shown = []
+    two.submit("a", count, "quick", Nothing())
+    for key, _ in two.completed(lambda *news: shown.append(news)):
+        assert shown[-1][:2] == ("a", 999)
+
+
+def test_a_full_disk_for_news_loses_no_task(two, monkeypatch):
+    two.submit("a", count, "full disk", Nothing())
+    assert [key for key, _ in two.completed(lambda *_: None)] == ["a"]
+    monkeypatch.setattr(tempfile, "tempdir", "/nothing/is/here")
+    two.submit("b", count, "b", Nothing())
+    assert [key for key, _ in two.completed(lambda *_: None)] == ["b"]
 
 
 def test_what_a_task_raises_is_raised_here_and_the_others_end(two):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 HOP = 48  # frames from window to window
+AHEAD = 3  # batches that are cut while one is computed with
 
 
 def window_starts(n_frames, window=128, hop=HOP):
@@ -85,7 +86,7 @@ class HostPixels:
             out[i] = torch.from_numpy(self.maps[store][start:start + frames])
         return out
 
-    def ahead(self, batches, frames, depth=3):
+    def ahead(self, batches, frames):
         """Excerpts of many batches of first frames, each cut and sent while the ones before are computed with."""
         if self.device.type == "cpu":  # which has nothing else to do
             yield from (self.cut(first, frames) for first in batches)
@@ -94,7 +95,7 @@ class HostPixels:
             waiting = deque()
             for first in batches:
                 waiting.append(background.submit(self.cut, first, frames))
-                if len(waiting) == depth:
+                if len(waiting) == AHEAD:
                     yield waiting.popleft().result().to(self.device, non_blocking=True)
             while waiting:
                 yield waiting.popleft().result().to(self.device, non_blocking=True)

@@ -19,7 +19,7 @@ from exports import as_fastai, save_like_torch_1_0
 
 import freesound_tagging
 from freesound_tagging.__main__ import main
-from freesound_tagging.images.excerpts import window_starts
+from freesound_tagging.images.excerpts import pixels_on, window_starts, windows_of
 from freesound_tagging.images.mel import sounding
 from freesound_tagging.images.sections import sections
 from freesound_tagging.images.store import SpectrogramStore
@@ -27,7 +27,7 @@ from freesound_tagging.machine.device import as_prepared
 from freesound_tagging.networks.models import cnn_model_1
 from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction.ensemble import Ensemble
-from freesound_tagging.prediction.inference import Budget, ensemble_mean
+from freesound_tagging.prediction.inference import Budget, ensemble_mean, predict
 from freesound_tagging.prediction.sounds import sounds_of
 
 
@@ -283,9 +283,11 @@ def test_what_is_heard_is_the_published_result_to_the_bit(finished_run, esc10, t
     signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"]])
     sf.write(tmp_path / "a.wav", np.resize(signal, seconds * 44_100), 44_100)
     store = SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store", progress=False)
-    each, of_all = (ensemble_mean(ensemble.predict(store, progress=False, each_window=each)) for each in (True, False))
-    np.testing.assert_array_equal(ensemble.timeline(tmp_path / "a.wav"), each)
-    np.testing.assert_array_equal(ensemble.tag(tmp_path / "a.wav"), of_all)
+    first, _ = windows_of(store.starts, store.lengths)
+    each = [predict(tagger, pixels_on("cpu", store), first, np.full(len(first), 128)) for tagger in ensemble.taggers]
+    of_all = ensemble.predict(store, progress=False)
+    np.testing.assert_array_equal(ensemble.timeline(tmp_path / "a.wav"), ensemble_mean(each))
+    np.testing.assert_array_equal(ensemble.tag(tmp_path / "a.wav"), ensemble_mean(of_all))
 
 
 def test_many_sounds_are_the_published_result_to_the_bit(ensemble, esc10, tmp_path):

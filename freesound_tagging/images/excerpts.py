@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-HOP = 48  # frames from window to window
+from .mel import HOP
+
 AHEAD = 3  # batches that are cut while one is computed with
 
 

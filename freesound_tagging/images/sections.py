@@ -10,10 +10,10 @@ import numpy as np
 
 from ..clips.audio import MAX_SECONDS
 from ..machine.workers import end_with
-from .mel import MelConfig, fit_with_begin, log_mel, resampled, to_image
+from .mel import HOP, MelConfig, fit_with_begin, log_mel, resampled, to_image
 from .store import CLIPS_WORTH_A_WORKER
 
-SECTION_SECONDS = 600  # of a sound that lasts more than MAX_SECONDS; its last section is longer or shorter
+SECTION_SECONDS = 600  # from section to section of a sound that lasts more than MAX_SECONDS; the last takes the rest
 
 
 @dataclasses.dataclass
@@ -22,7 +22,7 @@ class Section:
 
     image: np.ndarray | None  # uint8 (n_mels, frames); None of silence in a long sound
     begin: float  # seconds of the file at the first frame; below 0 of a short sound, which is zero-padded on both sides
-    end: float  # seconds of the file where the stretch ends, its silence included
+    end: float  # seconds of the file where the next section begins, or the file ends
 
 
 def sections(path, config=MelConfig()):
@@ -30,7 +30,8 @@ def sections(path, config=MelConfig()):
 
     What lasts at most `MAX_SECONDS` is one section: the image that a `SpectrogramStore` has of the clip. Of a longer
     sound each `SECTION_SECONDS` are treated as a clip of their own: trimmed of silence at both ends, measured against
-    their own loudest sound, standardized and stretched to the range of a byte. One that is zero throughout has no
+    their own loudest sound, standardized and stretched to the range of a byte. Each goes on into the next one by an
+    excerpt less `HOP` frames, so that windows are no further apart where two meet. One that is zero throughout has no
     image, unless all of the sound is. The last section takes what is left, half of `SECTION_SECONDS` to `MAX_SECONDS`.
 
     Parameters
@@ -49,6 +50,7 @@ def sections(path, config=MelConfig()):
         If the file cannot be used, when what is wrong with it comes. The message names it.
     """
     most, section = MAX_SECONDS * config.sample_rate, SECTION_SECONDS * config.sample_rate
+    beyond = section + max(0, config.excerpt_frames - HOP) * config.hop_length
     blocks, length, place, heard = [], 0, 0, False
     for block in resampled(path, config, a_clip=False):
         blocks.append(block)
@@ -57,10 +59,10 @@ def sections(path, config=MelConfig()):
             signal = _joined(blocks)
             blocks, length = [signal[section:].copy()], length - section
             silent = not signal[:section].any()
-            yield _section(signal[:section], place, config, silent)
+            yield _section(signal[:beyond], place, place + section, config, silent)
             place, signal, heard = place + section, None, heard or not silent
     signal = _joined(blocks)
-    yield _section(signal, place, config, heard and not signal.any())
+    yield _section(signal, place, place + length, config, heard and not signal.any())
 
 
 def _joined(blocks):
@@ -74,12 +76,11 @@ def _joined(blocks):
     return signal
 
 
-def _section(signal, place, config, silent):
+def _section(signal, place, end, config, silent):
     if silent:
-        return Section(None, place / config.sample_rate, (place + len(signal)) / config.sample_rate)
+        return Section(None, place / config.sample_rate, end / config.sample_rate)
     fitted, begin = fit_with_begin(signal, config)
-    return Section(to_image(log_mel(fitted, config)), (place + begin) / config.sample_rate,
-                   (place + len(signal)) / config.sample_rate)
+    return Section(to_image(log_mel(fitted, config)), (place + begin) / config.sample_rate, end / config.sample_rate)
 
 
 def sections_of_all(paths, config=MelConfig(), n_jobs=-1):

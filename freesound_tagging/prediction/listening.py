@@ -67,7 +67,7 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
 @dataclasses.dataclass
 class _Window:
     sound: int
-    pixels: np.ndarray | None  # uint8 (frames, mel bands); None: silence, or the sound cannot be read
+    pixels: np.ndarray | None  # uint8 (frames, mel bands); None: silence, seen before, or the sound cannot be read
     problem: str
     second: float = 0.0  # of the file, where it begins
     end: float = 0.0  # as far as the sound has been read
@@ -75,7 +75,7 @@ class _Window:
 
 def _windows(paths, mel):
     """All windows of sounds, as they come."""
-    hop = mel.hop_length / mel.sample_rate  # in seconds
+    hop, sound, last = mel.hop_length / mel.sample_rate, 0, -np.inf  # both in seconds
     for number, section in sections_of_all(paths, mel):
         if isinstance(section, OSError):
             yield _Window(number, None, str(section))
@@ -83,10 +83,13 @@ def _windows(paths, mel):
         if section.image is None:
             yield _Window(number, None, "", section.begin, section.end)
             continue
-        pixels = np.ascontiguousarray(section.image.T)
+        pixels, sound, last = np.ascontiguousarray(section.image.T), number, last if number == sound else -np.inf
         for start in window_starts(len(pixels), mel.excerpt_frames):
-            yield _Window(number, pixels[start:start + mel.excerpt_frames], "", section.begin + start * hop,
-                          section.end)
+            second = section.begin + start * hop
+            # What is short and padded may begin no later than the last window of the section before, which saw it whole.
+            excerpt = pixels[start:start + mel.excerpt_frames] if second > last else None
+            last = max(last, second)
+            yield _Window(number, excerpt, "", second, section.end)
 
 
 class _Listening:

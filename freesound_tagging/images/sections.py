@@ -1,17 +1,14 @@
 """Sounds of any length as images: a short one is one, as in the published system; a long one is cut into sections."""
 
 import dataclasses
-import os
-import warnings
 from contextlib import closing
+from itertools import repeat
 
-import joblib
 import numpy as np
 
 from ..clips.audio import MAX_SECONDS
-from ..machine.workers import end_with
+from ..machine.processes import in_order, workers_for
 from .mel import HOP, MelConfig, fit_with_begin, log_mel, resampled, to_image
-from .store import CLIPS_WORTH_A_WORKER
 
 SECTION_SECONDS = 600  # from section to section of a sound that lasts more than MAX_SECONDS; the last takes the rest
 
@@ -100,20 +97,12 @@ def sections_of_all(paths, config=MelConfig(), n_jobs=-1):
     section : Section or OSError
         Of a sound that cannot be used the sections before what is wrong with it, then the error.
     """
-    n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER)))
-    if n_jobs == 1:
-        for number, path in enumerate(paths):
-            yield from ((number, section) for section in _or_error(path, config))
-        return
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
-    found = parallel(joblib.delayed(_if_short)(path, config, os.getpid()) for path in paths)
-    try:
-        for number, (path, of_it) in enumerate(zip(paths, found)):
-            yield from ((number, section) for section in (of_it or _or_error(path, config)))
-    finally:
-        with warnings.catch_warnings():  # of what was computed and is not wanted any more
-            warnings.simplefilter("ignore")
-            found.close()
+    if workers_for(len(paths), n_jobs) == 1:
+        found = repeat(None)
+    else:
+        found = in_order(_if_short, [(path, config) for path in paths], n_jobs)
+    for number, (path, of_it) in enumerate(zip(paths, found)):
+        yield from ((number, section) for section in (of_it or _or_error(path, config)))
 
 
 def _or_error(path, config):
@@ -123,10 +112,8 @@ def _or_error(path, config):
         yield error
 
 
-def _if_short(path, config, asking):
+def _if_short(path, config):
     """All sections of a sound; None of a long one, so that no worker has to keep its sections."""
-    if os.getpid() != asking:
-        end_with(asking)
     found = _or_error(path, config)
     with closing(found):
         first = next(found)

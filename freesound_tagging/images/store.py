@@ -16,6 +16,7 @@ from ..clips.audio import digest_of, first_bytes
 from ..clips.tables import few
 from ..machine.executors import executor_of
 from ..machine.files import only_writer, told_of_a_full_disk, whole_file
+from ..machine.numerics import USUAL
 from ..machine.processes import in_order
 from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
 
@@ -80,6 +81,7 @@ class SpectrogramStore:
                    for row in range(0, len(self.pixels), rows))
 
     @classmethod
+    @np.errstate(**USUAL)
     def build(cls, paths, folder, config=MelConfig(), n_jobs=-1, progress=True, executor="in-process"):
         """Compute the images of clips over all cores, or take those that an earlier call left.
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ..clips.tables import few
 from ..images.excerpts import pixels_on, to_images
 from ..machine.device import as_prepared, autocast_as_before, device_named, enough_memory
+from ..machine.numerics import USUAL, as_usual
 from ..networks.tagger import fold_batchnorm
 from ..networks.weights import find_weights, load_tagger, stage_and_fold
 from .inference import TRIED, choose_precision, first_images, predict
@@ -119,6 +120,7 @@ class Ensemble:
         some._is_precision_chosen = self._is_precision_chosen
         return some
 
+    @np.errstate(**USUAL)
     def predict(self, store, batch_size=256, progress=True, budget=None):
         """Probabilities of each network over all clips of a store, one network after the other.
 
@@ -192,7 +194,7 @@ class Ensemble:
         for path in paths:
             if not os.path.isfile(path):
                 raise FileNotFoundError(f"{path} does not exist or is no file; give the path of a sound")
-        yield from listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress)
+        yield from as_usual(listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress))
 
     def tag(self, paths, progress=False):
         """The probability of each label in each sound.

@@ -70,7 +70,7 @@ def predict(tagger, pixels, starts, lengths, batch_size=256):
     """
     frames, device = tagger.spec.mel.excerpt_frames, pixels.device
     first, clip = windows_of(starts, lengths, frames)
-    total = torch.zeros(len(starts), len(tagger.spec.vocabulary), device=device)
+    total = torch.zeros(len(starts), len(tagger.spec.vocabulary), dtype=torch.float32, device=device)
     count = torch.as_tensor(np.bincount(clip, minlength=len(starts)), device=device)
     on_host = isinstance(pixels, HostPixels)
     first, clip = torch.as_tensor(first, device="cpu" if on_host else device), torch.as_tensor(clip, device=device)

@@ -98,14 +98,19 @@ class _Listening:
     def __init__(self, path, mel, vocabulary):
         self.path, self.mel, self.vocabulary, self.problem = path, mel, list(vocabulary), ""
         self.seconds, self.windows, self.second, self.duration = [], [], 0.0, 0.0
-        self.total = np.float32(0)  # of each network's probabilities: float32 (networks, labels)
+        # Of each network's probabilities, (networks, labels): of a section in float32 as `predict` adds up a clip's,
+        # and of those before in float64, as of days of sound float32 would lose the small ones.
+        self.section, self.of_section, self.before = None, np.float32(0), np.float64(0)
 
     def hear(self, window, probabilities):
         """A window, and the probabilities of each network: float32 (networks, labels)."""
         self.problem = window.problem
         self.second, self.duration = window.second, window.end
         if probabilities is not None:
-            self.total = self.total + probabilities
+            if window.end != self.section:
+                self.before = self.before + self.of_section
+                self.section, self.of_section = window.end, np.float32(0)
+            self.of_section = self.of_section + probabilities
             self.seconds.append(window.second)
             self.windows.append(ensemble_mean(probabilities))
 
@@ -115,9 +120,10 @@ class _Listening:
                              pd.Index(self.seconds[:n_windows], name="second", dtype=float), self.vocabulary,
                              np.float32)
         table.attrs = {"window": self.mel.excerpt_seconds, "duration": self.duration}
-        of_all = (ensemble_mean(self.total / np.float32(n_windows)) if n_windows
-                  else np.full(len(self.vocabulary), np.nan))
-        return Heard(self.path, table, of_all.astype(np.float32), self.problem)
+        of_all = np.full(len(self.vocabulary), np.nan, np.float32)
+        if n_windows:
+            of_all = ensemble_mean(((self.before + self.of_section) / n_windows).astype(np.float32))
+        return Heard(self.path, table, of_all, self.problem)
 
 
 def _seconds(path):

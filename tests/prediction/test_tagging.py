@@ -26,10 +26,11 @@ from freesound_tagging.images.sections import sections
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine.device import as_prepared
 from freesound_tagging.networks.models import cnn_model_1
+from freesound_tagging.networks.tagger import _outline
 from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import Budget, ensemble_mean, predict
-from freesound_tagging.prediction.listening import listen
+from freesound_tagging.prediction.listening import _Listening, _Window, listen
 from freesound_tagging.prediction.sounds import sounds_of
 
 
@@ -419,6 +420,46 @@ def test_the_programs_settings_are_as_they_were(ensemble, demo, monkeypatch):
     ensemble.tag(demo.test["path"][0])
     ensemble.timeline(demo.test["path"][0])
     assert switches() == before and warnings.filters == filters
+
+
+def test_a_sound_that_fades_out_is_tagged_where_numpy_raises(finished_run, tmp_path):
+    """Below the least normal float32, such as at the end of what a synthesizer has made."""
+    fading = np.sin(np.arange(3 * 44_100)) * 10.0 ** -np.linspace(0, 44, 3 * 44_100)
+    sf.write(tmp_path / "a.wav", fading.astype(np.float32), 44_100, subtype="FLOAT")
+    expected = freesound_tagging.tag(tmp_path / "a.wav", finished_run.weights)
+    with np.errstate(all="raise"):
+        heard = freesound_tagging.Ensemble.load(finished_run.weights, "cpu").listen(tmp_path / "a.wav")
+        np.testing.assert_array_equal(next(heard).probabilities, expected.iloc[0])
+        assert set(np.geterr().values()) == {"raise"}, "the program's own settings hold between the sounds"
+        store = SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store", progress=False)
+        freesound_tagging.Ensemble.load(finished_run.weights, "cpu").predict(store, progress=False)
+        freesound_tagging.events(freesound_tagging.timeline(tmp_path / "a.wav", finished_run.weights), 0.01)
+
+
+@pytest.mark.parametrize(("switch", "setting", "usual"), [
+    (torch.set_default_dtype, torch.float64, torch.float32), (torch.set_default_dtype, torch.float16, torch.float32),
+    (torch.set_default_device, "meta", None)])
+def test_torchs_defaults_of_a_program_change_nothing(finished_run, demo, demo_stores, switch, setting, usual):
+    paths, store = demo.test["path"][:2], demo_stores["test"]
+    networks = freesound_tagging.Ensemble.load(finished_run.weights, "cpu")
+    expected, of_store = networks.tag(paths), networks.predict(store, progress=False)
+    _outline.cache_clear()
+    try:
+        switch(setting)
+        networks = freesound_tagging.Ensemble.load(finished_run.weights, "cpu")
+        pd.testing.assert_frame_equal(networks.tag(paths), expected)
+        np.testing.assert_array_equal(networks.predict(store, progress=False), of_store)
+    finally:
+        switch(usual)
+        _outline.cache_clear()
+
+
+def test_thirty_days_of_the_same_probability_are_that_probability():
+    """Windows 0.75 s apart in sections of 10 minutes; 0.1 for one network and 0.3 for the other."""
+    sound, probabilities = _Listening("a.wav", MelConfig(), ["Bark"]), np.array([[0.1], [0.3]], np.float32)
+    for number in range(0, 30 * 24 * 4800, 40):
+        sound.hear(_Window(0, None, "", number * 0.75, 600.0 * (1 + number // 800)), probabilities)
+    assert sound.heard().probabilities == pytest.approx([0.2], rel=1e-6)
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch before 2.9 has none of these settings")

@@ -219,9 +219,7 @@ def digest_of(path, content=None):
         return ""
 
 
-def first_bytes(path, content=None, most=MAX_BYTES + 1):
+def first_bytes(path):
     """A file's content, or of one that is too large enough to tell."""
-    if content is not None:
-        return content[:most]
     with open(as_path(path), "rb") as file:
-        return file.read(most)
+        return file.read(MAX_BYTES + 1)

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-HOP = 48  # frames from window to window
+from .mel import HOP
+
 AHEAD = 3  # batches that are cut and sent while one is computed with
 
 
@@ -74,7 +75,7 @@ class HostPixels:
     def cut(self, first, frames):
         """Excerpts by their first frames (numpy.ndarray), as a tensor on the host that can be sent without waiting."""
         out = torch.empty(len(first), frames, self.maps[0].shape[1], dtype=torch.uint8,
-                          pin_memory=self.device.type == "cuda")
+                          device="cpu", pin_memory=self.device.type == "cuda")
         which = np.searchsorted(self.ends, first, side="right")
         for i, (store, start) in enumerate(zip(which, first)):
             start -= self.ends[store] - len(self.maps[store])

@@ -18,6 +18,7 @@ import soxr
 
 from ..clips.audio import BLOCK, read_blocks
 
+HOP = 48  # frames from one window over a clip to the next, at most
 FRAMES_AT_A_TIME = 4096  # of a long signal's spectrogram, so that the memory that it takes does not grow with it
 
 

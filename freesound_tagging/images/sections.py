@@ -1,19 +1,16 @@
 """Sounds of any length as images: a short one is one, as in the published system; a long one is cut into sections."""
 
 import dataclasses
-import os
-import warnings
 from contextlib import closing
+from itertools import repeat
 
-import joblib
 import numpy as np
 
 from ..clips.audio import MAX_SECONDS
-from ..machine.workers import end_with
-from .mel import MelConfig, fit_with_begin, log_mel, resampled, to_image
-from .store import CLIPS_WORTH_A_WORKER
+from ..machine.processes import in_order, workers_for
+from .mel import HOP, MelConfig, fit_with_begin, log_mel, resampled, to_image
 
-SECTION_SECONDS = 600  # of a sound that lasts more than MAX_SECONDS; its last section is longer or shorter
+SECTION_SECONDS = 600  # from section to section of a sound that lasts more than MAX_SECONDS; the last takes the rest
 
 
 @dataclasses.dataclass
@@ -22,7 +19,7 @@ class Section:
 
     image: np.ndarray | None  # uint8 (n_mels, frames); None of silence in a long sound
     begin: float  # seconds of the file at the first frame; below 0 of a short sound, which is zero-padded on both sides
-    end: float  # seconds of the file where the stretch ends, its silence included
+    end: float  # seconds of the file where the next section begins, or the file ends
 
 
 def sections(path, config=MelConfig()):
@@ -30,7 +27,8 @@ def sections(path, config=MelConfig()):
 
     What lasts at most `MAX_SECONDS` is one section: the image that a `SpectrogramStore` has of the clip. Of a longer
     sound each `SECTION_SECONDS` are treated as a clip of their own: trimmed of silence at both ends, measured against
-    their own loudest sound, standardized and stretched to the range of a byte. One that is zero throughout has no
+    their own loudest sound, standardized and stretched to the range of a byte. Each goes on into the next one by an
+    excerpt less `HOP` frames, so that windows are no further apart where two meet. One that is zero throughout has no
     image, unless all of the sound is. The last section takes what is left, half of `SECTION_SECONDS` to `MAX_SECONDS`.
 
     Parameters
@@ -49,6 +47,7 @@ def sections(path, config=MelConfig()):
         If the file cannot be used, when what is wrong with it comes. The message names it.
     """
     most, section = MAX_SECONDS * config.sample_rate, SECTION_SECONDS * config.sample_rate
+    beyond = section + max(0, config.excerpt_frames - HOP) * config.hop_length
     blocks, length, place, heard = [], 0, 0, False
     for block in resampled(path, config, a_clip=False):
         blocks.append(block)
@@ -57,10 +56,10 @@ def sections(path, config=MelConfig()):
             signal = _joined(blocks)
             blocks, length = [signal[section:].copy()], length - section
             silent = not signal[:section].any()
-            yield _section(signal[:section], place, config, silent)
+            yield _section(signal[:beyond], place, place + section, config, silent)
             place, signal, heard = place + section, None, heard or not silent
     signal = _joined(blocks)
-    yield _section(signal, place, config, heard and not signal.any())
+    yield _section(signal, place, place + length, config, heard and not signal.any())
 
 
 def _joined(blocks):
@@ -74,12 +73,11 @@ def _joined(blocks):
     return signal
 
 
-def _section(signal, place, config, silent):
+def _section(signal, place, end, config, silent):
     if silent:
-        return Section(None, place / config.sample_rate, (place + len(signal)) / config.sample_rate)
+        return Section(None, place / config.sample_rate, end / config.sample_rate)
     fitted, begin = fit_with_begin(signal, config)
-    return Section(to_image(log_mel(fitted, config)), (place + begin) / config.sample_rate,
-                   (place + len(signal)) / config.sample_rate)
+    return Section(to_image(log_mel(fitted, config)), (place + begin) / config.sample_rate, end / config.sample_rate)
 
 
 def sections_of_all(paths, config=MelConfig(), n_jobs=-1):
@@ -99,20 +97,12 @@ def sections_of_all(paths, config=MelConfig(), n_jobs=-1):
     section : Section or OSError
         Of a sound that cannot be used the sections before what is wrong with it, then the error.
     """
-    n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER)))
-    if n_jobs == 1:
-        for number, path in enumerate(paths):
-            yield from ((number, section) for section in _or_error(path, config))
-        return
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
-    found = parallel(joblib.delayed(_if_short)(path, config, os.getpid()) for path in paths)
-    try:
-        for number, (path, of_it) in enumerate(zip(paths, found)):
-            yield from ((number, section) for section in (of_it or _or_error(path, config)))
-    finally:
-        with warnings.catch_warnings():  # of what was computed and is not wanted any more
-            warnings.simplefilter("ignore")
-            found.close()
+    if workers_for(len(paths), n_jobs) == 1:
+        found = repeat(None)
+    else:
+        found = in_order(_if_short, [(path, config) for path in paths], n_jobs)
+    for number, (path, of_it) in enumerate(zip(paths, found)):
+        yield from ((number, section) for section in (of_it or _or_error(path, config)))
 
 
 def _or_error(path, config):
@@ -122,10 +112,8 @@ def _or_error(path, config):
         yield error
 
 
-def _if_short(path, config, asking):
+def _if_short(path, config):
     """All sections of a sound; None of a long one, so that no worker has to keep its sections."""
-    if os.getpid() != asking:
-        end_with(asking)
     found = _or_error(path, config)
     with closing(found):
         first = next(found)

@@ -9,7 +9,6 @@ import sys
 import time
 import warnings
 
-import joblib
 import numpy as np
 from tqdm import tqdm
 
@@ -17,10 +16,10 @@ from ..clips.audio import digest_of, first_bytes
 from ..clips.tables import few
 from ..machine.executors import executor_of
 from ..machine.files import as_path, only_writer, told_of_a_full_disk, whole_file
-from ..machine.workers import end_with
+from ..machine.numerics import USUAL
+from ..machine.processes import in_order
 from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
 
-CLIPS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s
 CHECKPOINT_SECONDS = 2  # what an interrupted build of a store loses at most
 
 
@@ -98,6 +97,7 @@ class SpectrogramStore:
                    for row in range(0, len(self.pixels), rows))
 
     @classmethod
+    @np.errstate(**USUAL)
     def build(cls, paths, folder, config=MelConfig(), n_jobs=-1, progress=True, executor="in-process"):
         """Compute the images of clips over all cores, or take those that an earlier call left.
 
@@ -257,19 +257,12 @@ def _journaled(journal):
 def _images(paths, config, n_jobs, executor):
     """`_image_of` clips. They go to workers a few at a time and come back in order: only a few are in memory."""
     if hasattr(executor, "map"):
-        return executor.map(_image_of, ((path, config, None, _stat(path), _content(path)) for path in paths))
-    n_jobs = max(1, min(joblib.effective_n_jobs(n_jobs), -(-len(paths) // CLIPS_WORTH_A_WORKER)))
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=4, pre_dispatch="4*n_jobs")
-    return parallel(joblib.delayed(_image_of)(path, config, os.getpid()) for path in paths)
+        return executor.map(_image_of, ((path, config, _stat(path), _content(path)) for path in paths))
+    return in_order(_image_of, [(path, config) for path in paths], n_jobs)
 
 
-def _image_of(path, config, builder, stat=None, content=None):
-    """A clip's image, what its file is, and what is wrong with it.
-
-    `builder` is the process of this machine that asks for it; one of another machine sends the file.
-    """
-    if builder is not None and os.getpid() != builder:
-        end_with(builder)
+def _image_of(path, config, stat=None, content=None):
+    """A clip's image, what its file is, and what is wrong with it. Another machine is sent the file."""
     try:
         if isinstance(content, OSError):
             raise OSError(f"{path} cannot be read ({content}); replace the file or leave it out")

@@ -10,6 +10,7 @@ from .. import __version__
 from .workers import REPORT_SECONDS, kept, now_and_then, opened
 
 NOT_HERE = "the clips are not on this machine"
+AT_ONCE = 4  # items of a task that `RayExecutor.map` sends
 
 
 class RayExecutor:
@@ -129,7 +130,7 @@ class RayExecutor:
             self._cancel(list(self._running))
             self._running.clear()
 
-    def map(self, function, items, at_once=4):
+    def map(self, function, items):
         """Call a function for each item on the cluster's CPU cores, one core each.
 
         Parameters
@@ -137,8 +138,6 @@ class RayExecutor:
         function : callable
         items : iterable of tuple
             Its arguments; only as many are taken ahead as keep the cluster busy.
-        at_once : int
-            Items of a task.
 
         Yields
         ------
@@ -150,7 +149,7 @@ class RayExecutor:
         items, waiting = iter(items), deque()
         try:
             while True:
-                while len(waiting) < ahead and (some := list(itertools.islice(items, at_once))):
+                while len(waiting) < ahead and (some := list(itertools.islice(items, AT_ONCE))):
                     waiting.append(each.remote(function, some, __version__))
                 if not waiting:
                     return

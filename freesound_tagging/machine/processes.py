@@ -1,4 +1,4 @@
-"""Tasks side by side in processes of this machine, each with its share of the cores."""
+"""Tasks, or many items of one kind, side by side in processes of this machine, each with its share of the cores."""
 
 import contextlib
 import itertools
@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import tempfile
+import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from .workers import REPORT_SECONDS, end_with, now_and_then, opened
 
 IDLE_SECONDS = 300  # after which a process that has nothing to do ends
+ITEMS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s
+AT_ONCE = 4  # items that a worker gets together
 
 
 class Processes:
@@ -128,6 +131,70 @@ class Processes:
                            'kept; run again, or one fold after the other by executor="in-process"') from failed[0][1]
 
 
+def in_order(function, items, n_jobs=-1):
+    """What a function makes of each of many items, in order; in processes of this call's own if the items are many.
+
+    Nothing is shared with other calls, such as those of other threads: whoever stops asking ends only these processes.
+
+    Parameters
+    ----------
+    function : callable
+    items : sequence of tuple
+        Its arguments. A few at a time are sent ahead, by pickle.
+    n_jobs : int
+        Processes at most, as joblib counts them: -1 for one a core.
+
+    Yields
+    ------
+    object
+
+    Raises
+    ------
+    RuntimeError
+        If a process died, as one does that the system has no memory for.
+    """
+    if (workers := workers_for(len(items), n_jobs)) == 1:
+        yield from itertools.starmap(function, items)
+        return
+    from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
+
+    threads = str(max(1, cores() // workers))
+    pool = ProcessPoolExecutor(workers, initializer=_begin, initargs=(os.getpid(),), env={
+        name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+    waiting, items = deque(), iter(items)
+    try:
+        while True:
+            while len(waiting) < 2 * workers and (some := list(itertools.islice(items, AT_ONCE))):
+                waiting.append(pool.submit(_each, function, some))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise RuntimeError("a worker process died, perhaps for lack of memory; close other programs, or give n_jobs=1"
+                           ) from error
+    finally:
+        # loky's thread fails, with a traceback, if what it has not passed on is taken from it; so few it passes on soon.
+        while not all(future.running() or future.done() for future in waiting):
+            time.sleep(0.001)
+        pool.shutdown(kill_workers=True)
+
+
+def workers_for(items, n_jobs=-1):
+    """How many processes are worth starting for a number of items."""
+    import joblib
+
+    return max(1, min(joblib.effective_n_jobs(n_jobs), -(-items // ITEMS_WORTH_A_WORKER)))
+
+
+def _begin(parent):
+    end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this process
+
+
+def _each(function, items):
+    return list(itertools.starmap(function, items))
+
+
 def cores():
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -166,10 +233,9 @@ def _folder_for_news():
 
 
 def _run(function, task, shared, news, threads, parent):
-    end_with(parent)
+    _begin(parent)
     with contextlib.suppress(OSError):
         news.with_suffix(".begun").touch()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and ends this process
 
     def tell(*what):
         part = news.with_suffix(".part")

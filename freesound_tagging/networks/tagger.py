@@ -82,7 +82,7 @@ def _build(architecture, width, n_classes, body_pool):
 def _outline(*network):
     def build():
         with torch.device("meta"):
-            return _build(*network)
+            return _build(*network).float()  # as the program may have set another default
     # In a thread, where no interrupt comes: one within torch's context would leave all of this process on "meta".
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(build).result()
@@ -112,8 +112,8 @@ class Tagger(nn.Module):
         self.network = copy.deepcopy(spec.outline()) if weights else spec.build()
         if weights:
             self.network.load_state_dict(weights, assign=True)
-        self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", _normal_of(spec.mean), persistent=False)
+        self.register_buffer("std", _normal_of(spec.std), persistent=False)
         # Channels last is what convolutions are fastest in; but with few channels, torch's batch normalization on a
         # CPU has its threads wait for each other (they write sums to one cache line).
         shares_lines = spec.width < 16 and torch.get_num_threads() > 1
@@ -132,6 +132,11 @@ class Tagger(nn.Module):
 
     def _normal(self, images):
         return ((images - self.mean) / self.std).contiguous(memory_format=self.layout)  # one channel becomes three
+
+
+def _normal_of(values):
+    """On the CPU, where weights are read to, whatever torch's default device is."""
+    return torch.tensor(values, dtype=torch.float32, device="cpu").view(1, 3, 1, 1)
 
 
 def _call(network, x):

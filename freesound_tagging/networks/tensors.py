@@ -167,7 +167,7 @@ def read_tensors(file, places):
         raise ValueError(f"its tensors share their numbers: they have more than the {size} bytes of the file")
     tensors = {}
     for name, place in places.items():
-        tensor = torch.empty(math.prod(place.shape), dtype=place.dtype)
+        tensor = torch.empty(math.prod(place.shape), dtype=place.dtype, device="cpu")
         file.seek(place.offset)
         if len(tensor) and file.readinto(tensor.view(torch.uint8).numpy()) < place.end - place.offset:
             raise ValueError("it ends too early")

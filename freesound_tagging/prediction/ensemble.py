@@ -10,12 +10,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ..images.excerpts import pixels_on, to_images, windows_of
+from ..clips.tables import few
+from ..images.excerpts import pixels_on, to_images
 from ..machine.device import as_prepared, autocast_as_before, device_named, enough_memory
 from ..machine.files import as_path
+from ..machine.numerics import USUAL, as_usual
 from ..networks.tagger import fold_batchnorm
 from ..networks.weights import find_weights, load_tagger, stage_and_fold
-from .inference import choose_precision, first_images, predict
+from .inference import TRIED, choose_precision, first_images, predict
 from .listening import listen
 from .sounds import sounds_of
 
@@ -43,7 +45,7 @@ class Ensemble:
         self._precision, self._is_precision_chosen = precision, False
 
     @classmethod
-    def load(cls, weights="weights", device=None, precision=None):
+    def load(cls, weights="weights", device=None, precision=None, vocabulary=None):
         """Read networks.
 
         Parameters
@@ -55,6 +57,8 @@ class Ensemble:
             A CUDA GPU if there is one, else the CPU.
         precision : torch.dtype, optional
             As for `choose_precision`, which is asked when the first windows come.
+        vocabulary : sequence of str, optional
+            The labels that the networks have to have, in order.
 
         Returns
         -------
@@ -66,7 +70,8 @@ class Ensemble:
             If there is no network.
         ValueError
             If a file is no network or is named as another one, networks differ in vocabulary or in how images are
-            made, or one counts twice: the same model of the same fold and seed, or the same weights.
+            made, they are for other labels than `vocabulary`, or one counts twice: the same model of the same fold and
+            seed, or the same weights.
         """
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision!r}: expected one of {', '.join(map(str, PRECISIONS))}")
@@ -80,6 +85,10 @@ class Ensemble:
             tagger = fold_batchnorm(load_tagger(path))
             _check_that_it_belongs(path, tagger, paths, taggers)
             taggers.append(tagger)
+        if vocabulary is not None and taggers[0].spec.vocabulary != tuple(vocabulary):
+            differ = sorted(set(taggers[0].spec.vocabulary) ^ set(vocabulary)) or ["their order"]
+            raise ValueError(f"{paths[0]} was trained on other labels than these (what differs: {few(differ)}); give "
+                             "networks that were trained on the labels of this data set")
         return cls(paths, [tagger.to(device) for tagger in taggers], device, precision)
 
     def __repr__(self):
@@ -113,7 +122,8 @@ class Ensemble:
         some._is_precision_chosen = self._is_precision_chosen
         return some
 
-    def predict(self, store, batch_size=256, progress=True, each_window=False, budget=None):
+    @np.errstate(**USUAL)
+    def predict(self, store, batch_size=256, progress=True, budget=None):
         """Probabilities of each network over all clips of a store, one network after the other.
 
         The store is put on the device once.
@@ -124,14 +134,12 @@ class Ensemble:
         batch_size : int
         progress : bool
             Show a progress bar.
-        each_window : bool
-            Give the probabilities of each window (`windows_of`) in place of their means over the clips.
         budget : Budget, optional
             The progress bar shows its estimate.
 
         Returns
         -------
-        numpy.ndarray, float32 (networks, clips or windows, labels)
+        numpy.ndarray, float32 (networks, clips, labels)
             The ensemble is its mean over the first axis, `ensemble_mean`.
 
         Raises
@@ -142,10 +150,6 @@ class Ensemble:
         if self.mel != store.config:
             raise ValueError(f"{self.paths[0]} was trained on images of {self.mel}, but the store's are of "
                              f"{store.config}; build the store with the network's settings")
-        starts, lengths, frames = store.starts, store.lengths, store.config.excerpt_frames
-        if each_window:  # each is a clip of its own
-            starts, _ = windows_of(starts, lengths, frames)
-            lengths = np.full(len(starts), frames)
         probabilities, before = [], time.monotonic()
         with as_prepared(self.device):
             pixels = pixels_on(self.device, store)
@@ -153,7 +157,7 @@ class Ensemble:
             with tqdm(range(len(self.taggers)), "networks", file=sys.stdout, disable=not progress) as bar:
                 for number in bar:
                     probabilities.append(self._finite(
-                        number, lambda tagger: predict(tagger, pixels, starts, lengths, batch_size)))
+                        number, lambda tagger: predict(tagger, pixels, store.starts, store.lengths, batch_size)))
                     if budget:
                         left = (time.monotonic() - before) * (len(self.taggers) / len(probabilities) - 1)
                         bar.set_postfix_str(budget.estimate(left))
@@ -192,7 +196,7 @@ class Ensemble:
         for path in paths:
             if not as_path(path).is_file():
                 raise FileNotFoundError(f"{path} does not exist or is no file; give the path of a sound")
-        yield from listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress)
+        yield from as_usual(listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress))
 
     def tag(self, paths, progress=False):
         """The probability of each label in each sound.
@@ -243,7 +247,7 @@ class Ensemble:
         """Probabilities of windows: uint8 (batch, frames, mel bands) to float32 (networks, batch, labels)."""
         with as_prepared(self.device), enough_memory(len(excerpts), self.device):
             images = to_images(torch.from_numpy(excerpts).to(self.device))
-            self._choose_precision(lambda: images[:64])
+            self._choose_precision(lambda: images[:TRIED])
             return np.stack([self._finite(number, lambda tagger: torch.sigmoid(tagger(images)).cpu().numpy())
                              for number in range(len(self.taggers))])
 

@@ -6,11 +6,12 @@ import time
 import numpy as np
 import torch
 
-from ..images.excerpts import HOP, HostPixels, gather, images_of, to_images, windows_of
+from ..images.excerpts import HostPixels, gather, images_of, to_images, windows_of
 from ..machine.device import autocast_as_before, enough_memory, inference_precision
 from ..networks.tagger import fold_batchnorm
 
 TOLERANCE = 1e-3  # the most that half precision may change a probability by, in the mean
+TRIED = 64  # windows on which that is tried
 
 
 @dataclasses.dataclass
@@ -44,7 +45,7 @@ class Budget:
 
 @autocast_as_before()
 @torch.inference_mode()
-def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
+def predict(tagger, pixels, starts, lengths, batch_size=256):
     """Probability of each label in each clip: the mean of the sigmoid outputs over the clip's windows.
 
     Parameters
@@ -57,8 +58,6 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
         The clips to predict, in frames of `pixels`.
     batch_size : int
         Windows at a time; a batch takes windows of as many clips as fill it.
-    hop : int
-        Frames from window to window.
 
     Returns
     -------
@@ -70,8 +69,8 @@ def predict(tagger, pixels, starts, lengths, batch_size=256, hop=HOP):
         If a batch does not fit on the GPU.
     """
     frames, device = tagger.spec.mel.excerpt_frames, pixels.device
-    first, clip = windows_of(starts, lengths, frames, hop)
-    total = torch.zeros(len(starts), len(tagger.spec.vocabulary), device=device)
+    first, clip = windows_of(starts, lengths, frames)
+    total = torch.zeros(len(starts), len(tagger.spec.vocabulary), dtype=torch.float32, device=device)
     count = torch.as_tensor(np.bincount(clip, minlength=len(starts)), device=device)
     on_host = isinstance(pixels, HostPixels)
     first, clip = torch.as_tensor(first, device="cpu" if on_host else device), torch.as_tensor(clip, device=device)
@@ -105,7 +104,7 @@ def for_prediction(tagger, pixels, starts, lengths, precision=None):
     return tagger
 
 
-def first_images(tagger, pixels, starts, lengths, most=64):
+def first_images(tagger, pixels, starts, lengths):
     """The first windows of clips.
 
     Parameters
@@ -113,15 +112,14 @@ def first_images(tagger, pixels, starts, lengths, most=64):
     tagger : Tagger
     pixels, starts, lengths
         As for `predict`.
-    most : int
 
     Returns
     -------
-    torch.Tensor, float32 (at most `most`, 1, mel bands, frames)
+    torch.Tensor, float32 (at most `TRIED`, 1, mel bands, frames)
     """
     frames = tagger.spec.mel.excerpt_frames
-    first, _ = windows_of(starts[:most], lengths[:most], frames)
-    return to_images(gather(pixels, torch.as_tensor(first[:most], device=pixels.device), frames))
+    first, _ = windows_of(starts[:TRIED], lengths[:TRIED], frames)
+    return to_images(gather(pixels, torch.as_tensor(first[:TRIED], device=pixels.device), frames))
 
 
 @torch.inference_mode()

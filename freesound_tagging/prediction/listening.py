@@ -68,7 +68,7 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
 @dataclasses.dataclass
 class _Window:
     sound: int
-    pixels: np.ndarray | None  # uint8 (frames, mel bands); None: silence, or the sound cannot be read
+    pixels: np.ndarray | None  # uint8 (frames, mel bands); None: silence, seen before, or the sound cannot be read
     problem: str
     second: float = 0.0  # of the file, where it begins
     end: float = 0.0  # as far as the sound has been read
@@ -76,7 +76,7 @@ class _Window:
 
 def _windows(paths, mel):
     """All windows of sounds, as they come."""
-    hop = mel.hop_length / mel.sample_rate  # in seconds
+    hop, sound, last = mel.hop_length / mel.sample_rate, 0, -np.inf  # both in seconds
     for number, section in sections_of_all(paths, mel):
         if isinstance(section, OSError):
             yield _Window(number, None, str(section))
@@ -84,10 +84,13 @@ def _windows(paths, mel):
         if section.image is None:
             yield _Window(number, None, "", section.begin, section.end)
             continue
-        pixels = np.ascontiguousarray(section.image.T)
+        pixels, sound, last = np.ascontiguousarray(section.image.T), number, last if number == sound else -np.inf
         for start in window_starts(len(pixels), mel.excerpt_frames):
-            yield _Window(number, pixels[start:start + mel.excerpt_frames], "", section.begin + start * hop,
-                          section.end)
+            second = section.begin + start * hop
+            # What is short and padded may begin no later than the last window of the section before, which saw it whole.
+            excerpt = pixels[start:start + mel.excerpt_frames] if second > last else None
+            last = max(last, second)
+            yield _Window(number, excerpt, "", second, section.end)
 
 
 class _Listening:
@@ -96,14 +99,19 @@ class _Listening:
     def __init__(self, path, mel, vocabulary):
         self.path, self.mel, self.vocabulary, self.problem = path, mel, list(vocabulary), ""
         self.seconds, self.windows, self.second, self.duration = [], [], 0.0, 0.0
-        self.total = np.float32(0)  # of each network's probabilities: float32 (networks, labels)
+        # Of each network's probabilities, (networks, labels): of a section in float32 as `predict` adds up a clip's,
+        # and of those before in float64, as of days of sound float32 would lose the small ones.
+        self.section, self.of_section, self.before = None, np.float32(0), np.float64(0)
 
     def hear(self, window, probabilities):
         """A window, and the probabilities of each network: float32 (networks, labels)."""
         self.problem = window.problem
         self.second, self.duration = window.second, window.end
         if probabilities is not None:
-            self.total = self.total + probabilities
+            if window.end != self.section:
+                self.before = self.before + self.of_section
+                self.section, self.of_section = window.end, np.float32(0)
+            self.of_section = self.of_section + probabilities
             self.seconds.append(window.second)
             self.windows.append(ensemble_mean(probabilities))
 
@@ -113,9 +121,10 @@ class _Listening:
                              pd.Index(self.seconds[:n_windows], name="second", dtype=float), self.vocabulary,
                              np.float32)
         table.attrs = {"window": self.mel.excerpt_seconds, "duration": self.duration}
-        of_all = (ensemble_mean(self.total / np.float32(n_windows)) if n_windows
-                  else np.full(len(self.vocabulary), np.nan))
-        return Heard(self.path, table, of_all.astype(np.float32), self.problem)
+        of_all = np.full(len(self.vocabulary), np.nan, np.float32)
+        if n_windows:
+            of_all = ensemble_mean(((self.before + self.of_section) / n_windows).astype(np.float32))
+        return Heard(self.path, table, of_all, self.problem)
 
 
 def _seconds(path):

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import librosa
 import numpy as np
@@ -70,7 +72,7 @@ def test_of_a_long_sound_each_section_is_as_a_clip_of_its_own(recording, tmp_pat
     seconds = len(recording) / RATE
     assert [section.end for section in found] == pytest.approx([20, 40, 60, seconds]) and seconds > 80
     for number, section in enumerate(found):
-        piece = recording[number * 20 * RATE:(number + 1) * 20 * RATE if number < 3 else None]
+        piece = recording[number * 20 * RATE:(number + 1) * 20 * RATE + 80 * 694 if number < 3 else None]
         sf.write(tmp_path / "piece.wav", piece, RATE, subtype="FLOAT")
         np.testing.assert_array_equal(section.image, to_image(log_mel(load_clip(tmp_path / "piece.wav"))))
         assert section.begin == pytest.approx(number * 20 + sounding(piece)[0] / RATE)
@@ -89,6 +91,37 @@ def test_sounds_come_in_order_from_worker_processes_too(demo, recording, tmp_pat
     for number, section in (found[0], found[-1]):
         np.testing.assert_array_equal(section.image, next(sections(paths[number])).image)
     assert found[long + 1][1].end == pytest.approx(12 * len(recording) / RATE)
+
+
+def test_whoever_stops_listening_stops_nobody_else(demo, tmp_path, capfd):
+    """Two threads of a program: one lets go of its sounds while the other's, and a store, are in the middle of theirs."""
+    paths = [*demo.noisy["path"]] * 2
+    expected = [section.image for _, section in sections_of_all(paths, n_jobs=1)]
+    begun, left = threading.Barrier(3), threading.Event()
+
+    def listen():
+        found = sections_of_all(paths, n_jobs=2)
+        images = [next(found)[1].image]
+        begun.wait()
+        left.wait()
+        return images + [section.image for _, section in found]
+
+    def build():
+        begun.wait()
+        return SpectrogramStore.build(paths, tmp_path, n_jobs=2, progress=False)
+
+    with ThreadPoolExecutor(2) as threads:
+        listening, building = threads.submit(listen), threads.submit(build)
+        short = sections_of_all(paths, n_jobs=2)
+        next(short)
+        begun.wait()
+        short.close()
+        left.set()
+        images, store = listening.result(), building.result()
+    for number, image in enumerate(expected):
+        np.testing.assert_array_equal(images[number], image)
+        np.testing.assert_array_equal(store[number], image)
+    assert capfd.readouterr().err == ""
 
 
 MEMORY = """

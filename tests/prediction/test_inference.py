@@ -98,6 +98,15 @@ def test_networks_that_do_not_belong_together_are_refused(demo_stores, tmp_path,
         Ensemble.load([tmp_path / "a.safetensors", tmp_path / "b.safetensors"])
 
 
+@pytest.mark.parametrize(("asked", "differs"), [
+    ((*LABELS[:4], "label 9"), "label 4, label 9"), (LABELS[::-1], "their order"), (LABELS[:4], "label 4")])
+def test_networks_for_other_labels_than_the_data_sets_are_refused(tmp_path, asked, differs):
+    save_tagger(tagger_of(0), tmp_path / "a.safetensors")
+    Ensemble.load(tmp_path / "a.safetensors", "cpu", vocabulary=list(LABELS))
+    with pytest.raises(ValueError, match=rf"a\.safetensors was trained on other labels .*\(what differs: {differs}\)"):
+        Ensemble.load(tmp_path / "a.safetensors", "cpu", vocabulary=asked)
+
+
 def test_a_submission_is_written_whole_and_in_order(tmp_path):
     probabilities = np.random.default_rng(0).random((2, 5), np.float32)
     write_submission(tmp_path / "submission.csv", ["a.wav", "b.wav"], LABELS, probabilities)

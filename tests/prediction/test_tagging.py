@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 
+import librosa
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,15 +20,17 @@ from exports import as_fastai, save_like_torch_1_0
 
 import freesound_tagging
 from freesound_tagging.__main__ import main
-from freesound_tagging.images.excerpts import window_starts
-from freesound_tagging.images.mel import sounding
+from freesound_tagging.images.excerpts import pixels_on, window_starts, windows_of
+from freesound_tagging.images.mel import MelConfig, sounding
 from freesound_tagging.images.sections import sections
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine.device import as_prepared
 from freesound_tagging.networks.models import cnn_model_1
+from freesound_tagging.networks.tagger import _outline
 from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction.ensemble import Ensemble
-from freesound_tagging.prediction.inference import Budget, ensemble_mean
+from freesound_tagging.prediction.inference import Budget, ensemble_mean, predict
+from freesound_tagging.prediction.listening import _Listening, _Window, listen
 from freesound_tagging.prediction.sounds import sounds_of
 
 
@@ -283,9 +286,11 @@ def test_what_is_heard_is_the_published_result_to_the_bit(finished_run, esc10, t
     signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"]])
     sf.write(tmp_path / "a.wav", np.resize(signal, seconds * 44_100), 44_100)
     store = SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store", progress=False)
-    each, of_all = (ensemble_mean(ensemble.predict(store, progress=False, each_window=each)) for each in (True, False))
-    np.testing.assert_array_equal(ensemble.timeline(tmp_path / "a.wav"), each)
-    np.testing.assert_array_equal(ensemble.tag(tmp_path / "a.wav"), of_all)
+    first, _ = windows_of(store.starts, store.lengths)
+    each = [predict(tagger, pixels_on("cpu", store), first, np.full(len(first), 128)) for tagger in ensemble.taggers]
+    of_all = ensemble.predict(store, progress=False)
+    np.testing.assert_array_equal(ensemble.timeline(tmp_path / "a.wav"), ensemble_mean(each))
+    np.testing.assert_array_equal(ensemble.tag(tmp_path / "a.wav"), ensemble_mean(of_all))
 
 
 def test_many_sounds_are_the_published_result_to_the_bit(ensemble, esc10, tmp_path):
@@ -295,13 +300,14 @@ def test_many_sounds_are_the_published_result_to_the_bit(ensemble, esc10, tmp_pa
 
 
 def test_a_long_recording_is_heard_in_sections(ensemble, esc10, tmp_path, monkeypatch):
-    """With sections of 20 s: each as the same stretch by itself, at its place in the file."""
+    """With sections of 20 s: each as the same stretch by itself, at its place in the file, and 80 frames of the next."""
     monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
     monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
     signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"][:14]])
     sf.write(tmp_path / "a.wav", signal, 44_100, subtype="FLOAT")
     expected = []
-    for number, piece in enumerate(np.split(signal, [20 * 44_100, 40 * 44_100])):
+    for number, end in enumerate([20 * 44_100 + 80 * 694, 40 * 44_100 + 80 * 694, None]):
+        piece = signal[number * 20 * 44_100:end]
         sf.write(tmp_path / f"piece {number}.wav", piece, 44_100, subtype="FLOAT")
         table = ensemble.timeline(tmp_path / f"piece {number}.wav")
         expected.append(table.set_axis(table.index + 20 * number))
@@ -310,6 +316,57 @@ def test_a_long_recording_is_heard_in_sections(ensemble, esc10, tmp_path, monkey
     np.testing.assert_allclose(table, np.concatenate(expected), atol=1e-6)
     assert table.attrs["duration"] == pytest.approx(len(signal) / 44_100) and len(expected[2]) > 35
     np.testing.assert_allclose(ensemble.tag(tmp_path / "a.wav").iloc[0], table.mean(), atol=1e-6)
+
+
+def tone_in_noise(tmp_path, begins, seconds=55):
+    """A sound of quiet noise with a tone of 3 kHz for a second from each of some moments on."""
+    signal = np.random.default_rng(0).standard_normal(seconds * 44_100).astype(np.float32) / 1000
+    tone = np.sin(2 * np.pi * 3000 * np.arange(44_100) / 44_100) / 2
+    for begin in begins:
+        signal[round(begin * 44_100):][:44_100] += tone
+    sf.write(tmp_path / "a.wav", signal, 44_100, subtype="FLOAT")
+    return tmp_path / "a.wav"
+
+
+def share_of_frames_with_the_tone(excerpts):
+    """What `listen` takes in place of networks: one whose probability counts the bright frames of the tone's band."""
+    band = librosa.filters.mel(sr=44_100, n_fft=2560, n_mels=128, fmin=20, fmax=22_050)[:, round(3000 / 44_100 * 2560)]
+    return (excerpts[:, :, band.argmax()] > 200).mean(axis=1, dtype=np.float32)[None, :, None]
+
+
+@pytest.mark.parametrize("middle", [19.5, 20.0, 20.25, 20.5, 40.0])
+def test_a_sound_on_a_border_of_sections_is_seen_whole_as_one_inside(tmp_path, monkeypatch, middle):
+    monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
+    monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
+    sound, = listen([tone_in_noise(tmp_path, [9.5, middle - 0.5])], share_of_frames_with_the_tone, MelConfig(),
+                    ["Tone"], 32, False)
+    near = abs(sound.timeline.index + 1.007 - middle) < 3
+    inside = sound.timeline.loc[5:13, "Tone"].max()
+    assert 0.48 < inside < 0.55, "a second of two"
+    assert sound.timeline.loc[near, "Tone"].max() == pytest.approx(inside, abs=0.02)
+
+
+def test_windows_are_at_most_48_frames_apart_everywhere(ensemble, tmp_path, monkeypatch):
+    monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
+    monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
+    seconds = ensemble.timeline(tone_in_noise(tmp_path, [])).index
+    assert seconds[0] == 0 and seconds[-1] > 55 - 2.05
+    apart = np.diff(seconds) * 44_100 / 694
+    assert 0 < apart.min() and apart.max() <= 48 + 1e-6
+
+
+@pytest.mark.parametrize("click", [20.0, 20.15, 20.2, 20.25, 20.3, 21.0])
+def test_a_short_sound_that_two_sections_see_comes_in_order(ensemble, tmp_path, monkeypatch, click):
+    """A click over noise that is silence beside it: padded on both sides in the sections before and after the border."""
+    monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
+    monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
+    signal = np.random.default_rng(0).standard_normal(35 * 44_100).astype(np.float32) * 1e-6
+    signal[round(click * 44_100):][:2000] = 0.5
+    sf.write(tmp_path / "a.wav", signal, 44_100, subtype="FLOAT")
+    table = ensemble.timeline(tmp_path / "a.wav")
+    assert table.attrs["duration"] == 35 and len(table) in (1, 2)
+    assert (np.diff(table.index) > 0).all() and abs(table.index + 1 - click).max() < 0.1
+    freesound_tagging.events(table, 0.01)
 
 
 def test_an_ensemble_may_be_of_several_seeds_and_of_files_of_any_name(make_pipeline, finished_run, demo, tmp_path):
@@ -363,6 +420,46 @@ def test_the_programs_settings_are_as_they_were(ensemble, demo, monkeypatch):
     ensemble.tag(demo.test["path"][0])
     ensemble.timeline(demo.test["path"][0])
     assert switches() == before and warnings.filters == filters
+
+
+def test_a_sound_that_fades_out_is_tagged_where_numpy_raises(finished_run, tmp_path):
+    """Below the least normal float32, such as at the end of what a synthesizer has made."""
+    fading = np.sin(np.arange(3 * 44_100)) * 10.0 ** -np.linspace(0, 44, 3 * 44_100)
+    sf.write(tmp_path / "a.wav", fading.astype(np.float32), 44_100, subtype="FLOAT")
+    expected = freesound_tagging.tag(tmp_path / "a.wav", finished_run.weights)
+    with np.errstate(all="raise"):
+        heard = freesound_tagging.Ensemble.load(finished_run.weights, "cpu").listen(tmp_path / "a.wav")
+        np.testing.assert_array_equal(next(heard).probabilities, expected.iloc[0])
+        assert set(np.geterr().values()) == {"raise"}, "the program's own settings hold between the sounds"
+        store = SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store", progress=False)
+        freesound_tagging.Ensemble.load(finished_run.weights, "cpu").predict(store, progress=False)
+        freesound_tagging.events(freesound_tagging.timeline(tmp_path / "a.wav", finished_run.weights), 0.01)
+
+
+@pytest.mark.parametrize(("switch", "setting", "usual"), [
+    (torch.set_default_dtype, torch.float64, torch.float32), (torch.set_default_dtype, torch.float16, torch.float32),
+    (torch.set_default_device, "meta", None)])
+def test_torchs_defaults_of_a_program_change_nothing(finished_run, demo, demo_stores, switch, setting, usual):
+    paths, store = demo.test["path"][:2], demo_stores["test"]
+    networks = freesound_tagging.Ensemble.load(finished_run.weights, "cpu")
+    expected, of_store = networks.tag(paths), networks.predict(store, progress=False)
+    _outline.cache_clear()
+    try:
+        switch(setting)
+        networks = freesound_tagging.Ensemble.load(finished_run.weights, "cpu")
+        pd.testing.assert_frame_equal(networks.tag(paths), expected)
+        np.testing.assert_array_equal(networks.predict(store, progress=False), of_store)
+    finally:
+        switch(usual)
+        _outline.cache_clear()
+
+
+def test_thirty_days_of_the_same_probability_are_that_probability():
+    """Windows 0.75 s apart in sections of 10 minutes; 0.1 for one network and 0.3 for the other."""
+    sound, probabilities = _Listening("a.wav", MelConfig(), ["Bark"]), np.array([[0.1], [0.3]], np.float32)
+    for number in range(0, 30 * 24 * 4800, 40):
+        sound.hear(_Window(0, None, "", number * 0.75, 600.0 * (1 + number // 800)), probabilities)
+    assert sound.heard().probabilities == pytest.approx([0.2], rel=1e-6)
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch before 2.9 has none of these settings")

@@ -19,16 +19,16 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fastai.callback.core import CancelFitException  # noqa: E402
+from fastai.callback.core import CancelFitException
 
-from freesound_tagging.augment import PUBLISHED, compose  # noqa: E402
-from freesound_tagging.images.mel import MelConfig  # noqa: E402
-from freesound_tagging.lwlrap import lwlrap  # noqa: E402
-from freesound_tagging.networks.tagger import NetworkSpec, Tagger  # noqa: E402
-from freesound_tagging.prediction.inference import predict  # noqa: E402
-from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts  # noqa: E402
-from freesound_tagging.training.learner import fit  # noqa: E402
-from freesound_tagging.training.pool import ClipPool  # noqa: E402
+from freesound_tagging.augment import PUBLISHED, compose
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.lwlrap import lwlrap
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
+from freesound_tagging.prediction.inference import predict
+from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.learner import fit
+from freesound_tagging.training.pool import ClipPool
 
 BATCH, STEPS, LR, WIDTH = 32, 900, 1e-2, 8  # of both sides
 EPOCH = 10  # steps of an epoch; the author's side drops what is left over of each

@@ -16,8 +16,8 @@ from freesound_tagging.machine.device import prepare_device, training_precision
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction.inference import predict
 from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
-from freesound_tagging.training.pool import ClipPool
 from freesound_tagging.training.learner import fit
+from freesound_tagging.training.pool import ClipPool
 
 
 def numerics(root, seeds=5, steps=300, width=8, batch=32, mel=SPEC["mel"]):

@@ -12,7 +12,6 @@ from freesound_tagging.augment import (
     apply_specmix,
     compose,
     draw_mixup,
-    draw_spec_augment,
     draw_specmix,
     draw_stripes,
     lighting,

@@ -17,8 +17,8 @@ from ..machine.files import as_path
 from ..networks.models import FIRST_WEIGHTS
 from ..networks.tagger import NetworkSpec
 from .fold import FoldTraining, train_fold
-from .held_out import deal_folds
 from .functions import code_of, name_of
+from .held_out import deal_folds
 from .pool import SharedClips
 from .queue import train_runs
 from .runfolder import RunFolder

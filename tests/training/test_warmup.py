@@ -23,12 +23,10 @@ from freesound_tagging.networks.weights import load_tagger, save_tagger, weights
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.training import fold as fold_training
 from freesound_tagging.training import learner
-from freesound_tagging.training.fold import train_fold
 from freesound_tagging.training.functions import name_of
 from freesound_tagging.training.pool import ClipPool
 from freesound_tagging.training.profile import Profile, load_profile, published_stages
 from freesound_tagging.training.stages import batch_size_for, select_noisy
-from freesound_tagging.training.warmup import run_together
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
 
@@ -199,7 +197,7 @@ def gain(images, targets, generator=None):
 one_gain = gain
 
 
-def gain(images, targets, generator=None, by=1):  # noqa: F811  (of the same name, and another)
+def gain(images, targets, generator=None, by=1):
     return images * by, targets
 
 

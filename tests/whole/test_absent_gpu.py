@@ -26,8 +26,8 @@ from freesound_tagging.machine.device import inference_precision, training_preci
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction.inference import choose_precision, predict
 from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
-from freesound_tagging.training.pool import ClipPool
 from freesound_tagging.training.learner import History, make_learner
+from freesound_tagging.training.pool import ClipPool
 
 LABELS, CLIPS, FRAMES, BATCH, STEPS = 5, 12, 300, 8, 3
 WAITS = (DataDependentOutputException, DynamicOutputShapeException)  # fake tensors' words for a number that is needed

@@ -13,8 +13,8 @@ from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import TOLERANCE
 from freesound_tagging.prediction.tagging import tag
 from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
-from freesound_tagging.training.pool import ClipPool
 from freesound_tagging.training.learner import fit
+from freesound_tagging.training.pool import ClipPool
 
 
 @pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])

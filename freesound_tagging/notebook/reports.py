@@ -9,7 +9,7 @@ from IPython.display import HTML
 from matplotlib.patches import FancyBboxPatch
 
 from ..images.excerpts import window_starts
-from ..lwlrap import lwlrap
+from ..lwlrap import geometric_mean, lwlrap
 from ..prediction.inference import ensemble_mean
 from .plots import as_html, plain, player, shortened, show_spectrogram
 
@@ -174,7 +174,7 @@ def selection_table(noisy, scores, selected, config, most=4, seconds=4):
     IPython.display.HTML
     """
     table = noisy[["fname", "labels", "path"]].assign(**scores)
-    table["mean"] = np.prod(list(scores.values()), axis=0) ** (1 / len(scores))
+    table["mean"] = geometric_mean(list(scores.values()))
     order = table["mean"].sort_values(kind="stable").index
     chosen = np.asarray(selected)[order]
     shown = {"selected": order[chosen][::-1][:most], "turned down": order[~chosen][:most]}

@@ -31,7 +31,8 @@ def numerics(root, seeds=5, steps=300, width=8, batch=32, mel=SPEC["mel"]):
                   for name in ("curated", "noisy", "test")]
         *targets, truth = (data.targets(getattr(data, name)) for name in ("curated", "noisy", "test"))
         pool, test = ClipPool.of(stores[:2], targets, DEVICE), pixels_on(DEVICE, stores[2])
-        spec = NetworkSpec("cnn-model-1", **SPEC | {"width": width, "vocabulary": tuple(data.vocabulary), "mel": mel})
+        spec = NetworkSpec("cnn-model-1", **SPEC | {"options": {"width": width}, "vocabulary": tuple(data.vocabulary),
+                                                    "mel": mel})
         scores = {"fast": [], "exact": []}
         for seed, name in [(seed, name) for seed in range(seeds) for name in scores]:
             torch.manual_seed(seed)

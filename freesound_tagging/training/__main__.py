@@ -10,7 +10,7 @@ from ..images.store import SpectrogramStore
 from ..machine.commands import a_path, command
 from ..machine.device import default_device
 from ..machine.executors import EXECUTORS, executor_of
-from ..networks.models import ARCHITECTURES
+from ..networks.models import PUBLISHED_NETWORKS
 from .stages import PROFILES
 from .warmup import WarmupPipeline, run_together
 
@@ -34,7 +34,7 @@ def main(arguments=None):
     parser.add_argument("input", type=a_path, help="the data set, in Kaggle's or Zenodo's layout")
     parser.add_argument("--output", type=a_path, default=Path(), help="gets the folder work/ (default: this folder)")
     parser.add_argument("--weights", type=a_path, help="the trained networks go here (default: OUTPUT/weights)")
-    parser.add_argument("--networks", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES),
+    parser.add_argument("--networks", nargs="+", choices=PUBLISHED_NETWORKS, default=list(PUBLISHED_NETWORKS),
                         help="(default: all)")
     parser.add_argument("--profile", choices=PROFILES, default="full")
     parser.add_argument("--folds", type=int, help="(default: the profile's)")

@@ -73,8 +73,8 @@ def _training(pipeline, stage, fold, clips):
     config, sets, profile = pipeline.stages[stage], pipeline.sets, pipeline.profile
     validated = "curated" if config.curated else "noisy"
     epochs, steps = schedule_of(pipeline, stage, clips)
-    spec = NetworkSpec(pipeline.architecture, profile.width, pipeline.vocabulary, sets.stores["curated"].config,
-                       *sets.normalization, stage, fold, int(pipeline.seed))
+    spec = NetworkSpec(pipeline.architecture, {"width": profile.width}, pipeline.vocabulary,
+                       sets.stores["curated"].config, *sets.normalization, stage, fold, int(pipeline.seed))
     start = None
     if config.starts_from is not None:
         start = pipeline.folder.start(dataclasses.replace(spec, stage=config.starts_from))

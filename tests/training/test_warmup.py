@@ -254,8 +254,8 @@ def test_weights_of_a_run_elsewhere_are_not_overwritten(make_pipeline, finished_
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"width": 4}, "width is 4, expected 2"),
-    ({"architecture": "vgg16"}, "architecture is 'vgg16', expected 'cnn-model-1'"),
+    ({"options": {"width": 4}}, "width is 4, expected 2"),
+    ({"network": "vgg16"}, "network is 'vgg16', expected 'cnn-model-1'"),
     ({"fold": 2}, "fold is 2, expected 0"),
     ({"vocabulary": ("Woof", "Miaow")}, "vocabulary is"),
     ({"mel": MelConfig(hop_length=347)}, "mel is"),

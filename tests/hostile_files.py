@@ -29,7 +29,7 @@ from freesound_tagging.networks.weights import load_tagger, save_tagger
 
 HEAD = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
 FUNCTION = b"ctorch._utils\n_rebuild_tensor_v2\n"
-SPEC = NetworkSpec("cnn-model-1", 2, ("Bark", "Meow"), MelConfig(), (0.4,) * 3, (0.2,) * 3)
+SPEC = NetworkSpec("cnn-model-1", {"width": 2}, ("Bark", "Meow"), MelConfig(), (0.4,) * 3, (0.2,) * 3)
 
 
 def text(content):
@@ -132,17 +132,18 @@ def _named(parameter):
 
 def _safetensors(tensors, spec, data=b""):
     """A file with any header."""
-    header = json.dumps({"__metadata__": {"freesound-tagging-1": spec}, **tensors}).encode()
+    header = json.dumps({"__metadata__": {"freesound-tagging-2": spec}, **tensors}).encode()
     return struct.pack("<Q", len(header)) + header + data, ".safetensors"
 
 
 def _described(**changes):
-    return json.dumps({"version": "0", **dataclasses.asdict(SPEC), **changes})
+    return json.dumps({"version": "0", **dataclasses.asdict(SPEC), "options": {"width": 2}, **changes})
 
 
 def hostile_safetensors(folder):
     """The same for our own kind of file."""
-    files = {f"{width} channels": _safetensors({}, _described(width=width)) for width in (400, 4096, 10**9)}
+    files = {f"{width} channels": _safetensors({}, _described(options={"width": width}))
+             for width in (400, 4096, 10**9)}
     files["nested description"] = _safetensors({}, "[" * 400_000)
     nested = "[" * 900 + "]" * 900
     files["nested labels"] = _safetensors({}, _described(vocabulary=[]).replace("[]", nested))
@@ -150,10 +151,10 @@ def hostile_safetensors(folder):
     files["header of an exabyte"] = struct.pack("<Q", 1 << 60) + b"{}", ".safetensors"
     save_tagger(Tagger(SPEC), folder / "made.safetensors")
     files["a whole network"] = (folder / "made.safetensors").read_bytes(), ".safetensors"
-    state = dataclasses.replace(SPEC, width=64).outline().state_dict()
+    state = dataclasses.replace(SPEC, options={}).outline().state_dict()
     same = {name: {"dtype": "F32" if tensor.dtype == torch.float32 else "I64", "shape": list(tensor.shape),
                    "data_offsets": [0, tensor.numel() * tensor.itemsize]} for name, tensor in state.items()}
-    files["tensors that share their numbers"] = _safetensors(same, _described(width=64), bytes(512 * 512 * 9 * 4))
+    files["tensors that share their numbers"] = _safetensors(same, _described(options={}), bytes(512 * 512 * 9 * 4))
     return files
 
 

@@ -14,10 +14,11 @@ from ..clips.tables import few
 from ..images.mel import MelConfig
 from ..machine.files import files_below, whole_file
 from .fastai_v1 import read_export
+from .models import check_trusted
 from .tagger import NetworkSpec, Tagger
 from .tensors import check_fit, network_file, read_header, read_tensors
 
-FORMAT = "freesound-tagging-1"
+FORMATS = ("freesound-tagging-1", "freesound-tagging-2")  # that are read; the last is written
 ENSEMBLE = (2, 3, 4)  # the models whose mean is the published submission
 AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
 
@@ -37,7 +38,8 @@ def save_tagger(tagger, path):
         Ends in ``.safetensors``; an earlier file is replaced.
     """
     # One entry, as safetensors writes several in random order: equal networks make equal files.
-    metadata = {FORMAT: json.dumps({"version": __version__, **dataclasses.asdict(tagger.spec)})}
+    described = {"version": __version__, **dataclasses.asdict(tagger.spec), "options": dict(tagger.spec.options)}
+    metadata = {FORMATS[-1]: json.dumps(described)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tagger.network.state_dict().items()}
     with whole_file(path) as part:
         part.write_bytes(safetensors.torch.save(tensors, metadata))
@@ -69,44 +71,62 @@ def read_spec(path, expected=None):
 
 def _read_expected(path, expected):
     spec, places = _read(path)
-    differ = [f"{name} is {value!r}, expected {getattr(expected, name)!r}" for name, value in vars(spec).items()
-              if expected is not None and value != getattr(expected, name)]
+    found, wanted = _settings(spec), _settings(expected or spec)
+    differ = [f"{name} is {found.get(name)!r}, expected {wanted.get(name)!r}" for name in {**found, **wanted}
+              if found.get(name) != wanted.get(name)]
     if differ:
         raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
                          "train it again")
     return spec, places
 
 
-def _read(path, mel=MelConfig()):
+def _settings(spec):
+    settings = {**vars(spec), **dict(spec.options)}
+    del settings["options"]
+    return settings
+
+
+def _read(path):
     """The description of a network, and where its weights are in the file."""
     if Path(path).suffix == ".pkl":
-        return read_export(path, mel, *(stage_and_fold(path) or ()))
+        return read_export(path, *(stage_and_fold(path) or ()))
     with network_file(path, "cannot be loaded") as file:
         metadata, places = read_header(file)
-        others = [key for key in metadata if key.startswith("freesound-tagging-") and key != FORMAT]
-        if others:
+        formats = [key for key in metadata if key.startswith("freesound-tagging-")]
+        if others := [key for key in formats if key not in FORMATS]:
             raise ValueError(f"it is of the format {others[0]}, and version {__version__} of this package reads "
-                             f"{FORMAT}; install the version that wrote it")
-        if FORMAT not in metadata:
-            raise ValueError(f"it is a safetensors file without {FORMAT!r} in its metadata; expected one that "
+                             f"{' and '.join(FORMATS)}; install the version that wrote it")
+        if len(formats) != 1:
+            raise ValueError(f"it is a safetensors file without {FORMATS[-1]!r} in its metadata; expected one that "
                              "save_tagger wrote")
-        spec = _parse_spec(metadata[FORMAT])
+        spec = _parse_spec(*formats, metadata[formats[0]])
         check_fit(spec, places)
     return spec, places
 
 
-def _parse_spec(text):
+def _parse_spec(format, text):
     version = "unknown"
     try:
         spec = json.loads(text)
         version = reprlib.repr(spec.pop("version")).strip("'")
-        # Until there was a choice, signals were padded with zeros, and VGG-16 had no pool before its head.
-        spec["mel"] = MelConfig(**{"padding": "constant"} | spec["mel"])
-        spec.setdefault("body_pool", 0)
+        if format == FORMATS[0]:
+            spec = _as_today(spec)
+        check_trusted(spec["network"])
+        spec["mel"] = MelConfig(**spec["mel"])
         return NetworkSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()})
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"version {version} of this package wrote it, and {__version__} does not understand its "
                          f"description ({str(error)[:500]}); install that version or make the file again") from error
+
+
+def _as_today(spec):
+    """The description that the first format has, with fields for what was special of the two networks it knew."""
+    # Until there was a choice, signals were padded with zeros, and VGG-16 had no pool before its head.
+    options = {"width": spec.pop("width"), "body_pool": spec.pop("body_pool", 0)}
+    network = spec.pop("architecture")
+    if network == "cnn-model-1" and options["body_pool"] == 0:  # it never has one
+        del options["body_pool"]
+    return {"network": network, "options": options, **spec, "mel": {"padding": "constant", **spec["mel"]}}
 
 
 def load_tagger(path, device="cpu", expected=None):
@@ -136,16 +156,15 @@ def load_tagger(path, device="cpu", expected=None):
     return _load(path, *_read_expected(path, expected)).to(device)
 
 
-def import_fastai_v1(path, mel=MelConfig()):
+def import_fastai_v1(path):
     """Read a learner that fastai 1 exported, such as the author's public weights, without running anything in it.
 
     Parameters
     ----------
     path : path
         A ``.pkl``. If it is named as the author's are, ``stage-{2,10,11}_fold-<k>.pkl``, that says which model of
-        which fold it is: stages 10 and 11 are models 3 and 4.
-    mel : MelConfig
-        How the images were made that it was trained on, which the file does not say.
+        which fold it is: stages 10 and 11 are models 3 and 4. That its images were made as `MelConfig` has it by
+        default is assumed, as the file does not say.
 
     Returns
     -------
@@ -163,7 +182,7 @@ def import_fastai_v1(path, mel=MelConfig()):
     UnknownNames
         If the file names what exported learners do not usually name. It is read as any other.
     """
-    return _load(path, *read_export(path, mel, *(stage_and_fold(path) or ())))
+    return _load(path, *read_export(path, *(stage_and_fold(path) or ())))
 
 
 def _load(path, spec, places):

@@ -92,7 +92,7 @@ class Ensemble:
         return cls(paths, [tagger.to(device) for tagger in taggers], device, precision)
 
     def __repr__(self):
-        kinds = pd.Series([tagger.spec.architecture for tagger in self.taggers]).value_counts(sort=False)
+        kinds = pd.Series([tagger.spec.network for tagger in self.taggers]).value_counts(sort=False)
         networks = " and ".join(f"{count} of {kind}" for kind, count in kinds.items())
         return f"Ensemble: networks {networks} for {len(self.vocabulary)} labels, on {self.device}"
 
@@ -282,10 +282,10 @@ def _check_that_it_belongs(path, tagger, paths, others):
         if spec.mel != theirs.spec.mel:
             raise ValueError(f"{path} was trained on images of {spec.mel}, but {other} on images of {theirs.spec.mel}; "
                              "an ensemble needs the same in all")
-        which = [(own.architecture, own.stage, own.fold, own.seed) for own in (spec, theirs.spec)]
+        which = [(own.network, own.stage, own.fold, own.seed) for own in (spec, theirs.spec)]
         if None not in which[0] and which[0] == which[1]:
             raise ValueError(f"{path} and {other} are both model {spec.stage} of fold {spec.fold} and seed {spec.seed} "
-                             f"of {spec.architecture}; delete one, so that it does not count twice")
+                             f"of {spec.network}; delete one, so that it does not count twice")
         if _equal(tagger, theirs):
             raise ValueError(f"{path} and {other} have the same weights; delete one, so that it does not count twice")
 

@@ -10,7 +10,7 @@ from ..images.store import SpectrogramStore
 from ..machine.commands import a_path, command
 from ..machine.device import default_device
 from ..machine.executors import EXECUTORS, executor_of
-from ..networks.models import ARCHITECTURES
+from ..networks.models import PUBLISHED_NETWORKS
 from .profile import NAMES, load_profile
 from .warmup import WarmupPipeline, run_together
 
@@ -36,7 +36,7 @@ def main(arguments=None):
     parser.add_argument("--weights", type=a_path, help="the trained networks go here (default: OUTPUT/weights)")
     parser.add_argument("--profile", default="full", help=f"{', '.join(NAMES)}, or a TOML file (default: full)")
     parser.add_argument("--networks", nargs="+", help="in place of the profile's (default: of a profile that comes with "
-                                                      f"the package {' and '.join(ARCHITECTURES)})")
+                                                      f"the package {' and '.join(PUBLISHED_NETWORKS)})")
     parser.add_argument("--folds", type=int, help="(default: the profile's)")
     parser.add_argument("--hours", type=float, help="begin no fold that, by those before, would not be finished then: "
                                                     "running again goes on")

@@ -218,8 +218,8 @@ class WarmupPipeline:
         """
         config, profile = self.stages[stage], self.profile
         epochs, steps = self._schedule(stage, fold)
-        spec = NetworkSpec(profile.network, profile.options.get("width", 64), self.clips.vocabulary, profile.mel,
-                           *self.normalization, stage, fold, self.seed)
+        spec = NetworkSpec(profile.network, profile.options, self.clips.vocabulary, profile.mel, *self.normalization,
+                           stage, fold, self.seed)
         start = None
         if config.starts_from is not None:
             start = self.folder.start(dataclasses.replace(spec, stage=config.starts_from))

@@ -29,7 +29,7 @@ def pool(demo, training_store):
 
 def tagger_for(demo, **changes):
     torch.manual_seed(0)
-    spec = NetworkSpec("cnn-model-1", 2, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3)
+    spec = NetworkSpec("cnn-model-1", {"width": 2}, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3)
     return Tagger(spec, **changes)
 
 

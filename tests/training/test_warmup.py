@@ -336,8 +336,8 @@ def test_two_runs_have_no_folder_of_weights_in_common(make_pipeline, tmp_path):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"width": 4}, "width is 4, expected 2"),
-    ({"architecture": "vgg16"}, "architecture is 'vgg16', expected 'cnn-model-1'"),
+    ({"options": {"width": 4}}, "width is 4, expected 2"),
+    ({"network": "vgg16"}, "network is 'vgg16', expected 'cnn-model-1'"),
     ({"fold": 2}, "fold is 2, expected 0"),
     ({"vocabulary": ("Woof", "Miaow")}, "vocabulary is"),
     ({"mel": MelConfig(hop_length=347)}, "mel is"),

@@ -13,6 +13,6 @@ def small_network(n_classes, channels=8):
 
 
 def quieter(images, targets, by=0.5, generator=None):
-    """Darken half of the images of a batch, (batch, 1, mel bands, frames) in [0, 1], by a factor; targets as they were."""
+    """Darken half of a batch's images, (batch, 1, mel bands, frames) in [0, 1], by a factor; targets as they were."""
     chosen = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
     return torch.where(chosen, by * images, images), targets

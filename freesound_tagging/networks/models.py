@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-# What decides them, for runs to be told apart: torch 1.0.1 starts the weights of every batch normalization from U(0, 1),
+# How they begin, for runs to be told apart: torch 1.0.1 starts the weights of every batch normalization from U(0, 1),
 # and only those of the bodies are set to 1 afterwards, by the author's ConvBlock and by torchvision 0.2.2.
 FIRST_WEIGHTS = "Kaiming-normal; batch normalizations of bodies 1, of heads U(0, 1)"
 HEAD_UNITS = 512  # the head's hidden layer, whatever the width of the body

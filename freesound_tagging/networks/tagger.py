@@ -16,6 +16,7 @@ from .models import PUBLISHED_NETWORKS, BodyAndHead, complete, create, find
 # Images that a CPU predicts at a time: few, so that what one layer leaves is in the cache when the next one wants it.
 # It takes the time of 256 at a time times 0.4 at a width of 4, 0.6 at 16 and 0.9 at 64.
 CPU_IMAGES = 8
+PUBLISHED_ENSEMBLE = (2, 3, 4)  # the stages whose models' mean is the published submission
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,7 @@ class NetworkSpec:
     stage: int | None = None  # of the warm-up pipeline, 1 to 4
     fold: int | None = None  # the fold that it was not trained on
     seed: int | None = None  # of its training
+    voting: tuple | None = None  # the stages of its run that vote. None: not known, so that the published ones do
 
     def __post_init__(self):
         if not isinstance(self.vocabulary, tuple) or not self.vocabulary or not all(
@@ -46,12 +48,20 @@ class NetworkSpec:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 0):  # not isinstance: True is no count
                 raise ValueError(f"{name}={reprlib.repr(value)}: expected a whole number or None")
+        if self.voting is not None and not (isinstance(self.voting, tuple) and self.voting and all(
+                type(stage) is int and stage > 0 for stage in self.voting)):
+            raise ValueError(f"voting={reprlib.repr(self.voting)}: expected a tuple of stages or None")
         try:
             options = dict(self.options)
         except (TypeError, ValueError) as error:
             raise ValueError(f"options {reprlib.repr(self.options)}: expected a dict") from error
         object.__setattr__(self, "options", complete(self.network, options))
         self.outline()  # the network judges the options' values
+
+    @property
+    def votes(self):
+        """Whether it is a member of its run's ensemble."""
+        return self.stage in (PUBLISHED_ENSEMBLE if self.voting is None else self.voting)
 
     def build(self):
         """The network, with new weights."""

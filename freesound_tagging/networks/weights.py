@@ -15,11 +15,10 @@ from ..images.mel import MelConfig
 from ..machine.files import files_below, whole_file
 from .fastai_v1 import read_export
 from .models import check_trusted
-from .tagger import NetworkSpec, Tagger
+from .tagger import PUBLISHED_ENSEMBLE, NetworkSpec, Tagger
 from .tensors import check_fit, network_file, read_header, read_tensors
 
 FORMATS = ("freesound-tagging-1", "freesound-tagging-2")  # that are read; the last is written
-ENSEMBLE = (2, 3, 4)  # the models whose mean is the published submission
 AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
 
 
@@ -210,15 +209,17 @@ def stage_and_fold(path):
     return (stage, int(match[2])) if stage else None
 
 
-def find_weights(folder, stages=ENSEMBLE):
-    """The trained networks of some stages in a folder and the folders below it, ours and the author's alike.
+def find_weights(folder, stages="voting"):
+    """Trained networks in a folder and the folders below it, ours and the author's alike.
 
-    A warning names what a folder lacks of the models 2 to 4, which are the published ensemble, of any fold.
+    A warning names the voting models that a folder lacks, of any fold.
 
     Parameters
     ----------
     folder : path
-    stages : sequence of int
+    stages : {"voting", "all"} or sequence of int
+        Those of the stages that vote in their run, as each file says; where it does not, models 2, 3 and 4, as
+        published. Or of all stages, or of some.
 
     Returns
     -------
@@ -230,18 +231,32 @@ def find_weights(folder, stages=ENSEMBLE):
     FileNotFoundError
         If there is none.
     """
-    found = [path for path in files_below(folder) if path.suffix in (".safetensors", ".pkl")
-             and (which := stage_and_fold(path)) and which[0] in stages]
+    def is_meant(stage, voting):
+        return stage in voting if stages == "voting" else stages == "all" or stage in stages
+
+    there = {}  # of each folder: the stage and fold of each file, and the stages that vote
+    for path in files_below(folder):
+        if path.suffix in (".safetensors", ".pkl") and (which := stage_and_fold(path)):
+            there.setdefault(path.parent, {})[path] = *which, _voting(path)
+    found, lacking = [], []
+    for parent, files in there.items():
+        found += [path for path, (stage, _, voting) in files.items() if is_meant(stage, voting)]
+        models = {(stage, fold) for stage, fold, _ in files.values()}
+        wanted = sorted({stage for *_, voting in files.values() for stage in voting})
+        lacking += [f"model {stage} of fold {fold} in {parent}" for stage in wanted if is_meant(stage, wanted)
+                    for fold in range(1 + max(fold for _, fold in models)) if (stage, fold) not in models]
     if not found:
-        raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of the stages "
-                                f"{', '.join(map(str, stages))} in {folder} or below; train first, or give the folder "
-                                "that holds the weights")
-    lacking = []
-    for parent in dict.fromkeys(path.parent for path in found):
-        there = {stage_and_fold(path) for path in found if path.parent == parent}
-        folds = range(1 + max(fold for _, fold in there))
-        lacking += [f"model {stage} of fold {fold} in {parent}" for stage in ENSEMBLE if stage in stages
-                    for fold in folds if (stage, fold) not in there]
+        which = f"{stages} stages" if isinstance(stages, str) else f"the stages {', '.join(map(str, stages))}"
+        raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of {which} in {folder} or "
+                                "below; train first, or give the folder that holds the weights")
     if lacking:
         warnings.warn(f"there is no {few(lacking)}: what is there is used", stacklevel=2)
-    return found
+    return sorted(found)
+
+
+def _voting(path):
+    """The stages that vote in the run of a network; of a file that cannot be read, the published ones."""
+    try:
+        return read_spec(path).voting or PUBLISHED_ENSEMBLE if path.suffix == ".safetensors" else PUBLISHED_ENSEMBLE
+    except (ImportError, OSError, ValueError):
+        return PUBLISHED_ENSEMBLE  # whoever loads it says what is wrong

@@ -3,13 +3,15 @@
 import dataclasses
 import difflib
 import re
+import sys
 import tomllib
 from importlib import resources
-from pathlib import Path
 
 from ..augment import PUBLISHED
 from ..images.mel import MelConfig
 from ..machine.checks import check_number
+from ..machine.files import as_path
+from ..networks.models import complete
 from .functions import augmentation_named, code_of, name_of
 from .stages import StageConfig
 
@@ -30,10 +32,10 @@ class Profile:
     n_folds: int
     stages: tuple  # of StageConfig, numbered from 1 on
     network: str = "cnn-model-1"  # a name of `networks`
-    options: dict = dataclasses.field(default_factory=dict)  # of the network, such as the width of ours
+    options: dict = dataclasses.field(default_factory=dict)  # of the network, as `networks.create` takes them
     batch_size: int | None = None  # None: `batch_size_for` the clips of the stage that has the fewest
     augmentation: tuple = PUBLISHED  # of each batch: functions of (images, targets, generator=), in order
-    mel: MelConfig = MelConfig()  # how images are made
+    mel: MelConfig = dataclasses.field(default_factory=MelConfig)  # how images are made
     weight_decay: float = 0.01  # decoupled, of all parameters
     text: str = dataclasses.field(default="", compare=False, repr=False)  # the file that it was read from
 
@@ -42,6 +44,7 @@ class Profile:
         if self.batch_size is not None:
             check_number("batch_size", self.batch_size, 2, whole=True)  # a batch normalization needs two
         check_number("weight_decay", self.weight_decay, 0)
+        object.__setattr__(self, "options", dict(complete(self.network, self.options)))
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "augmentation", tuple(self.augmentation))
         if not self.stages or [config.stage for config in self.stages] != list(range(1, len(self.stages) + 1)):
@@ -77,7 +80,7 @@ def load_profile(source):
     ----------
     source : {"full", "demo", "tiny"} or path
         One that comes with the package, or a TOML file such as these: `freesound_tagging/training/profiles/full.toml`
-        explains each line.
+        explains each line. Modules that it names may stand beside it.
 
     Returns
     -------
@@ -88,15 +91,16 @@ def load_profile(source):
     ValueError
         If there is none, or the file has a key or a value that cannot be. The message has file and key.
     """
-    path = FOLDER / f"{source}.toml" if str(source) in NAMES else Path(source).expanduser()
+    path = FOLDER / f"{source}.toml" if str(source) in NAMES else as_path(source)
     if not path.is_file():
         near = difflib.get_close_matches(str(source), NAMES, 1)
         raise ValueError(f"profile={str(source)!r}: expected {', '.join(NAMES)}, or a TOML file; there is none of this "
                          "name" + (f"; perhaps {near[0]!r} is meant" if near else ""))
-    text = path.read_text(encoding="utf-8")
+    if str(source) not in NAMES and (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)  # for modules beside the file, here and in the processes that train
     try:
-        return parse_profile(text)
-    except ValueError as error:  # of tomllib too, which says the line
+        return parse_profile(path.read_text(encoding="utf-8"))
+    except (ImportError, ValueError) as error:  # of tomllib too, which says the line
         raise ValueError(f"{path}: {error}") from error
 
 

@@ -1,7 +1,8 @@
-"""Profiles as files: what is in one goes through, what cannot be is said by file and key before anything is computed."""
+"""Profiles as files: what is in one goes through; what cannot be is said by file and key, before anything is done."""
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
@@ -43,7 +44,8 @@ def test_an_augmentation_of_ones_own_is_found_by_its_module(tmp_path, monkeypatc
     (tmp_path / "my_augmentations.py").write_text(
         "def louder(images, targets, by=2, generator=None):\n    return (images * by).clip(0, 1), targets\n")
     monkeypatch.syspath_prepend(tmp_path)
-    own, = parse_profile('n_folds = 2\naugmentation = [{name = "my_augmentations:louder", by = 3}]\n' + STAGE).augmentation
+    text = 'n_folds = 2\naugmentation = [{name = "my_augmentations:louder", by = 3}]\n' + STAGE
+    own, = parse_profile(text).augmentation
     assert own.keywords == {"by": 3}
     assert own.func.__module__ == "my_augmentations"
 
@@ -88,7 +90,7 @@ def test_what_cannot_be_is_said_by_file_and_key(tmp_path, old, new, said):
 
 
 def test_a_profile_that_there_is_not_is_said():
-    with pytest.raises(ValueError, match=r"profile='ful': expected full, demo, tiny, or a TOML file; .*'full' is meant"):
+    with pytest.raises(ValueError, match=r"profile='ful': expected full, demo, tiny, or a TOML .*'full' is meant"):
         load_profile("ful")
 
 
@@ -103,7 +105,7 @@ def test_somebody_votes():
 def test_every_augmentation_has_a_name_in_a_file():
     """All public functions of `augment` that take a batch and a generator."""
     batch = re.findall(r"^def (?!apply_|draw_|_|compose)(\w+)\(images, targets, .*generator=None\):",
-                       open(augment.__file__).read(), re.M)
+                       Path(augment.__file__).read_text(), re.M)
     for name in batch:
         step, = parse_profile(f'n_folds = 2\naugmentation = ["{name}"]\n' + STAGE).augmentation
         assert step is getattr(augment, name)

@@ -162,7 +162,7 @@ def loop():
     generator = torch.Generator(DEVICE).manual_seed(0)
     optimizer = torch.optim.AdamW(bare.parameters(), fused=True)
     loss_of, train, valid = torch.nn.BCEWithLogitsLoss(), excerpts(pool), MiddleExcerpts(pool, [])
-    learner = make_learner(ours, train, valid, compose(), generator)
+    learner = make_learner(ours, train, valid, compose(), generator, recorder=False)
 
     def by_hand():
         for x, y in train:

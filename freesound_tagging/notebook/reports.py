@@ -62,8 +62,17 @@ def pipeline_figure(stages):
         for earlier in config.scored_by:
             arrow((places[earlier] + 0.15, networks - 0.36), (x - 0.42, 0.3), ls="--", color="0.6",
                   connectionstyle="arc3,rad=0.15")
-    box(ensemble, networks, "ensemble\nmean of " + ", ".join(str(c.stage) for c in stages if c.votes), "#d9ead3")
-    arrow((ensemble - 0.62, networks), (ensemble - 0.39, networks))
+    voters = [config.stage for config in stages if config.votes]
+    box(ensemble, networks, f"ensemble\nmean of {', '.join(map(str, voters))}", "#d9ead3")
+    for stage in voters:
+        x = places[stage] + 0.25
+        axis.plot([x, x, ensemble], [networks + 0.34, 2.05, 2.05], color="#6aa84f", lw=1.2, zorder=0)
+    arrow((ensemble, 2.07), (ensemble, networks + 0.34), color="#6aa84f")
+    if any(config.scored_by for config in stages):
+        axis.plot([ensemble - 0.38, ensemble - 0.2], [0.3, 0.3], ls="--", color="0.6")
+        axis.text(ensemble - 0.15, 0.3, "scores out of fold", va="center", fontsize=8, color="0.3")
+    axis.plot([ensemble - 0.38, ensemble - 0.2], [0.05, 0.05], color="#6aa84f")
+    axis.text(ensemble - 0.15, 0.05, "votes", va="center", fontsize=8, color="0.3")
     return figure
 
 

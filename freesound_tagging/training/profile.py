@@ -12,7 +12,7 @@ from ..images.mel import MelConfig
 from ..machine.checks import check_number
 from ..machine.files import as_path
 from ..networks.models import complete
-from .functions import augmentation_named, code_of, name_of
+from .functions import augmentation_named, code_of, name_of, try_augmentation
 from .stages import StageConfig
 
 FOLDER = resources.files(__package__) / "profiles"
@@ -112,10 +112,11 @@ def parse_profile(text):
         raise ValueError("no [[stage]]: expected a table for each stage")
     settings = _checked(given, Profile, leave_out=("stages", "text"))
     settings["stages"] = [_stage(number, stage) for number, stage in enumerate(stages, 1)]
-    if "augmentation" in settings:
-        settings["augmentation"] = [_step(step) for step in _a(list, "augmentation", settings["augmentation"])]
     if "mel" in settings:
         settings["mel"] = MelConfig(**_checked(_a(dict, "mel", settings["mel"]), MelConfig, where="mel: "))
+    if "augmentation" in settings:
+        settings["augmentation"] = [_step(step, settings.get("mel", MelConfig()))
+                                    for step in _a(list, "augmentation", settings["augmentation"])]
     _a(dict, "options", settings.get("options", {}))
     _a(str, "network", settings.get("network", ""))
     return Profile(**settings, text=text)
@@ -128,11 +129,13 @@ def _stage(number, settings):
         raise ValueError(f"stage {number}: {error}") from error
 
 
-def _step(step):
+def _step(step, mel):
     """An augmentation of a file: its name, or a table of its name and settings."""
     settings = {"name": step} if isinstance(step, str) else dict(_a(dict, "augmentation", step))
-    name = settings.pop("name", None)
-    return augmentation_named(_a(str, "an augmentation's name", name), **settings)
+    name = _a(str, "an augmentation's name", settings.pop("name", None))
+    function = augmentation_named(name, **settings)
+    try_augmentation(name, function, mel)
+    return function
 
 
 def _checked(given, kind, leave_out=(), where=""):

@@ -31,7 +31,8 @@ def test_a_file_says_all_that_a_profile_has(tmp_path):
     path.write_text('network = "vgg16"\noptions = {width = 8}\nn_folds = 3\nbatch_size = 24\nweight_decay = 0.1\n'
                     'augmentation = [{name = "specmix", stripes = [1, 2]}, "mixup"]\n[mel]\nn_mels = 64\n' + STAGE)
     profile = load_profile(path)
-    assert (profile.network, profile.options, profile.n_folds, profile.batch_size) == ("vgg16", {"width": 8}, 3, 24)
+    assert (profile.network, profile.options, profile.n_folds, profile.batch_size) == (
+        "vgg16", {"width": 8, "body_pool": 7}, 3, 24)
     assert (profile.weight_decay, profile.mel.n_mels, profile.mel.hop_length) == (0.1, 64, 694)
     stripes, last = profile.augmentation
     assert (stripes.func, stripes.keywords, last) == (specmix, {"stripes": (1, 2)}, mixup)
@@ -50,6 +51,18 @@ def test_an_augmentation_of_ones_own_is_found_by_its_module(tmp_path, monkeypatc
     assert own.func.__module__ == "my_augmentations"
 
 
+@pytest.mark.parametrize(("body", "said"), [
+    ("return images * float('nan'), targets", "gave numbers that are not finite"),
+    ("return images[:1], targets", r"gave images \(1, 1, 128, 128\) and targets \(2, 3\)"),
+    ("return images", "too many values|not enough values|to unpack"), ("return 1 / 0", "division by zero")])
+def test_an_augmentation_is_tried_before_anything_is_computed(tmp_path, body, said):
+    name = f"broken_{abs(hash(body))}"
+    (tmp_path / f"{name}.py").write_text(f"def f(images, targets, generator=None):\n    {body}\n")
+    (tmp_path / "mine.toml").write_text(f'n_folds = 2\naugmentation = ["{name}:f"]\n' + STAGE)
+    with pytest.raises(ValueError, match=rf"mine.toml: augmentation '{name}:f': .*({said})"):
+        load_profile(tmp_path / "mine.toml")
+
+
 @pytest.mark.parametrize(("old", "new", "said"), [
     ("n_folds = 2", "n_fold = 2", "n_fold is not known: expected n_folds, .* perhaps n_folds is meant"),
     ("n_folds = 2", "n_folds = 1", "n_folds=1: expected a whole number, at least 2"),
@@ -65,6 +78,7 @@ def test_an_augmentation_of_ones_own_is_found_by_its_module(tmp_path, monkeypatc
     ('"mixup"', '"no_such_module:f"', r"'no_such_module:f' cannot be found \(No module"),
     ('"mixup"', '{name = "mixup", alfa = 1}', r"augmentation 'mixup': .*'alfa'.* it is mixup\(images, targets, alpha"),
     ('"mixup"', "3", "augmentation=3: expected a table"),
+    ("max_width = 0.25", "max_width = 2.25", "augmentation 'specmix': stripes of widths 0.0 to 2.25.*expected fractions"),
     ("stripes = [1, 1]", "stripe = 1", "augmentation 'specmix': .*'stripe'"),
     ("starts_from = 2", "starts_from = 4", "stage 3: stage 3 builds on stage 4: expected an earlier one"),
     ("scored_by = [1, 2]", "scored_by = [1, 3]", "stage 3: stage 3 builds on stage 3: expected an earlier one"),

@@ -21,7 +21,7 @@ def in_small(name, folder):
     """A profile of profiles/, with the module beside it, for seconds of training."""
     text = (ROOT / "profiles" / f"{name}.toml").read_text()
     for key, value in (("passes", "1"), ("least_steps", "2"), ("width", "2")):
-        text = re.sub(rf"{key} = \d+", f"{key} = {value}", text)
+        text = re.sub(rf"\b{key} = \d+", f"{key} = {value}", text)
     (folder / "own_module.py").write_text((ROOT / "profiles/own_module.py").read_text())
     (folder / f"{name}.toml").write_text(text)
     return folder / f"{name}.toml"

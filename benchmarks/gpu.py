@@ -98,8 +98,8 @@ def run_in_small(folder):
     kept = first == (folder / "weights/stage-1_fold-0.safetensors").read_bytes()
 
     store = SpectrogramStore(next((folder / "stores/curated").iterdir()))
-    few = 8
-    store.starts, store.lengths, store.fnames = store.starts[:few], store.lengths[:few], store.fnames[:few]
+    clips = 8
+    store.starts, store.lengths, store.fnames = store.starts[:clips], store.lengths[:clips], store.fnames[:clips]
     weights = sorted((folder / "weights").glob("stage-4_*.safetensors"))[:1]
     ours, cpus = (Ensemble.load(weights, device).predict(store, progress=False) for device in (DEVICE, "cpu"))
     difference = float(np.abs(ours - cpus).mean())

@@ -380,11 +380,11 @@ def edge_case(make_pipeline, finished_run, folder, n_curated, n_noisy, n_folds, 
     sets = {}
     for name, count in (("curated", n_curated), ("noisy", n_noisy)):
         store = finished_run.stores[name]
-        few = copy.copy(store)
-        few.fnames, few.files, few.lengths, few.starts = (store.fnames[:count], store.files[:count],
+        part = copy.copy(store)
+        part.fnames, part.files, part.lengths, part.starts = (store.fnames[:count], store.files[:count],
                                                          store.lengths[:count], store.starts[:count])
-        few.pixels = store.pixels[:int(few.lengths.sum())]
-        sets[name] = (few, finished_run.targets[name][:count])
+        part.pixels = store.pixels[:int(part.lengths.sum())]
+        sets[name] = (part, finished_run.targets[name][:count])
     config = [dataclasses.replace(config, **stages.get(f"stage_{config.stage}", {}))
               for config in published_stages((1,) * 4, (1e-3,) * 4, 1)]
     pipeline = make_pipeline(folder, sets=sets, profile=Profile(n_folds, 2, tuple(config)))

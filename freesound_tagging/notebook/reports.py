@@ -23,7 +23,7 @@ def pipeline_figure(stages):
     Parameters
     ----------
     stages : sequence of StageConfig
-        As `stages.published_stages` gives them.
+        As `published_stages` gives them.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def training_figure(history, stage):
     Parameters
     ----------
     history : list of dict
-        As `WarmupPipeline.history` gives it.
+        A fold each, as `WarmupPipeline.history` gives it.
     stage : int
 
     Returns
@@ -161,7 +161,7 @@ def selection_figure(selected, targets, vocabulary, title=""):
     return figure
 
 
-def selection_table(noisy, scores, selected, config, most=4, seconds=4):
+def selection_table(noisy, scores, selected, config, most=4):
     """Noisy clips that a stage has selected and that it has turned down, with players and the models' scores.
 
     Parameters
@@ -175,8 +175,6 @@ def selection_table(noisy, scores, selected, config, most=4, seconds=4):
     most : int
         Clips of either kind: the best of those selected and the worst of those turned down, by the geometric mean of
         the scores.
-    seconds : float
-        Played of each clip.
 
     Returns
     -------
@@ -192,13 +190,13 @@ def selection_table(noisy, scores, selected, config, most=4, seconds=4):
     rows = "".join(
         f"<tr><td>{choice}</td><td style='text-align: left'>{as_html(', '.join(row['labels']))}</td>"
         + "".join(f"<td>{row[name]:.2f}</td>" for name in columns)
-        + f"<td>{player(row['path'], config, seconds=seconds).data}</td><td>{as_html(row['fname'])}</td></tr>"
+        + f"<td>{player(row['path'], config, seconds=4).data}</td><td>{as_html(row['fname'])}</td></tr>"
         for choice, clips in shown.items() for row in (table.loc[clip] for clip in clips))
     return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
 
 
-def predictions_figure(store, clips, probabilities, vocabulary, labels=None, top=5):
-    """Clips' spectrograms beside their most probable labels.
+def predictions_figure(store, clips, probabilities, vocabulary, labels=None):
+    """Clips' spectrograms beside their five most probable labels.
 
     Parameters
     ----------
@@ -209,7 +207,6 @@ def predictions_figure(store, clips, probabilities, vocabulary, labels=None, top
     vocabulary : sequence of str
     labels : sequence of tuple of str, optional
         The true labels of all clips, drawn in another colour.
-    top : int
 
     Returns
     -------
@@ -223,7 +220,7 @@ def predictions_figure(store, clips, probabilities, vocabulary, labels=None, top
         windows = len(window_starts(image.shape[1], store.config.excerpt_frames))
         mel.set(yticks=[], title=f"{plain(store.fnames[clip])}, {windows} window{'s'[:windows > 1]}")
         mel.title.set_fontsize(9)
-        best = np.argsort(-probabilities[clip], kind="stable")[:top][::-1]
+        best = np.argsort(-probabilities[clip], kind="stable")[:5][::-1]
         true = [labels is not None and vocabulary[i] in labels[clip] for i in best]
         bars.barh(range(len(best)), probabilities[clip][best], color=[CURATED if t else "silver" for t in true])
         bars.set_yticks(range(len(best)), [plain(shortened(vocabulary[i])) for i in best], fontsize=8)
@@ -255,21 +252,20 @@ def per_class_figure(per_class, title=""):
     return figure
 
 
-def confusion_figure(pairs, title="", most=15):
-    """The pairs of labels that are confused most.
+def confusion_figure(pairs, title=""):
+    """The fifteen pairs of labels that are confused most.
 
     Parameters
     ----------
     pairs : pandas.DataFrame
         As `lwlrap.confused_pairs` gives it.
     title : str
-    most : int
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    shown = pairs[:most][::-1]
+    shown = pairs[:15][::-1]
     figure, axis = _labels_figure(
         [f"{shortened(row.true)}: {shortened(row.above)}" for row in shown.itertuples()], title,
         "clips with the true label (left) for which the other (right) is ranked above it")

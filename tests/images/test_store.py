@@ -182,6 +182,8 @@ def test_a_file_that_is_no_audio_is_named(tmp_path, content):
 
 @pytest.mark.parametrize(("setting", "message"), [
     ({"hop_length": 0}, "hop_length=0: expected a positive"),
+    ({"n_fft": 1 << 16}, "n_fft=65536: expected at most 32768"),
+    ({"hop_length": 20}, "a second of 2205, by 128 mel bands: expected at most 262144 pixels"),
     ({"f_max": 30_000.0}, "at most half the sample rate"),
     ({"f_min": 30_000.0}, "f_min=30000.0: expected less than f_max"),
     ({"padding": "wrap"}, "padding='wrap': expected 'reflect' or 'constant'"),

@@ -107,7 +107,7 @@ def fingerprint(settings):
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_clip(path, config=MelConfig(), content=None):
+def load_clip(path, config=MelConfig(), content=None, remarks=None):
     """Read a clip as the network is to hear it: mono, trimmed of silence, padded to the least length.
 
     Parameters
@@ -116,8 +116,8 @@ def load_clip(path, config=MelConfig(), content=None):
         Any audio file that libsndfile reads, whatever its name ends in; mixed down to mono and resampled where
         needed, as `librosa.load` does. Of a truncated file, what is there.
     config : MelConfig
-    content : bytes, optional
-        As for `audio.read_audio`.
+    content, remarks
+        As for `audio.read_blocks`.
 
     Returns
     -------
@@ -129,15 +129,15 @@ def load_clip(path, config=MelConfig(), content=None):
     OSError
         If the file cannot be used (`audio.read_audio` says when). The message names it.
     """
-    return fit_signal(np.concatenate(list(resampled(path, config, content))), config)
+    return fit_signal(np.concatenate(list(resampled(path, config, content, remarks=remarks))), config)
 
 
-def resampled(path, config=MelConfig(), content=None, a_clip=True):
+def resampled(path, config=MelConfig(), content=None, a_clip=True, remarks=None):
     """A sound as mono at the images' sample rate, block by block.
 
     Parameters
     ----------
-    path, content, a_clip
+    path, content, a_clip, remarks
         As for `audio.read_blocks`.
     config : MelConfig
 
@@ -153,7 +153,7 @@ def resampled(path, config=MelConfig(), content=None, a_clip=True):
     """
     taken = given = 0
     stream = None
-    for audio in read_blocks(path, content, a_clip):
+    for audio in read_blocks(path, content, a_clip, remarks):
         if audio.rate == config.sample_rate:
             yield audio.signal
             continue

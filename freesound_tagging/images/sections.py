@@ -23,6 +23,7 @@ class Section:
     image: np.ndarray | None  # uint8 (n_mels, frames); None of silence in a long sound
     begin: float  # seconds of the file at the first frame; below 0 of a short sound, which is zero-padded on both sides
     end: float  # seconds of the file where the stretch ends, its silence included
+    remark: str = ""  # with the last section of a sound: what nobody would hear of otherwise (`audio.read_blocks`)
 
 
 def sections(path, config=MelConfig()):
@@ -49,8 +50,8 @@ def sections(path, config=MelConfig()):
         If the file cannot be used, when what is wrong with it comes. The message names it.
     """
     most, section = MAX_SECONDS * config.sample_rate, SECTION_SECONDS * config.sample_rate
-    blocks, length, place, heard = [], 0, 0, False
-    for block in resampled(path, config, a_clip=False):
+    blocks, length, place, heard, remarks = [], 0, 0, False, {}
+    for block in resampled(path, config, a_clip=False, remarks=remarks):
         blocks.append(block)
         length += len(block)
         while length > most:
@@ -60,7 +61,8 @@ def sections(path, config=MelConfig()):
             yield _section(signal[:section], place, config, silent)
             place, signal, heard = place + section, None, heard or not silent
     signal = _joined(blocks)
-    yield _section(signal, place, config, heard and not signal.any())
+    last = _section(signal, place, config, heard and not signal.any())
+    yield dataclasses.replace(last, remark="; ".join(remarks.values()))
 
 
 def _joined(blocks):

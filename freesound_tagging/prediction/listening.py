@@ -22,6 +22,7 @@ class Heard:
     timeline: pd.DataFrame  # float32, as `Ensemble.timeline` gives it; no row where the sound cannot be read
     probabilities: np.ndarray  # float32 (labels,), of the whole sound; NaN where it cannot be read
     problem: str = ""  # why it cannot be read
+    remark: str = ""  # what is to be known of it, such as that it is silent or that not all of it was read
 
 
 def listen(paths, look_at, mel, vocabulary, batch_size, progress):
@@ -72,6 +73,7 @@ class _Window:
     problem: str
     second: float = 0.0  # of the file, where it begins
     end: float = 0.0  # as far as the sound has been read
+    remark: str = ""
 
 
 def _windows(paths, mel):
@@ -82,25 +84,25 @@ def _windows(paths, mel):
             yield _Window(number, None, str(section))
             continue
         if section.image is None:
-            yield _Window(number, None, "", section.begin, section.end)
+            yield _Window(number, None, "", section.begin, section.end, section.remark)
             continue
         pixels = np.ascontiguousarray(section.image.T)
         for start in window_starts(len(pixels), mel.excerpt_frames):
             yield _Window(number, pixels[start:start + mel.excerpt_frames], "", section.begin + start * hop,
-                          section.end)
+                          section.end, section.remark)
 
 
 class _Listening:
     """What has been heard of a sound so far."""
 
     def __init__(self, path, mel, vocabulary):
-        self.path, self.mel, self.vocabulary, self.problem = path, mel, list(vocabulary), ""
+        self.path, self.mel, self.vocabulary, self.problem, self.remark = path, mel, list(vocabulary), "", ""
         self.seconds, self.windows, self.second, self.duration = [], [], 0.0, 0.0
         self.total = np.float32(0)  # of each network's probabilities: float32 (networks, labels)
 
     def hear(self, window, probabilities):
         """A window, and the probabilities of each network: float32 (networks, labels)."""
-        self.problem = window.problem
+        self.problem, self.remark = window.problem, window.remark
         self.second, self.duration = window.second, window.end
         if probabilities is not None:
             self.total = self.total + probabilities
@@ -115,7 +117,7 @@ class _Listening:
         table.attrs = {"window": self.mel.excerpt_seconds, "duration": self.duration}
         of_all = (ensemble_mean(self.total / np.float32(n_windows)) if n_windows
                   else np.full(len(self.vocabulary), np.nan))
-        return Heard(self.path, table, of_all.astype(np.float32), self.problem)
+        return Heard(self.path, table, of_all.astype(np.float32), self.problem, self.remark)
 
 
 def _seconds(path):

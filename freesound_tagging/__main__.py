@@ -104,11 +104,14 @@ def _report(sound, options):
     path, best = str(sound.path), pd.Series(sound.probabilities, sound.timeline.columns).nlargest(options.top)
     if sound.problem:
         print(printable(sound.problem), file=sys.stderr)
+    if sound.remark:
+        print(printable(sound.remark), file=sys.stderr)
     if options.json:
         found = {"path": path, "error": sound.problem} if sound.problem else {
             "path": path, "seconds": sound.timeline.attrs["duration"],
             "labels": [{"label": label, "probability": float(value)} for label, value in best.items()],
-            "events": events(sound.timeline, options.threshold).to_dict("records")}
+            "events": events(sound.timeline, options.threshold).to_dict("records"),
+            **({"remark": sound.remark} if sound.remark else {})}
         print(json.dumps(found), flush=True)
     elif not sound.problem:
         print(printable(path))

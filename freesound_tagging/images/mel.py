@@ -98,7 +98,7 @@ def fingerprint(settings):
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_clip(path, config=MelConfig(), content=None):
+def load_clip(path, config=MelConfig(), content=None, remarks=None):
     """Read a clip as the network is to hear it: mono, trimmed of silence, padded to the least length.
 
     Parameters
@@ -109,6 +109,8 @@ def load_clip(path, config=MelConfig(), content=None):
     config : MelConfig
     content : bytes, optional
         What is in the file, if it has been read already.
+    remarks : dict, optional
+        Filled by `audio.read_blocks`.
 
     Returns
     -------
@@ -120,10 +122,10 @@ def load_clip(path, config=MelConfig(), content=None):
     OSError
         If the file cannot be used (`audio.read_audio` says when). The message names it.
     """
-    return fit_signal(np.concatenate(list(resampled(path, config, content))), config)
+    return fit_signal(np.concatenate(list(resampled(path, config, content, remarks=remarks))), config)
 
 
-def resampled(path, config=MelConfig(), content=None, a_clip=True):
+def resampled(path, config=MelConfig(), content=None, a_clip=True, remarks=None):
     """What `audio.read_blocks` gives, as mono at the images' sample rate.
 
     Yields
@@ -138,7 +140,7 @@ def resampled(path, config=MelConfig(), content=None, a_clip=True):
     """
     taken = given = 0
     stream = None
-    for audio in read_blocks(path, content, a_clip):
+    for audio in read_blocks(path, content, a_clip, remarks):
         if audio.rate == config.sample_rate:
             yield audio.signal
             continue

@@ -214,12 +214,15 @@ class Ensemble:
         paths = sounds_of(paths)
         if not paths:
             raise ValueError("no sounds: expected at least one file that libsndfile reads")
-        rows, problems = zip(*((sound.probabilities, sound.problem) for sound in self.listen(paths, progress=progress)))
-        problems = list(filter(None, problems))
+        rows, *said = zip(*((sound.probabilities, sound.problem, sound.remark)
+                            for sound in self.listen(paths, progress=progress)))
+        problems, remarks = (list(filter(None, sentences)) for sentences in said)
         if len(problems) == len(paths):
             raise ValueError(f"none of {len(paths)} sounds can be read: {'; '.join(problems)}")
         if problems:
             warnings.warn(f"{len(problems)} of {len(paths)} sounds cannot be read: {'; '.join(problems)}", stacklevel=2)
+        if remarks:
+            warnings.warn("; ".join(remarks), stacklevel=2)
         return pd.DataFrame(np.stack(rows), pd.Index([str(path) for path in paths], name="path"),
                             list(self.vocabulary))
 
@@ -239,6 +242,8 @@ class Ensemble:
         sound, = self.listen([path], progress=progress)
         if sound.problem:
             raise ValueError(sound.problem)
+        if sound.remark:
+            warnings.warn(sound.remark, stacklevel=2)
         return sound.timeline
 
     @autocast_as_before()

@@ -5,7 +5,8 @@ float (batch, labels), and returns new ones of both in the same number formats; 
 precision is computed with in float32. Random numbers come from `generator`, a `torch.Generator` on the images' device,
 or from torch's global one. No function loops over samples, and none makes the host wait for the device.
 
-Other shapes and formats are a ValueError. Only functions that leave targets as they are take any, and give them back.
+Other shapes and formats are a ValueError. `zoom_crop`, `lighting` and `spec_augment` give targets back as they are, and
+take any.
 
 `mixup`, `specmix` and `spec_augment` draw in one function and apply in another, so that a draw can be looked at and
 applied again.
@@ -28,10 +29,6 @@ def mixup(images, targets, alpha=0.4, generator=None):
         The share of the sample is max(b, 1 - b) with b drawn from Beta(alpha, alpha), so at least a half.
         0.4 is fastai's default.
     generator : torch.Generator, optional
-
-    Returns
-    -------
-    images, targets : torch.Tensor
 
     References
     ----------
@@ -91,10 +88,6 @@ def specmix(images, targets, max_width=0.25, min_width=0.0, stripes=(1, 1), gene
         How many stripes are drawn on each axis, (mel bands, frames); they may overlap.
     generator : torch.Generator, optional
 
-    Returns
-    -------
-    images, targets : torch.Tensor
-
     References
     ----------
     Bouteillon, "Specmix: a simple data augmentation and warm-up pipeline to leverage clean and noisy set for efficient
@@ -141,7 +134,7 @@ def draw_stripes(images, max_width=0.25, min_width=0.0, stripes=(1, 1), generato
 
 
 def spec_augment(images, targets, warp=0.1, max_width=0.25, stripes=(1, 1), generator=None):
-    """SpecAugment: warp time, then blank out mel bands and frames. Targets stay as they are.
+    """SpecAugment: warp time, then blank out mel bands and frames, which then hold their image's mean.
 
     Parameters
     ----------
@@ -155,12 +148,6 @@ def spec_augment(images, targets, warp=0.1, max_width=0.25, stripes=(1, 1), gene
     stripes : int or (int, int)
         How many stripes are blanked on each axis, (mel bands, frames).
     generator : torch.Generator, optional
-
-    Returns
-    -------
-    images : torch.Tensor
-        The blanked pixels hold their image's mean.
-    targets : object
 
     References
     ----------
@@ -214,11 +201,6 @@ def zoom_crop(images, targets, max_zoom=1.05, p=0.75, generator=None):
     p : float
         The probability that an image is zoomed.
     generator : torch.Generator, optional
-
-    Returns
-    -------
-    images : torch.Tensor
-    targets : object
     """
     if not max_zoom >= 1:
         raise ValueError(f"zoom_crop's max_zoom={max_zoom}: expected at least 1")
@@ -245,11 +227,6 @@ def lighting(images, targets, max_change=0.2, p=0.75, generator=None):
     p : float
         The probability of either change for an image.
     generator : torch.Generator, optional
-
-    Returns
-    -------
-    images : torch.Tensor
-    targets : object
     """
     if not 0 <= max_change < 1:
         raise ValueError(f"lighting's max_change={max_change}: expected a number from 0 to below 1")
@@ -272,11 +249,7 @@ def compose(steps=PUBLISHED):
     ----------
     steps : sequence of callable
         Functions of ``(images, targets, generator=)`` such as those of this module, or `functools.partial` of them.
-
-    Returns
-    -------
-    callable
-        Likewise a function of ``(images, targets, generator=)``.
+        What is returned is such a function too.
     """
     return partial(_apply, tuple(steps))
 

@@ -67,7 +67,7 @@ def lwlrap_bounds(truth, scores):
     Parameters
     ----------
     truth, scores : array (clips, labels)
-        As for `lwlrap`.
+        Of 0 and 1; any real numbers.
 
     Returns
     -------
@@ -83,12 +83,12 @@ def lwlrap_bounds(truth, scores):
 
 
 def per_class_lwlrap(truth, scores):
-    """lwlrap of each label, and each label's weight in the whole.
+    """`lwlrap` of each label, and each label's weight in the whole.
 
     Parameters
     ----------
     truth, scores : array (clips, labels)
-        As for `lwlrap`.
+        Of 0 and 1; any real numbers.
 
     Returns
     -------
@@ -103,12 +103,12 @@ def per_class_lwlrap(truth, scores):
 
 
 def clip_lwlrap(truth, scores):
-    """lwlrap of each clip alone, under the labels that it carries.
+    """`lwlrap` of each clip alone, under the labels that it carries.
 
     Parameters
     ----------
     truth, scores : array (clips, labels)
-        As for `lwlrap`.
+        Of 0 and 1; any real numbers.
 
     Returns
     -------
@@ -125,9 +125,8 @@ def confused_pairs(truth, scores, vocabulary):
 
     Parameters
     ----------
-    truth : array (clips, labels)
-        Label matrix of 0 and 1.
-    scores : array (clips, labels)
+    truth, scores : array (clips, labels)
+        Of 0 and 1; any real numbers.
     vocabulary : sequence of str
 
     Returns

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
-from freesound_tagging.lwlrap import clip_lwlrap, lwlrap, lwlrap_bounds, per_class_lwlrap
+from freesound_tagging.lwlrap import clip_lwlrap, confused_pairs, lwlrap, lwlrap_bounds, per_class_lwlrap
 
 
 def organizers_per_class(truth, scores):
@@ -83,6 +83,7 @@ def test_bounds_worked_out_by_hand():
     assert least == pytest.approx((1 / 2 + 2 / 3 + 1 + 1 / 2) / 4)
     assert greatest == pytest.approx((1 + 1 + 1 + 1 / 2) / 4)
     assert tied == 1
+    assert lwlrap_bounds([[1, 0], [0, 1], [1, 0]], [[0.5, 0.5], [0.1, 0.1], [0.9, 0.1]])[2] == 2, "clips"
     assert lwlrap_bounds([[1, 1, 0]], [[0.5, 0.5, 0.1]]) == (1, 1, 0), "ties among true labels change nothing"
     assert lwlrap_bounds([[0, 0]], [[0.5, 0.5]])[2] == 0
 
@@ -116,3 +117,14 @@ def test_clips_without_a_label_do_not_count():
 def test_bad_input_is_refused(truth, scores, message):
     with pytest.raises(ValueError, match=message):
         lwlrap(truth, scores)
+
+
+def test_confused_pairs_by_hand():
+    truth = [[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1]]
+    scores = [[0.5, 0.6, 0.7],  # a: b and c above it
+              [0.1, 0.2, 0.3],  # a and b: c above both; b above a is no confusion, as b is true
+              [0.9, 0.1, 0.1],  # right
+              [0.4, 0.5, 0.5]]  # c: b is not above it, as it is equal
+    assert confused_pairs(truth, scores, ["a", "b", "c"]).to_numpy().tolist() == [
+        ["a", "c", 2, 3], ["b", "c", 1, 1], ["a", "b", 1, 3]]
+    assert confused_pairs(np.eye(3), np.eye(3), "abc").empty

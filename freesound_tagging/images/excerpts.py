@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 HOP = 48  # frames from window to window
+AHEAD = 3  # batches that are cut and sent while one is computed with
 
 
 def window_starts(n_frames, window=128, hop=HOP):
@@ -39,13 +40,14 @@ def window_starts(n_frames, window=128, hop=HOP):
 
 
 def windows_of(starts, lengths, window=128, hop=HOP):
-    """Windows over many clips of a store.
+    """Windows over many clips of a store, `window_starts` of each.
 
     Parameters
     ----------
     starts, lengths : array of int (clips,)
         Of the clips, in frames of the store.
     window, hop : int
+        In frames.
 
     Returns
     -------
@@ -63,12 +65,6 @@ class HostPixels:
     """Pixels of stores that are left in their memory maps, cut there, and sent excerpt by excerpt.
 
     For a GPU that has no room for them, and of several stores on a CPU, where joining them would copy them.
-
-    Parameters
-    ----------
-    stores : sequence of SpectrogramStore
-    device : torch.device
-        Where excerpts are sent.
     """
 
     def __init__(self, stores, device):
@@ -85,7 +81,7 @@ class HostPixels:
             out[i] = torch.from_numpy(self.maps[store][start:start + frames])
         return out
 
-    def ahead(self, batches, frames, depth=3):
+    def ahead(self, batches, frames):
         """Excerpts of many batches of first frames, each cut and sent while the ones before are computed with."""
         if self.device.type == "cpu":  # which has nothing else to do
             yield from (self.cut(first, frames) for first in batches)
@@ -94,7 +90,7 @@ class HostPixels:
             waiting = deque()
             for first in batches:
                 waiting.append(background.submit(self.cut, first, frames))
-                if len(waiting) == depth:
+                if len(waiting) == AHEAD:
                     yield waiting.popleft().result().to(self.device, non_blocking=True)
             while waiting:
                 yield waiting.popleft().result().to(self.device, non_blocking=True)
@@ -137,12 +133,12 @@ def gather(pixels, first, frames):
 
     Parameters
     ----------
-    pixels : torch.Tensor, uint8 (all frames, mel bands), or HostPixels
-        See `pixels_on`.
+    pixels : torch.Tensor or HostPixels
+        Of `pixels_on`.
     first : torch.Tensor, int64 (batch,)
         First frame of each excerpt.
     frames : int
-        Frames of an excerpt.
+        Of an excerpt.
 
     Returns
     -------
@@ -158,17 +154,17 @@ def images_of(pixels, batches, frames):
 
     Parameters
     ----------
-    pixels : torch.Tensor, uint8 (all frames, mel bands), or HostPixels
-        See `pixels_on`.
+    pixels : torch.Tensor or HostPixels
+        Of `pixels_on`.
     batches : sequence of torch.Tensor, int64 (batch,)
         First frames of the excerpts; on the device, or for `HostPixels` anywhere.
     frames : int
-        Frames of an excerpt.
+        Of an excerpt.
 
     Yields
     ------
     torch.Tensor, float32 (batch, 1, mel bands, frames)
-        See `to_images`.
+        In [0, 1].
     """
     if isinstance(pixels, HostPixels):
         excerpts = pixels.ahead([first.numpy() for first in _to_host(batches)], frames)

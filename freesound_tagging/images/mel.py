@@ -22,17 +22,7 @@ FRAMES_AT_A_TIME = 4096  # of a long signal's spectrogram, so that the memory th
 
 
 def is_finite(value):
-    """Whether a value is a number, and neither NaN nor infinite.
-
-    Parameters
-    ----------
-    value : object
-
-    Returns
-    -------
-    bool
-        False for True and False, which are numbers to Python.
-    """
+    """Whether a value is a number, and neither NaN nor infinite, nor True or False, which are numbers to Python."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
@@ -93,17 +83,7 @@ class MelConfig:
 
 
 def fingerprint(settings):
-    """Twelve hex digits that differ whenever settings do.
-
-    Parameters
-    ----------
-    settings : object
-        Such as can be written as JSON.
-
-    Returns
-    -------
-    str
-    """
+    """Twelve hex digits that differ whenever settings do; of whatever can be written as JSON."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -117,7 +97,7 @@ def load_clip(path, config=MelConfig(), content=None):
         needed, as `librosa.load` does. Of a truncated file, what is there.
     config : MelConfig
     content : bytes, optional
-        As for `audio.read_audio`.
+        What is in the file, if it has been read already.
 
     Returns
     -------
@@ -133,13 +113,7 @@ def load_clip(path, config=MelConfig(), content=None):
 
 
 def resampled(path, config=MelConfig(), content=None, a_clip=True):
-    """A sound as mono at the images' sample rate, block by block.
-
-    Parameters
-    ----------
-    path, content, a_clip
-        As for `audio.read_blocks`.
-    config : MelConfig
+    """What `audio.read_blocks` gives, as mono at the images' sample rate.
 
     Yields
     ------
@@ -149,7 +123,7 @@ def resampled(path, config=MelConfig(), content=None, a_clip=True):
     Raises
     ------
     OSError
-        As `audio.read_blocks`, when the block comes that is wrong.
+        When the block comes that is wrong.
     """
     taken = given = 0
     stream = None
@@ -189,19 +163,7 @@ def fit_signal(signal, config=MelConfig()):
 
 
 def fit_with_begin(signal, config=MelConfig()):
-    """`fit_signal`, and where in the signal the result begins.
-
-    Parameters
-    ----------
-    signal, config
-        As for `fit_signal`.
-
-    Returns
-    -------
-    fitted : numpy.ndarray, float32 (at least config.min_samples,)
-    begin : int
-        In samples: the leading silence that was trimmed, less the zeros in front of a short signal.
-    """
+    """`fit_signal`, and where in the signal its result begins: trimmed samples, less the zeros in front."""
     signal = np.asarray(signal, np.float32)
     start, end = sounding(signal, config)
     padding = max(0, config.min_samples - (end - start))
@@ -300,8 +262,8 @@ def to_image(log_mel):
     Returns
     -------
     numpy.ndarray, uint8 (n_mels, frames)
-        The clip's minimum is 0 and its maximum 255, truncated; all zeros if the range is at most 1e-6
-        after standardizing.
+        The clip's minimum is 0 and its maximum 255, truncated (by rounding it may be 254); all zeros if the range is
+        at most 1e-6 after standardizing.
     """
     standard = log_mel - log_mel.mean()
     standard /= standard.std() + 1e-6

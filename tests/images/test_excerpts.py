@@ -1,9 +1,42 @@
+import threading
+
 import numpy as np
 import pytest
+import soundfile as sf
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freesound_tagging.images.excerpts import window_starts
+from freesound_tagging.images.excerpts import (
+    HostPixels,
+    gather,
+    images_of,
+    pixels_on,
+    to_images,
+    window_starts,
+    windows_of,
+)
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.images.store import SpectrogramStore
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Two stores of images of 8 mel bands: of three short sounds and of two."""
+    folder, config = tmp_path_factory.mktemp("stores"), MelConfig(n_mels=8, excerpt_frames=16)
+    rng, built = np.random.default_rng(0), []
+    for name, lengths in (("a", (90_000, 150_000, 120_000)), ("b", (100_000, 130_000))):
+        paths = [folder / f"{name}{i}.wav" for i in range(len(lengths))]
+        for path, samples in zip(paths, lengths):
+            sf.write(path, 0.1 * rng.standard_normal(samples), 44_100)
+        built.append(SpectrogramStore.build(paths, folder / name, config, n_jobs=1, progress=False))
+    return built
+
+
+@pytest.fixture(scope="module")
+def joined(stores):
+    """All frames of both stores, as numbers to cut from by hand."""
+    return np.concatenate([np.array(store.pixels) for store in stores])
 
 
 @pytest.mark.parametrize(("n_frames", "starts"), [
@@ -31,3 +64,66 @@ def test_windows_cover_the_clip_from_its_start_to_its_end(n_frames, hop):
 def test_a_clip_shorter_than_a_window_is_refused():
     with pytest.raises(ValueError, match="127 frames is shorter"):
         window_starts(127)
+
+
+def test_windows_of_many_clips_by_hand():
+    """Clips of 6, 10 and 4 frames that begin at frames 0, 6 and 16; windows of 4 frames, at most 3 apart."""
+    first, clip = windows_of([0, 6, 16], [6, 10, 4], window=4, hop=3)
+    assert first.tolist() == [0, 2, 6, 9, 12, 16]
+    assert clip.tolist() == [0, 0, 1, 1, 1, 2]
+    first, clip = windows_of([], [])
+    assert len(first) == len(clip) == 0 and first.dtype == clip.dtype == np.int64
+    assert windows_of([5], [128 + 48])[0].tolist() == [5, 53], "windows of 128 frames, 48 apart"
+
+
+def test_excerpts_as_images_by_hand():
+    images = to_images(torch.tensor([[[0, 51], [102, 153], [204, 255]]], dtype=torch.uint8))  # 3 frames of 2 bands
+    torch.testing.assert_close(images, torch.tensor([[[[0, 0.4, 0.8], [0.2, 0.6, 1]]]]))
+    assert images.dtype == torch.float32
+
+
+def test_on_a_cpu_one_store_is_its_memory_map_and_several_stay_where_they_are(stores, joined):
+    alone = pixels_on("cpu", stores[0])
+    assert np.shares_memory(alone.numpy(), stores[0].pixels)
+    assert isinstance(pixels_on("cpu", *stores), HostPixels)
+    assert isinstance(pixels_on("cpu", stores[0], stream=True), HostPixels)
+    copied = pixels_on("cpu", *stores, stream=False)
+    assert copied.dtype == torch.uint8
+    np.testing.assert_array_equal(copied.numpy(), joined)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_excerpts_are_the_frames_from_the_first_on_in_whichever_store(stores, joined, stream):
+    pixels, length, end = pixels_on("cpu", *stores, stream=stream), len(stores[0].pixels), len(joined)
+    first = [0, 7, length - 16, length, length + 3, end - 16]  # the last of a store, the first of the next
+    cut = gather(pixels, torch.tensor(first), 16)
+    assert cut.dtype == torch.uint8 and cut.device.type == "cpu" and not cut.is_pinned()
+    np.testing.assert_array_equal(cut.numpy(), [joined[start:start + 16] for start in first])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_batches_of_excerpts_come_one_by_one_in_their_order(stores, joined, stream):
+    pixels = pixels_on("cpu", *stores, stream=stream)
+    first = torch.arange(0, len(stores[0].pixels) - 16, 9)
+    batches = list(images_of(pixels, first.split(7), 16))
+    assert [len(images) for images in batches] == [len(part) for part in first.split(7)]
+    np.testing.assert_allclose(torch.cat(batches)[:, 0], [joined[i:i + 16].T / 255 for i in first], atol=1e-7)
+    assert list(images_of(pixels, [], 16)) == []
+
+
+def test_for_a_device_excerpts_are_cut_ahead_by_another_thread_and_come_in_order(stores, joined):
+    """To `meta`, which is no CPU and keeps of a tensor its shape; what was cut is looked at on its way there."""
+    seen = []
+
+    class Watched(HostPixels):
+        def cut(self, first, frames):
+            seen.append((threading.current_thread(), super().cut(first, frames)))
+            return seen[-1][1]
+
+    batches = Watched(stores, torch.device("meta")).ahead([np.array([i, i + 1]) for i in range(6)], 16)
+    assert next(batches).shape == (2, 16, 8)
+    assert next(batches).device.type == "meta"
+    assert len(list(batches)) == 4
+    assert {thread for thread, _ in seen}.isdisjoint({threading.main_thread()})
+    for i, (_, excerpts) in enumerate(seen):
+        np.testing.assert_array_equal(excerpts.numpy(), [joined[i:i + 16], joined[i + 1:i + 17]])

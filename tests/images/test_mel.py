@@ -1,0 +1,138 @@
+"""The way from audio to image on signals made by hand: in pieces as in one, at every edge of the settings."""
+
+import dataclasses
+
+import librosa
+import numpy as np
+import pytest
+import soundfile as sf
+
+from freesound_tagging.images import mel
+from freesound_tagging.images.mel import (
+    MelConfig,
+    fingerprint,
+    fit_signal,
+    fit_with_begin,
+    is_finite,
+    log_mel,
+    resampled,
+    sounding,
+    to_image,
+)
+
+SMALL = MelConfig(sample_rate=8000, f_max=4000.0, n_fft=256, hop_length=100, n_mels=16, min_seconds=0.5,
+                  excerpt_frames=32)
+
+
+def signal_between_silences(seconds=2.0):
+    """Noise that grows and fades, with a silent beginning and a silent end."""
+    noise = np.random.default_rng(0).standard_normal(int(seconds * 8000)) * np.hanning(int(seconds * 8000))
+    return np.concatenate([np.zeros(3000), noise, np.zeros(4321)]).astype(np.float32)
+
+
+def librosas(signal, config):
+    """The spectrogram in dB and where the signal sounds, by librosa in one piece."""
+    spectrum = librosa.stft(signal, n_fft=config.n_fft, hop_length=config.hop_length, pad_mode=config.padding)
+    filters = librosa.filters.mel(sr=config.sample_rate, n_fft=config.n_fft, n_mels=config.n_mels, fmin=config.f_min,
+                                  fmax=config.f_max, dtype=np.float64)
+    energy = librosa.feature.rms(y=signal, frame_length=2048, hop_length=512, pad_mode=config.padding)[0] ** 2
+    loud = np.flatnonzero(librosa.power_to_db(energy, ref=np.max, top_db=None) > -config.trim_db)
+    return (librosa.power_to_db(filters @ np.abs(spectrum).astype(np.float64) ** 2),
+            (loud[0] * 512, min(len(signal), (loud[-1] + 1) * 512)))
+
+
+@pytest.mark.parametrize("padding", ["reflect", "constant"])
+@pytest.mark.parametrize("at_a_time", [1, 2, 7, 40, 4096])
+def test_a_signal_cut_in_pieces_is_seen_as_librosa_sees_it_whole(monkeypatch, padding, at_a_time):
+    config = dataclasses.replace(SMALL, padding=padding)
+    monkeypatch.setattr(mel, "FRAMES_AT_A_TIME", at_a_time)
+    for samples in (None, 20_000, 20_057, 20_100):  # ends within a hop and on one, before the silence is over
+        signal = signal_between_silences()[:samples]
+        expected, heard = librosas(signal, config)
+        found = log_mel(signal, config)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, atol=2e-4)
+        assert sounding(signal, config) == heard
+    early = signal_between_silences()[3500:]  # that sounds from its first sample on
+    assert sounding(early, config) == librosas(early, config)[1]
+
+
+def test_no_more_than_a_few_frames_of_a_long_signal_are_computed_at_a_time(monkeypatch):
+    monkeypatch.setattr(mel, "FRAMES_AT_A_TIME", 7)
+    lengths, stft = [], librosa.stft
+    monkeypatch.setattr(librosa, "stft", lambda y, **settings: lengths.append(len(y)) or stft(y, **settings))
+    log_mel(np.zeros(100 * 19, np.float32), SMALL)  # 20 frames
+    assert lengths == [6 * 100 + 256, 6 * 100 + 256, 5 * 100 + 256]
+
+
+def test_the_padding_that_is_not_given_is_reflection_of_the_44100_hertz_settings():
+    signal = np.random.default_rng(1).standard_normal(90_000).astype(np.float32)
+    np.testing.assert_allclose(log_mel(signal), librosas(signal, MelConfig())[0], atol=2e-4)
+    assert sounding(signal) == (0, 90_000)
+    assert len(fit_signal(signal[:5])) == len(fit_with_begin(signal[:5])[0]) == 88_200
+
+
+def test_a_sound_of_another_rate_in_one_block_and_in_many_has_librosas_samples_and_length(tmp_path):
+    for rate, samples in ((11_025, 5_001), (16_000, 8_001), (8_000, 1), (4_000, 2_999)):
+        sf.write(tmp_path / "a.wav", np.random.default_rng(2).standard_normal(samples) / 10, rate, subtype="FLOAT")
+        expected = librosa.load(tmp_path / "a.wav", sr=8_000)[0]
+        np.testing.assert_array_equal(np.concatenate(list(resampled(tmp_path / "a.wav", SMALL))), expected)
+
+
+def test_what_is_cut_off_and_put_in_front_is_counted():
+    loud = np.ones(1000, np.float32)
+    fitted, begin = fit_with_begin(loud, SMALL)  # to half a second, 4,000 samples: 1,500 zeros on both sides
+    assert begin == -1500 and len(fitted) == 4000
+    np.testing.assert_array_equal(np.flatnonzero(fitted), np.arange(1500, 2500))
+    fitted, begin = fit_with_begin(np.ones(999, np.float32), SMALL)
+    assert begin == -1500 and len(fitted) == 4000 and np.flatnonzero(fitted)[[0, -1]].tolist() == [1500, 2498]
+    exact, begin = fit_with_begin(np.ones(4000), SMALL)
+    assert begin == 0 and exact.dtype == np.float32 and len(exact) == 4000
+    signal = signal_between_silences()
+    fitted, begin = fit_with_begin(signal, SMALL)
+    assert begin == librosas(signal, SMALL)[1][0] > 1000
+    np.testing.assert_array_equal(fitted, signal[begin:begin + len(fitted)])
+    np.testing.assert_array_equal(fit_signal(signal, SMALL), fitted)
+
+
+def test_an_image_is_worked_out_by_hand():
+    decibels = np.array([[-80.0, -60.0], [-30.0, 0.0]], np.float32)  # of 255 there are 0, a quarter, 5/8 and all
+    assert to_image(decibels).ravel().tolist() in ([0, 63, 159, 255], [0, 63, 159, 254]), "what is below 255 is cut"
+    assert to_image(decibels).dtype == np.uint8
+    assert decibels[0, 0] == -80, "is left as it was"
+    flat = to_image(np.full((2, 3), -80, np.float32))
+    assert flat.shape == (2, 3) and flat.dtype == np.uint8 and not flat.any()
+    # By a deviation of 2e-12, to which 1e-6 is added, a range of 4e-12 becomes 4e-6; one of 4e-13 less than 1e-6.
+    assert to_image(np.array([0.0, 4e-12]))[1] >= 254
+    assert to_image(np.array([0.0, 4e-13])).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"padding": "zeros"}, "padding='zeros': expected 'reflect' or 'constant'"),
+    ({"n_mels": 0}, "n_mels=0: expected a positive number"), ({"n_mels": True}, "n_mels=True: expected a positive"),
+    ({"n_fft": 2560.0}, "n_fft=2560.0: expected a whole number"), ({"trim_db": "60"}, "trim_db='60': expected a pos"),
+    ({"trim_db": float("inf")}, "trim_db=inf"), ({"min_seconds": float("nan")}, "min_seconds=nan"),
+    ({"f_min": 22_050.0}, "f_min=22050.0: expected less than f_max=22050.0"),
+    ({"f_max": 22_050.5}, "f_max=22050.5: at most half the sample rate, 22050.0 Hz"),
+    ({"excerpt_frames": 129}, "gives 128 frames, fewer than an excerpt's 129"),
+])
+def test_a_setting_just_beyond_what_works_is_refused_by_name(settings, said):
+    with pytest.raises(ValueError) as caught:
+        MelConfig(**settings)
+    assert said in str(caught.value)
+
+
+def test_settings_just_within_what_works_are_taken():
+    assert MelConfig(f_max=22_050, trim_db=1, n_mels=1, f_min=22_049.9).excerpt_frames == 128
+    assert SMALL.min_samples == 4000 and SMALL.min_frames == 41 and SMALL.excerpt_seconds == 0.4
+
+
+def test_numbers_are_told_from_what_is_none():
+    assert [is_finite(value) for value in (0, -1.5, 1e299, -1e299)] == [True] * 4
+    assert [is_finite(value) for value in (True, "1", None, float("nan"), float("inf"), -1e300, 1e300)] == [False] * 7
+
+
+def test_a_fingerprint_is_of_what_is_said_in_whatever_order():
+    """The first digits of `printf '{"a": 1, "b": [2]}' | sha256sum`."""
+    assert fingerprint({"b": [2], "a": 1}) == fingerprint({"a": 1, "b": [2]}) == "ae8a9a505246"
+    assert MelConfig().key != MelConfig(padding="constant").key

@@ -161,5 +161,5 @@ def confused_pairs(truth, scores, vocabulary):
                           "of": np.repeat(truth.sum(0), len(vocabulary))})
     pairs = pairs[pairs["clips"] > 0]
     share = pairs["clips"] / pairs["of"]
-    return pairs.assign(share=share).sort_values(["clips", "share"], ascending=False, kind="stable").drop(
+    return pairs.assign(share=share).sort_values(["clips", "share"], ascending=False).drop(
         columns="share").reset_index(drop=True)

@@ -1,7 +1,7 @@
-"""Small files that ask for much, by which two seconds of sound are tagged: how each ends, and what it takes. Run by test_hostile_files.py.
+"""Small files that ask for much, by which two seconds of sound are tagged. Run by test_hostile_files.py.
 
-``python hostile_files.py FOLDER`` writes the files and tags with each in a process of its own; prints, by the file's name,
-its size, how much memory the process took more than it had before, the seconds, and what was said.
+``python hostile_files.py FOLDER`` writes the files and tags with each in a process of its own; prints, by the file's
+name, its size, how much memory the process took more than it had before, the seconds, and what was said.
 """
 
 import dataclasses
@@ -158,7 +158,7 @@ def _with_description(content, **mel):
     """A network's file with other settings of its images."""
     length, = struct.unpack_from("<Q", content)
     header = json.loads(content[8:8 + length])
-    header["__metadata__"]["freesound-tagging-1"] = _described(mel=mel)
+    header["__metadata__"] = {"freesound-tagging-2": _described(mel=mel)}
     header = json.dumps(header).encode()
     return struct.pack("<Q", len(header)) + header + content[8 + length:]
 

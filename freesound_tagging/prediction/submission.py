@@ -139,6 +139,7 @@ def _vocabulary_of(truth):
                 data = FSDKaggle2019(root, drop_faulty=False, missing="list")
         except (OSError, ValueError):
             continue
-        if data.truth is not None and data.truth.samefile(as_path(truth)) and (data.sample is not None or len(data.curated)):
+        is_its_own = data.truth is not None and data.truth.samefile(as_path(truth))
+        if is_its_own and (data.sample is not None or len(data.curated)):
             return data.vocabulary
     return None

@@ -68,7 +68,8 @@ def try_augmentation(name, step, mel):
         if not (new_images.isfinite().all() and new_targets.isfinite().all()):
             raise ValueError("gave numbers that are not finite")
     except Exception as error:  # of any kind, out of code that may be anyone's
-        raise ValueError(f"augmentation {name!r}: {' '.join(str(error).split())[:500] or type(error).__name__}") from error
+        said = " ".join(str(error).split())[:500] or type(error).__name__
+        raise ValueError(f"augmentation {name!r}: {said}") from error
 
 
 def code_of(step):

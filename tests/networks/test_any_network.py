@@ -172,7 +172,7 @@ def test_a_body_of_timm_gets_the_published_head(timm):
     tagger, images = trained(spec), torch.rand(3, 1, 128, 128)
     body = timm.create_model("resnet10t", num_classes=0, global_pool="")
     body.load_state_dict(tagger.network.body.state_dict())
-    features = body.eval()(((images - tagger.mean) / tagger.std))
+    features = body.eval()((images - tagger.mean) / tagger.std)
     pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], 1)
     expected = copy.deepcopy(tagger.network.head[1:])(pooled)
     torch.testing.assert_close(tagger(images), expected, atol=1e-4, rtol=1e-4)
@@ -197,7 +197,7 @@ def test_what_timm_does_not_have_or_is_no_feature_map_is_refused(timm, name, opt
 def test_pretrained_weights_that_cannot_be_had_are_said_in_one_line(timm):
     """There are none of this network."""
     spec = spec_of("timm:cs3darknet_s", pretrained=True)
-    with pytest.raises(ValueError, match="timm:cs3darknet_s: its pretrained weights cannot be had .*pretrained=False"):
+    with pytest.raises(ValueError, match=r"timm:cs3darknet_s: its pretrained weights cannot be had .*pretrained=False"):
         spec.build()
 
 

@@ -331,7 +331,7 @@ def test_many_sounds_are_the_published_result_to_the_bit(ensemble, esc10, tmp_pa
 
 
 def test_a_long_recording_is_heard_in_sections(ensemble, esc10, tmp_path, monkeypatch):
-    """With sections of 20 s: each as the same stretch by itself, at its place in the file, and 80 frames of the next."""
+    """With sections of 20 s: each as that stretch by itself, at its place in the file, and 80 frames of the next."""
     monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
     monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
     signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"][:14]])
@@ -388,7 +388,7 @@ def test_windows_are_at_most_48_frames_apart_everywhere(ensemble, tmp_path, monk
 
 @pytest.mark.parametrize("click", [20.0, 20.15, 20.2, 20.25, 20.3, 21.0])
 def test_a_short_sound_that_two_sections_see_comes_in_order(ensemble, tmp_path, monkeypatch, click):
-    """A click over noise that is silence beside it: padded on both sides in the sections before and after the border."""
+    """A click over noise that is silence beside it: padded on both sides in the sections before and after a border."""
     monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
     monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
     signal = np.random.default_rng(0).standard_normal(35 * 44_100).astype(np.float32) * 1e-6

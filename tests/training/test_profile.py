@@ -54,7 +54,7 @@ def test_an_augmentation_of_ones_own_is_found_by_its_module(tmp_path, monkeypatc
 @pytest.mark.parametrize(("body", "said"), [
     ("return images * float('nan'), targets", "gave numbers that are not finite"),
     ("return images[:1], targets", r"gave images \(1, 1, 128, 128\) and targets \(2, 3\)"),
-    ("return images", "too many values|not enough values|to unpack"), ("return 1 / 0", "division by zero")])
+    ("return images", r"gave images \(1, 128, 128\)"), ("return images, targets, 1", "too many values to unpack"), ("return 1 / 0", "division by zero")])
 def test_an_augmentation_is_tried_before_anything_is_computed(tmp_path, body, said):
     name = f"broken_{abs(hash(body))}"
     (tmp_path / f"{name}.py").write_text(f"def f(images, targets, generator=None):\n    {body}\n")
@@ -78,7 +78,7 @@ def test_an_augmentation_is_tried_before_anything_is_computed(tmp_path, body, sa
     ('"mixup"', '"no_such_module:f"', r"'no_such_module:f' cannot be found \(No module"),
     ('"mixup"', '{name = "mixup", alfa = 1}', r"augmentation 'mixup': .*'alfa'.* it is mixup\(images, targets, alpha"),
     ('"mixup"', "3", "augmentation=3: expected a table"),
-    ("max_width = 0.25", "max_width = 2.25", "augmentation 'specmix': stripes of widths 0.0 to 2.25.*expected fractions"),
+    ("max_width = 0.25", "max_width = 2.25", "augmentation 'specmix': stripes of widths 0.0 to 2.25.*expected frac"),
     ("stripes = [1, 1]", "stripe = 1", "augmentation 'specmix': .*'stripe'"),
     ("starts_from = 2", "starts_from = 4", "stage 3: stage 3 builds on stage 4: expected an earlier one"),
     ("scored_by = [1, 2]", "scored_by = [1, 3]", "stage 3: stage 3 builds on stage 3: expected an earlier one"),

@@ -228,9 +228,9 @@ def test_what_is_not_said_is_as_published(augmentation, published):
 
 def test_what_is_drawn_by_itself_is_drawn_as_published():
     images, _ = batch()
-    for draw, given in ((draw_mixup, (0.4,)), (draw_specmix, (0.25, 0.0, (1, 1))),
-                        (draw_spec_augment, (0.1, 0.25, (1, 1)))):
-        for ours, said in zip(draw(images, generator=generator()), draw(images, *given, generator())):
+    for draw, said_to in ((draw_mixup, (0.4,)), (draw_specmix, (0.25, 0.0, (1, 1))),
+                          (draw_spec_augment, (0.1, 0.25, (1, 1)))):
+        for ours, said in zip(draw(images, generator=generator()), draw(images, *said_to, generator())):
             assert torch.equal(ours, said)
     assert torch.equal(draw_stripes(images, generator=generator()), draw_stripes(images, 0.25, 0.0, 1, generator()))
 

@@ -54,7 +54,8 @@ def test_an_augmentation_of_ones_own_is_found_by_its_module(tmp_path, monkeypatc
 @pytest.mark.parametrize(("body", "said"), [
     ("return images * float('nan'), targets", "gave numbers that are not finite"),
     ("return images[:1], targets", r"gave images \(1, 1, 128, 128\) and targets \(2, 3\)"),
-    ("return images", r"gave images \(1, 128, 128\)"), ("return images, targets, 1", "too many values to unpack"), ("return 1 / 0", "division by zero")])
+    ("return images", r"gave images \(1, 128, 128\)"),
+    ("return images, targets, 1", "too many values to unpack"), ("return 1 / 0", "division by zero")])
 def test_an_augmentation_is_tried_before_anything_is_computed(tmp_path, body, said):
     name = f"broken_{abs(hash(body))}"
     (tmp_path / f"{name}.py").write_text(f"def f(images, targets, generator=None):\n    {body}\n")

@@ -3,6 +3,7 @@
 # make test-quick   the same without notebooks, Ray, kills, benchmarks and mutated files: for the inner loop
 # make lint         set up, and have ruff read the code
 # make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
+# make mutants      put faults in by mutmut, one at a time, and see which no test sees: [ARGS="freesound_tagging.lwlrap*"]
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
 # make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model-1|vgg16] [FOLDS=10] [PROFILE=full] [SEED=0]
@@ -40,7 +41,7 @@ export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 unexport MPLBACKEND
 
-.PHONY: demo test test-quick lint test-browser test-kaggle lab train train-both submission score download check kaggle bench gpu rehearsal study notebooks clean
+.PHONY: demo test test-quick lint test-browser mutants test-kaggle lab train train-both submission score download check kaggle bench gpu rehearsal study notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -83,6 +84,11 @@ lint: $(VENV)/installed
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'
 	BROWSER_TEST=1 $(BIN)/python -m pytest tests/whole/test_browser.py $(ARGS)
+
+mutants: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(ARGS)
+	$(BIN)/python tests/mutants.py
 
 OLDER := build/older-image
 

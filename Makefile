@@ -2,7 +2,7 @@
 # make test         set up, and run the tests, one more at a time than there are cores
 # make test-quick   the same without notebooks, Ray, kills, benchmarks and mutated files: for the inner loop
 # make lint         set up, and have ruff read the code
-# make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
+# make test-browser set up, and click through the notebooks and the page in Chromium (Debian's package chromium)
 # make mutants      put faults in by mutmut, one at a time, and see which no test sees: [ARGS="freesound_tagging.lwlrap*"]
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
@@ -14,6 +14,8 @@
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
+# make app                   a page in the browser that tags sounds: [WEIGHTS=folder] [ARGS="--port 8000"]
+# make space                 a Hugging Face Space of that page, in build/space: [WEIGHTS=folder]
 # make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=recordings for two parts more]
 # make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
 # make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]
@@ -41,7 +43,7 @@ export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 unexport MPLBACKEND
 
-.PHONY: demo test test-quick lint test-browser mutants test-kaggle lab train train-both submission score download check kaggle bench gpu rehearsal study notebooks clean
+.PHONY: demo test test-quick lint test-browser mutants test-kaggle lab train train-both submission score download check kaggle app space bench gpu rehearsal study notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -83,7 +85,7 @@ lint: $(VENV)/installed
 
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'
-	BROWSER_TEST=1 $(BIN)/python -m pytest tests/whole/test_browser.py $(ARGS)
+	BROWSER_TEST=1 $(BIN)/python -m pytest tests/whole/test_browser.py tests/app/test_page_in_browser.py $(ARGS)
 
 mutants: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
@@ -138,6 +140,12 @@ check: $(VENV)/installed
 kaggle: $(VENV)/installed
 	$(BIN)/python notebooks/for_kaggle.py build/kaggle --weights "$$WEIGHTS" \
 		$(if $(filter command line,$(origin USER)),--user "$(USER)")
+
+app: $(VENV)/installed
+	$(BIN)/python -W ignore -m freesound_tagging.app --weights "$$WEIGHTS" $(ARGS)
+
+space: $(VENV)/installed
+	$(BIN)/python notebooks/for_space.py build/space --weights "$$WEIGHTS"
 
 bench: $(VENV)/installed
 	$(BIN)/python -W ignore benchmarks/run.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "freesound_tagging"
 HALL = ("augment", "lwlrap")  # modules outside of all rooms, which import nothing of ours
-ORDER = ("machine", "clips", "demo", "images", "networks", "prediction", "training", "notebook")
+ORDER = ("machine", "clips", "demo", "images", "networks", "prediction", "training", "notebook", "app")
 
 
 def imports(path):
@@ -49,11 +49,11 @@ def draw(rooms):
     import matplotlib.pyplot as plt
 
     names = list(rooms)
-    figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(11, 5.6), layout="constrained")
     for row, (room, (files, imported)) in enumerate(rooms.items()):
         axes.text(row, -row, room, ha="center", va="center", weight="bold", family="monospace", fontsize=9,
                   bbox={"boxstyle": "round", "fc": "0.93" if room in HALL else "#cfe3f7", "ec": "0.5"})
-        axes.text(row + 0.75, -row, "" if room in HALL else ", ".join(files), va="center", fontsize=9, color="0.25")
+        axes.text(row + 0.9, -row, "" if room in HALL else ", ".join(files), va="center", fontsize=9, color="0.25")
         for column in map(names.index, imported):
             axes.plot([column, column], [-row, -column - 0.3], color="0.85", lw=1, zorder=0)
             axes.plot([column, row], [-row, -row], color="0.85", lw=1, zorder=0)

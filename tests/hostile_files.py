@@ -1,6 +1,7 @@
-"""Small files that ask for much, by which two seconds of sound are tagged: how each ends, and what it takes. Run by test_hostile_files.py.
+"""Small files that ask for much, with which two seconds of sound are tagged: how each ends, and what it takes.
 
-``python hostile_files.py FOLDER`` writes the files and tags with each in a process of its own; prints, by the file's name,
+Run by test_hostile_files.py. ``python hostile_files.py FOLDER`` writes the files and tags with each in a process of
+its own; prints, by the file's name,
 its size, how much memory the process took more than it had before, the seconds, and what was said.
 """
 

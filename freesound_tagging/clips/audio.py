@@ -14,6 +14,8 @@ import librosa
 import numpy as np
 import soundfile as sf
 
+from .streams import ENDLESS, HEAD, Forward, Stream, opened
+
 MAX_SECONDS = 900  # of a clip, whose image is made in one piece
 MAX_NUMBERS = 1 << 30  # samples of all channels of a clip: such as 900 s of 6 channels at 192 kHz
 MAX_SAMPLE = 1e6  # of floating-point files; above it powers overflow
@@ -95,7 +97,7 @@ def read_blocks(path, content=None, a_clip=True):
     try:
         # By a handle of Python's, which is closed also where a Ctrl-C comes while libsndfile opens the file. Its name
         # does not count: clips read here and elsewhere are read alike.
-        with open(path, "rb", buffering=0) if content is None else io.BytesIO(content) as raw:
+        with opened(path) if content is None else io.BytesIO(content) as raw:
             head = raw.read(16)  # libsndfile takes a disk's error for a format that it does not know
             length = 0
             for block, rate, promised in _blocks(raw):
@@ -121,32 +123,43 @@ def read_blocks(path, content=None, a_clip=True):
 def _blocks(raw):
     """An open file's samples (samples, channels) in blocks, at least one, each with the rate and how many there are."""
     raw.seek(0)
+    streamed = isinstance(raw, Stream)
     by_number = os.name == "posix" and isinstance(raw, io.FileIO)  # which is quicker, and soundfile knows on POSIX only
-    with sf.SoundFile(raw.fileno() if by_number else raw, closefd=False) as file:
+    kind, settings = (Forward, raw.settings) if streamed else (sf.SoundFile, {})
+    with kind(raw.fileno() if by_number else raw, closefd=False, **settings) as file:
         size = max(1, BLOCK // file.channels)
         block = _next(file, size)
         completed = None if file.frames else _Completed.of(raw)
+        if file.frames > ENDLESS and not streamed:  # a FLAC of a pipe's, which does not say how long it is
+            raw.seek(0)
+            completed = Stream(raw.read(HEAD), raw)
         while completed is None:
+            if streamed and raw.error:
+                raise raw.error
             yield block, file.samplerate, file.frames
-            if not len(block := _next(file, size)):
+            if not len(block := _next(file, size)) and not (streamed and raw.error):
                 return
     yield from _blocks(completed)
 
 
 def _next(file, size):
     """The next samples. Where decoding fails, as at the end of a truncated FLAC, those before, if there are any."""
-    place = file.tell()
+    place, few, failed = file.tell(), [np.zeros((0, file.channels), np.float32)], None
     try:
-        return file.read(size, dtype="float32", always_2d=True)
-    except sf.SoundFileError:
-        few = [np.zeros((0, file.channels), np.float32)]
-        with contextlib.suppress(sf.SoundFileError):
+        if file.seekable():
+            return file.read(size, dtype="float32", always_2d=True)
+    except sf.SoundFileError as error:
+        failed = error
+    try:
+        if failed:
             file.seek(place)
-            for _ in range(0, size, DECODED):
-                few.append(file.read(DECODED, dtype="float32", always_2d=True))
-        if not place and len(few) == 1:
-            raise
-        return np.concatenate(few)[:size]
+        for _ in range(0, size, DECODED):
+            few.append(file.read(DECODED, dtype="float32", always_2d=True))
+    except sf.SoundFileError as error:
+        failed = failed or error
+    if failed and not place and len(few) == 1:
+        raise failed
+    return np.concatenate(few)[:size]
 
 
 class _Completed(io.RawIOBase):

@@ -299,7 +299,7 @@ def main(folder):
     torch.set_num_threads(1)
     root = write_demo(folder / "input", curated=1, noisy=2, test=1, progress=False)
     clip = FSDKaggle2019(root).noisy["path"][0]
-    images_store._image_of(clip, images_store.MelConfig(), os.getpid())  # imports what librosa needs
+    images_store._image_of(clip, images_store.MelConfig())  # imports what librosa needs
     start = time.monotonic()
     (folder / "alone").mkdir()
     finish(root, folder / "alone")

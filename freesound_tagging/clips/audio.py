@@ -153,8 +153,8 @@ def _blocks(raw, path, remarks):
             if not number:
                 raise
             reason = error if isinstance(error, _OtherRate) else "cannot be decoded"
-            remarks["unread"] = (f"{path} is {len(contents.recordings)} recordings joined byte by byte, and from number "
-                                 f"{number + 1} on, which {reason}, nothing is read; cut it there")
+            remarks["unread"] = (f"{path} is {len(contents.recordings)} recordings joined byte by byte, and from "
+                                 f"number {number + 1} on, which {reason}, nothing is read; cut it there")
             return
 
 
@@ -195,7 +195,7 @@ def _next(file, size):
 
 
 class _Endless(sf.SoundFile):
-    """A FLAC that does not say how long it is, as pipes leave it: in its middle libsndfile finds no place again."""
+    """A FLAC that does not say how long it is, as pipes leave it: libsndfile finds no place in its middle again."""
 
     def seekable(self):
         return False
@@ -235,10 +235,10 @@ class _Power:
             return {"silent": f"{path} is silent throughout, and its tags are those of silence"}
         if self.mixed >= OPPOSITE * self.channels.sum() / len(self.channels) ** 2:
             return {}
-        loudest = int((self.channels > 0.99 * self.channels.max()).argmax())  # the first of those that are as loud
+        loudest = int((self.channels > 0.99 * self.channels.max()).argmax())  # the first of equals
         converted = shlex.join([str(path), "-af", f"pan=mono|c0=c{loudest}", str(path.with_suffix(".mono.wav"))])
-        return {"opposite": f"{path} has channels that are opposite, and what is heard, their mean, is next to silence: "
-                            f"take channel {loudest + 1} alone (ffmpeg -i {converted})"}
+        return {"opposite": f"{path} has channels that are opposite, and what is heard, their mean, is next to silence"
+                            f": take channel {loudest + 1} alone (ffmpeg -i {converted})"}
 
 
 def digest_of(path, content=None):

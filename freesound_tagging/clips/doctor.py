@@ -32,8 +32,8 @@ def examine(paths, n_jobs=-1, progress=True):
     -------
     pandas.DataFrame
         A row a file: `fname`, `problem` (``""``, ``"missing"``, ``"unreadable: ..."``, ``"truncated: ..."``,
-        ``"silent"``, ``"opposite: ..."`` of channels or ``"unread: ..."`` of bytes), `seconds`, `rate` (Hz), `channels` (0 where it cannot be read) and `digest` of the bytes (``""``
-        where there is no sound).
+        ``"silent"``, ``"opposite: ..."`` of channels or ``"unread: ..."`` of bytes), `seconds`, `rate` (Hz), `channels`
+        (0 where it cannot be read) and `digest` of the bytes (``""`` where there is no sound).
     """
     paths = list(paths)
     results = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", batch_size=8)(

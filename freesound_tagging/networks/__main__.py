@@ -23,7 +23,8 @@ def main(arguments=None):
         paths = [path for path in files_below(source) if path.suffix == ".pkl"] if source.is_dir() else [source]
         if not paths:
             failed += 1
-            print(f"{printable(source)}: no .pkl in it or below; give the folder of the exported learners", file=sys.stderr)
+            print(f"{printable(source)}: no .pkl in it or below; give the folder of the exported learners",
+                  file=sys.stderr)
         for path in paths:
             try:
                 if not path.exists():

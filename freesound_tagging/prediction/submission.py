@@ -135,6 +135,8 @@ def _vocabulary_of(truth):
                 data = FSDKaggle2019(root, drop_faulty=False, missing="list")
         except (OSError, ValueError):
             continue
-        if data.truth is not None and data.truth.samefile(as_path(truth)) and (data.sample is not None or len(data.curated)):
+        if data.truth is None or not data.truth.samefile(as_path(truth)):
+            continue
+        if data.sample is not None or len(data.curated):
             return data.vocabulary
     return None

@@ -135,8 +135,11 @@ def train_fold_away(training, clips, report, threads=None):
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    if not training.tensorboard:  # a full temporary disk is no matter then
+        tagger, record = train_fold(training, clips, report)
+        return tagger.cpu(), record, {}
     with tempfile.TemporaryDirectory() as folder:
-        here = dataclasses.replace(training, tensorboard=training.tensorboard and Path(folder))
+        here = dataclasses.replace(training, tensorboard=Path(folder))
         tagger, record = train_fold(here, clips, report)
         logs = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     return tagger.cpu(), record, logs

@@ -1,4 +1,4 @@
-"""Files that libsndfile reads and that are not what they seem: all of their sound is read, or it is said what is not."""
+"""Files that libsndfile reads and that are not what they seem: all their sound is read, or it is said what is not."""
 
 import io
 import struct

@@ -71,6 +71,12 @@ def demo(tmp_path_factory):
     return FSDKaggle2019(write_demo(root, curated=3, noisy=6, test=3, progress=False))
 
 
+@pytest.fixture(scope="session", params=["demo", "esc10"])
+def recordings(request):
+    """A data set of synthesized sounds, and one of real recordings where they are at hand."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture(scope="session")
 def demo_stores(demo, tmp_path_factory):
     from freesound_tagging.images.store import SpectrogramStore

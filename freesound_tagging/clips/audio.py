@@ -240,7 +240,7 @@ class _Power:
             return {"silent": f"{path} is silent throughout, and its tags are those of silence"}
         if self.mixed >= OPPOSITE * self.channels.sum() / len(self.channels) ** 2:
             return {}
-        loudest = int((self.channels > 0.99 * self.channels.max()).argmax())  # the first of those that are as loud
+        loudest = int((self.channels > 0.99 * self.channels.max()).argmax())  # the first of equals
         converted = shlex.join([str(path), "-af", f"pan=mono|c0=c{loudest}", str(path.with_suffix(".mono.wav"))])
         return {"opposite": f"{path} has channels that are opposite, and what is heard, their mean, is next to "
                             f"silence: take channel {loudest + 1} alone (ffmpeg -i {converted})"}

@@ -19,10 +19,11 @@ from freesound_tagging.images.store import SpectrogramStore
 RATE = 44_100
 
 
-@pytest.fixture(scope="module")
-def recording(esc10):
-    """80 s of real recordings, with a silent beginning and a quiet end."""
-    signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"][:16]])
+@pytest.fixture(scope="module", params=["demo", "esc10"])
+def recording(request):
+    """80 s of synthesized sounds, and of real ones where they are at hand, with a silent beginning and a quiet end."""
+    paths = request.getfixturevalue(request.param).test["path"]
+    signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in paths])[:80 * RATE]
     return np.r_[np.zeros(RATE, np.float32), signal, signal[:RATE] * np.float32(1e-4)]
 
 
@@ -55,7 +56,7 @@ def test_a_long_signals_frames_are_those_of_one_piece(recording, monkeypatch, pa
     assert np.abs(to_image(in_blocks).astype(int) - to_image(in_one_piece)).max() <= (padding == "constant")
 
 
-@pytest.mark.parametrize("seconds", [0.3, 5, 80])
+@pytest.mark.parametrize("seconds", [1.3, 5, 80])
 def test_what_is_short_is_one_section_the_image_of_a_clip(recording, tmp_path, seconds):
     sf.write(tmp_path / "a.wav", recording[:int(seconds * RATE)], RATE)
     section, = sections(tmp_path / "a.wav")

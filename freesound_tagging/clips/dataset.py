@@ -50,7 +50,8 @@ class FSDKaggle2019:
         The labels, in the order of every label matrix and of the submission: the columns of
         ``sample_submission.csv`` where there is one, else all labels of the tables in alphabetical order.
     curated, noisy, test : pandas.DataFrame
-        A row a clip, with columns `fname` (str), `labels` (tuple of str) and `path` (pathlib.Path). `test` has
+        A row a clip, with columns `fname` (str), `labels` (tuple of str), `path` (pathlib.Path) and, where the table
+        has it, `group` (str, the recording that the clip is of, or ``""``). `test` has
         `labels` only where the ground truth is known, and then also `usage` (``Public`` or ``Private``).
     sample : pathlib.Path or None
         ``sample_submission.csv``, where there is one.
@@ -211,7 +212,8 @@ class FSDKaggle2019:
             return pd.DataFrame({"fname": [], "labels": [], "path": []}, dtype=object)
         table = read_table(path, ["fname", "labels"])
         table["path"] = paths_inside(self.folder(name), table["fname"], path)
-        return table[[column for column in ("fname", "labels", "path", "usage") if column in table]]
+        return table[[column for column in ("fname", "labels", "path", "usage", "group")
+                      if column in table]]
 
     def _in_order_of(self, fnames, test):
         """The test clips in sample_submission.csv's order; with their labels only if all are known."""

@@ -57,7 +57,8 @@ start = time.perf_counter()
 SpectrogramStore.build(paths, folder, progress=False)
 took = time.perf_counter() - start
 workers = [peak_memory(worker.pid) for worker in multiprocessing.active_children()]
-print(json.dumps({"seconds": took, "process, MB": peak_memory() / 2**20, "largest worker, MB": max(workers, default=0) / 2**20}))
+print(json.dumps({"seconds": took, "process, MB": peak_memory() / 2**20,
+                  "largest worker, MB": max(workers, default=0) / 2**20}))
 """
 
 

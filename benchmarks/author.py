@@ -126,7 +126,7 @@ def table(truth, author, ours):
     """Both sides in a table of markdown: lwlrap with Welch's interval, and the loss curve."""
     rows = [("", "the author's", "ours", "difference or ratio", "95 %")]
     theirs, own = (np.array([lwlrap(truth, scores) for _, scores in side.values()]) for side in (author, ours))
-    rows.append(("lwlrap", f"{theirs.mean():.4f} ± {theirs.std(ddof=1):.4f}", f"{own.mean():.4f} ± {own.std(ddof=1):.4f}",
+    rows.append(("lwlrap", *(f"{side.mean():.4f} ± {side.std(ddof=1):.4f}" for side in (theirs, own)),
                  f"{own.mean() - theirs.mean():+.4f}", "{:+.4f} to {:+.4f}".format(*welch(theirs, own))))
     for place in PLACES:
         theirs, own = (np.array([losses[place - 50:place].mean() for losses, _ in side.values()])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -23,8 +24,8 @@ CUDA = torch.cuda.is_available()
 DEVICE = default_device()
 WIDTH, BATCH, STEPS, REPEATS = (64, 128, 40, 5) if CUDA else (16, 32, 8, 3)
 LABELS, CLIP_FRAMES = 80, 600  # a noisy clip of the competition is most often 15 s, some 950 frames; a curated one 480
-SPEC = {"width": WIDTH, "vocabulary": tuple(map(str, range(LABELS))), "mel": MelConfig(), "mean": (0.4,) * 3,
-        "std": (0.2,) * 3}
+SPEC = {"options": {"width": WIDTH}, "vocabulary": tuple(map(str, range(LABELS))), "mel": MelConfig(),
+        "mean": (0.4,) * 3, "std": (0.2,) * 3}
 # FSDKaggle2019: clips of a fold's training, of stages 1 to 4. Stages 3 and 4 add selected noisy clips: at most 5 a fold
 # and label in stage 3; for stage 4, which has no cap, as many again are assumed.
 CLIPS_A_STAGE = (17_834, 4_473, 4_473 + 9 * 5 * LABELS, 4_473 + 18 * 5 * LABELS)
@@ -56,10 +57,10 @@ def seconds(work, repeats=REPEATS, warm=1):
     return statistics.median(times)
 
 
-def tagger_of(architecture, compiled=False):
+def tagger_of(network, compiled=False):
     """A network as it is trained."""
     torch.manual_seed(0)
-    return Tagger(NetworkSpec(architecture, **SPEC), training_precision(DEVICE), compiled).to(DEVICE)
+    return Tagger(NetworkSpec(network, **SPEC), training_precision(DEVICE), compiled).to(DEVICE)
 
 
 def synthetic_pool(clips, frames=CLIP_FRAMES):
@@ -78,18 +79,9 @@ def excerpts(pool, steps=STEPS, batch=BATCH):
 
 def network_flops(tagger):
     """Floating-point operations of one image forward: two a multiplication in convolutions and linear layers."""
-    total = []
-
-    def count(layer, _, output):
-        per_output = layer.weight.shape[1:].numel()
-        total.append(2 * per_output * output[0].numel())
-    hooks = [layer.register_forward_hook(count) for layer in tagger.modules()
-             if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear))]
-    with torch.no_grad():
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         tagger.eval()(torch.zeros(1, 1, 128, 128, device=DEVICE))
-    for hook in hooks:
-        hook.remove()
-    return sum(total)
+    return counter.get_total_flops()
 
 
 def memory_bandwidth():

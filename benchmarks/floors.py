@@ -16,7 +16,7 @@ GPUS = {"H100 SXM": (989, 3350), "RTX 2080 Ti": (53.8, 616), "T4": (65, 320), "P
 HALF = 2  # bytes of an activation in half precision
 
 
-def layers(architecture, width=64, batch=128):
+def layers(network, width=64, batch=128):
     """Each layer of a network that computes, with its numbers of a batch.
 
     Returns
@@ -29,12 +29,12 @@ def layers(architecture, width=64, batch=128):
     def seen(layer, inputs, output):
         each = layer.weight[0].numel() if isinstance(layer, (nn.Conv2d, nn.Linear)) else 0
         found.append((layer, inputs[0].numel(), output.numel(), 2 * each * output.numel()))
-    network = NetworkSpec(architecture, **SPEC | {"width": width}).outline()
-    for layer in network.modules():
+    outline = NetworkSpec(network, **SPEC | {"options": {"width": width}}).outline()
+    for layer in outline.modules():
         if not list(layer.children()):
             hooks.append(layer.register_forward_hook(seen))
     with torch.no_grad():
-        network(torch.empty(batch, 3, 128, 128, device="meta"))
+        outline(torch.empty(batch, 3, 128, 128, device="meta"))
     for hook in hooks:
         hook.remove()
     return found
@@ -77,8 +77,8 @@ def numbers_moved(found, fused):
 def floors(batch=128):
     """The floor of each network's step on each GPU."""
     result = {}
-    for architecture in ("cnn-model-1", "vgg16"):
-        found = layers(architecture, batch=batch)
+    for network in ("cnn-model-1", "vgg16"):
+        found = layers(network, batch=batch)
         flops = operations(found)
         moved = {way: HALF * numbers_moved(found, way == "fused") for way in ("eager", "fused")}
         rows = {}
@@ -88,7 +88,7 @@ def floors(batch=128):
             rows[name] = {"matrix, ms": 1e3 * matrix,
                           **{f"memory {way}, ms": 1e3 * seconds for way, seconds in memory.items()},
                           **{f"images/s, {way}": batch / max(matrix, seconds) for way, seconds in memory.items()}}
-        result[architecture] = {"TFLOP a step": flops / 1e12,
+        result[network] = {"TFLOP a step": flops / 1e12,
                                 **{f"GB a step, {way}": size / 1e9 for way, size in moved.items()}, "GPUs": rows}
     return result
 
@@ -97,10 +97,10 @@ def table(result):
     """The same as lines of markdown."""
     yield "| a step of 128 | TFLOP | GB eager, fused | GPU | matrix, ms | memory eager, fused, ms | images/s |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for architecture, of_it in result.items():
+    for network, of_it in result.items():
         for name, row in of_it["GPUs"].items():
             rates = dict.fromkeys(f"{row[f'images/s, {way}']:,.0f}" for way in ("eager", "fused"))
-            yield (f"| {architecture} | {of_it['TFLOP a step']:.2f} | {of_it['GB a step, eager']:.1f}, "
+            yield (f"| {network} | {of_it['TFLOP a step']:.2f} | {of_it['GB a step, eager']:.1f}, "
                    f"{of_it['GB a step, fused']:.1f} | {name} | {row['matrix, ms']:.1f} | "
                    f"{row['memory eager, ms']:.1f}, {row['memory fused, ms']:.1f} | {' to '.join(rates)} |")
 

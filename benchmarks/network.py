@@ -38,13 +38,13 @@ from freesound_tagging.training.batches import MiddleExcerpts
 from freesound_tagging.training.learner import fit, make_learner
 
 
-def published_training(architecture, pool, width=WIDTH, batch=BATCH):
+def published_training(network, pool, width=WIDTH, batch=BATCH):
     """Images a second of the published way, over one epoch of `STEPS` batches after a first one."""
     images = [pool.pixels[start:start + CLIP_FRAMES].T.cpu().numpy() for start in pool.starts[:batch * (STEPS + 1)]]
     targets = pool.targets.cpu().numpy()
-    tagger = Tagger(NetworkSpec(architecture, **SPEC | {"width": width})).to(DEVICE)
-    network = tagger.network.to(memory_format=torch.contiguous_format).train()
-    optimizer = torch.optim.AdamW(network.parameters(), foreach=False)
+    tagger = Tagger(NetworkSpec(network, **SPEC | {"options": {"width": width}})).to(DEVICE)
+    module = tagger.network.to(memory_format=torch.contiguous_format).train()
+    optimizer = torch.optim.AdamW(module.parameters(), foreach=False)
     loss_of = torch.nn.BCEWithLogitsLoss()
     mean, std = (torch.tensor([number] * 3, device=DEVICE).view(3, 1, 1) for number in (0.4, 0.2))
     workers = multiprocessing.cpu_count()
@@ -54,15 +54,15 @@ def published_training(architecture, pool, width=WIDTH, batch=BATCH):
         for x, y in batches:
             x, y = published.mixup((x.to(DEVICE) - mean) / std, y.to(DEVICE))
             x, y = published.specmix(x, y)
-            loss_of(network(x), y).backward()
+            loss_of(module(x), y).backward()
             optimizer.step()
             optimizer.zero_grad()
     return len(batches) * batch / seconds(epoch, 1, warm=1)
 
 
-def our_training(architecture, pool):
+def our_training(network, pool):
     """Images a second through `training.fit`: the same augmentations, with fastai's Learner around it."""
-    tagger = tagger_of(architecture)
+    tagger = tagger_of(network)
     train, valid = excerpts(pool), MiddleExcerpts(pool, [])
     generator = torch.Generator(DEVICE).manual_seed(0)
     return STEPS * BATCH / seconds(lambda: fit(tagger, train, valid, 1, 1e-3, compose(), generator))
@@ -73,16 +73,16 @@ def training():
     pool, result = synthetic_pool(max(1000, BATCH * (STEPS + 1))), {}
     dtype = training_precision(DEVICE)
     rate, bandwidth = matrix_rate(dtype), memory_bandwidth()
-    for architecture in ("cnn-model-1", "vgg16"):
+    for network in ("cnn-model-1", "vgg16"):
         if CUDA:
             torch.cuda.reset_peak_memory_stats()
-        theirs, ours = published_training(architecture, pool), our_training(architecture, pool)
-        flops = 3 * network_flops(tagger_of(architecture))  # backward costs twice forward
-        result[architecture] = {
+        theirs, ours = published_training(network, pool), our_training(network, pool)
+        flops = 3 * network_flops(tagger_of(network))  # backward costs twice forward
+        result[network] = {
             "ours, images/s": ours, "published way, images/s": theirs, "ratio": ours / theirs,
             "GFLOP an image": flops / 1e9, "TFLOP/s": ours * flops / 1e12,
             "share of the matrix rate": ours * flops / rate,
-            "share of the bandwidth": ours / BATCH * 2 * numbers_moved(layers(architecture, WIDTH, BATCH), False)
+            "share of the bandwidth": ours / BATCH * 2 * numbers_moved(layers(network, WIDTH, BATCH), False)
             / bandwidth,
             "peak memory of the GPU, MB": torch.cuda.max_memory_allocated() / 2**20 if CUDA else None}
     return {"matrix rate, TFLOP/s": rate / 1e12, "bandwidth, GB/s": bandwidth / 1e9, "precision": str(dtype),
@@ -99,10 +99,10 @@ def compilation():
     pool, result = synthetic_pool(max(1000, BATCH * (STEPS + 1))), {}
     train, valid = excerpts(pool), MiddleExcerpts(pool, [])
     generator = torch.Generator(DEVICE).manual_seed(0)
-    for architecture in ("cnn-model-1", "vgg16"):
+    for network in ("cnn-model-1", "vgg16"):
         rate = {}
         for name in ("eager", "compiled"):
-            tagger = tagger_of(architecture, name == "compiled")
+            tagger = tagger_of(network, name == "compiled")
             tagger.precision = training_precision(DEVICE) if CUDA else torch.float32
             epoch = partial(fit, tagger, train, valid, 1, 1e-3, compose(), generator)
             torch._dynamo.reset()
@@ -111,7 +111,7 @@ def compilation():
             rate[name] = STEPS * BATCH / seconds(epoch)
         compiling = first - STEPS * BATCH / rate["compiled"]
         whole = {"eager": IMAGES_A_FOLD / rate["eager"], "compiled": compiling + IMAGES_A_FOLD / rate["compiled"]}
-        result[architecture] = {
+        result[network] = {
             "images/s": rate, "seconds to compile": compiling, "seconds a fold": whole,
             "ratio over a fold": whole["eager"] / whole["compiled"],
             "images from which on it pays": compiling / (1 / rate["eager"] - 1 / rate["compiled"])}
@@ -162,7 +162,7 @@ def loop():
     generator = torch.Generator(DEVICE).manual_seed(0)
     optimizer = torch.optim.AdamW(bare.parameters(), fused=True)
     loss_of, train, valid = torch.nn.BCEWithLogitsLoss(), excerpts(pool), MiddleExcerpts(pool, [])
-    learner = make_learner(ours, train, valid, compose(), generator)
+    learner = make_learner(ours, train, valid, compose(), generator, recorder=False)
 
     def by_hand():
         for x, y in train:
@@ -195,18 +195,18 @@ def inference():
     first, _ = windows_of(starts, lengths)
     images = [pool.pixels[s:s + n].T.cpu().numpy() for s, n in zip(starts, lengths)]
     result, rate = {}, matrix_rate(inference_precision(DEVICE))
-    for architecture in ("cnn-model-1", "vgg16"):
-        tagger = tagger_of(architecture).eval()
+    for network in ("cnn-model-1", "vgg16"):
+        tagger = tagger_of(network).eval()
         tagger.precision = torch.float32
 
-        network = copy.deepcopy(tagger.network).to(memory_format=torch.contiguous_format)
-        theirs = len(first) / seconds(lambda network=network: published.predict(network, images, DEVICE), 1)
+        module = copy.deepcopy(tagger.network).to(memory_format=torch.contiguous_format)
+        theirs = len(first) / seconds(lambda module=module: published.predict(module, images, DEVICE), 1)
         fold_batchnorm(tagger)
         tagger.precision = inference_precision(DEVICE)
         ours = len(first) / seconds(lambda tagger=tagger: predict(tagger, pool.pixels, starts, lengths))
         change = half_changes(tagger, torch.stack([torch.from_numpy(image[:, :128].copy()) for image in images[:20]]))
         flops = network_flops(tagger)
-        result[architecture] = {"what half precision changes, mean": change, "ours, windows/s": ours,
+        result[network] = {"what half precision changes, mean": change, "ours, windows/s": ours,
                                 "published way, windows/s": theirs, "ratio": ours / theirs,
                                 "GFLOP a window": flops / 1e9, "TFLOP/s": ours * flops / 1e12,
                                 "share of the matrix rate": ours * flops / rate}

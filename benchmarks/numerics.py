@@ -32,7 +32,8 @@ def numerics(root, seeds=5, steps=300, width=8, batch=32, mel=SPEC["mel"]):
         training, test_store = (SpectrogramStore.build(paths, Path(folder) / name, mel, progress=False)
                                 for name, paths in (("training", clips.paths), ("test", data.test["path"])))
         pool, test = ClipPool.of(training, clips.targets, DEVICE), pixels_on(DEVICE, test_store)
-        spec = NetworkSpec("cnn-model-1", **SPEC | {"width": width, "vocabulary": tuple(data.vocabulary), "mel": mel})
+        spec = NetworkSpec("cnn-model-1", **SPEC | {"options": {"width": width}, "vocabulary": tuple(data.vocabulary),
+                                                    "mel": mel})
         scores = {"fast": [], "exact": []}
         for seed, name in [(seed, name) for seed in range(seeds) for name in scores]:
             torch.manual_seed(seed)

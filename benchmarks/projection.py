@@ -12,8 +12,8 @@ def projection(measured):
     excerpts_a_fold = {f"stage {config.stage}": config.passes * clips
                        for config, clips in zip(profile.stages, CLIPS_A_STAGE)}
     every = sum(excerpts_a_fold.values()) * profile.n_folds
-    hours = {architecture: every / measured[architecture]["ours, images/s"] / 3600
-             for architecture in ("cnn-model-1", "vgg16")}
+    hours = {network: every / measured[network]["ours, images/s"] / 3600
+             for network in ("cnn-model-1", "vgg16")}
     return {"excerpts a fold": excerpts_a_fold, "folds": profile.n_folds, "excerpts a network": every, "hours": hours,
             "hours of both": sum(hours.values()), "width": WIDTH,
             "note": "" if CUDA else f"at width {WIDTH}, which is not the published size: only the GPU's figure counts"}
@@ -27,11 +27,11 @@ def kaggle_hour(measured):
     terms = {"windows": KAGGLE_WINDOWS, "networks of each kind": KAGGLE_NETWORKS // 2,
              "P100, TFLOP/s in float32": P100_RATE / 1e12}
     least = minutes = 0
-    for architecture in ("cnn-model-1", "vgg16"):
-        flops = network_flops(Tagger(NetworkSpec(architecture, **SPEC | {"width": 64})).to(DEVICE))
-        share = measured[architecture]["share of the matrix rate"]
+    for network in ("cnn-model-1", "vgg16"):
+        flops = network_flops(Tagger(NetworkSpec(network, **SPEC | {"options": {"width": 64}})).to(DEVICE))
+        share = measured[network]["share of the matrix rate"]
         at_full_rate = KAGGLE_WINDOWS * KAGGLE_NETWORKS // 2 * flops / P100_RATE / 60
-        terms[architecture] = {"GFLOP a window": flops / 1e9, "minutes at the full rate": at_full_rate,
+        terms[network] = {"GFLOP a window": flops / 1e9, "minutes at the full rate": at_full_rate,
                                "share of the rate measured here": share, "minutes": at_full_rate / share}
         least, minutes = least + at_full_rate, minutes + at_full_rate / share
     return {**terms, "minutes of both, float32": minutes, "minutes of both, half precision": minutes / 2,

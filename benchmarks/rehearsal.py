@@ -182,7 +182,7 @@ def projected(not_arithmetic):
     windows = sum(hours for _, hours in list(SIZES.values())[:2]) * 3600 * 44_100 / 694 / 48 + 25_000
     flops = 0
     for name in NETWORKS:
-        forward = network_flops(Tagger(NetworkSpec(name, **SPEC | {"width": 64})))
+        forward = network_flops(Tagger(NetworkSpec(name, **SPEC | {"options": {"width": 64}})))
         flops += load_profile("full").n_folds * excerpts * 3 * forward + 4 * windows * forward
     rows = {}
     for name, (tflops, _) in GPUS.items():

@@ -31,14 +31,14 @@ OF_DATA = ("numerics", "kernel")  # for which there has to be a data set
 
 def rows(results):
     """The table for the README."""
-    for architecture in ("cnn-model-1", "vgg16"):
+    for network in ("cnn-model-1", "vgg16"):
         if "training" in results:
-            r = results["training"][architecture]
-            yield f"training {architecture}, images/s", r["ours, images/s"], r["published way, images/s"], r["ratio"]
+            r = results["training"][network]
+            yield f"training {network}, images/s", r["ours, images/s"], r["published way, images/s"], r["ratio"]
         if "inference" in results:
-            r = results["inference"][architecture]
+            r = results["inference"][network]
             theirs = r["published way, windows/s"]
-            yield f"inference {architecture}, windows/s", r["ours, windows/s"], theirs, r["ratio"]
+            yield f"inference {network}, windows/s", r["ours, windows/s"], theirs, r["ratio"]
     if "preprocessing" in results:
         r = results["preprocessing"]
         yield "preprocessing, clips/s", r["ours, clips/s"], r["librosa one by one, clips/s"], r["ratio"]

@@ -24,11 +24,12 @@ MINUTES = (1, 10, 60, 180)
 
 
 def some_networks(folder, count, width):
-    """Files of new networks, half of each architecture."""
+    """Files of new networks, half of each kind."""
     paths = []
     for number in range(count):
         torch.manual_seed(number)
-        spec = NetworkSpec(("cnn-model-1", "vgg16")[number % 2], **SPEC | {"width": width}, stage=2, fold=number)
+        spec = NetworkSpec(("cnn-model-1", "vgg16")[number % 2], **SPEC | {"options": {"width": width}}, stage=2,
+                           fold=number)
         paths.append(Path(folder) / f"stage-2_fold-{number}.safetensors")
         save_tagger(Tagger(spec), paths[-1])
     return paths

@@ -124,8 +124,8 @@ class Unit:
             stages = [StageConfig(1, sets, 1, stages[0].lr, least_steps=round(np.mean(pipeline["steps"])))]
         elif arm.stages:
             stages = arm.stages(stages)
-        profile = Profile(options.folds, stages, arm.network, {"width": options.width}, options.batch or self.batch_size,
-                          arm.augmentation, mel)
+        profile = Profile(options.folds, stages, arm.network, {"width": options.width},
+                          options.batch or self.batch_size, arm.augmentation, mel)
         store = SpectrogramStore.build(self.clips.paths, self.images / arm.padding / "training", mel, progress=False,
                                        executor=options.executor)
         targets = arm.trained_targets(self.run(PIPELINE)) if arm.trained_targets else None

@@ -24,6 +24,8 @@ def main(arguments=None):
                         help="a sound, a folder of sounds, or a pattern in quotes such as '2026/**/*.flac'")
     parser.add_argument("--weights", type=a_path, default=Path("weights"), metavar="FOLDER",
                         help="the trained networks (default: weights)")
+    parser.add_argument("--profile", metavar="FILE",
+                        help="the profile by which networks of one's own were trained: what it names is imported")
     parser.add_argument("--top", type=a_count, default=3, metavar="N", help="labels printed of each file (default: 3)")
     parser.add_argument("--csv", type=a_path, metavar="FILE",
                         help="write the probabilities of all labels there; if stopped, of the sounds until then")
@@ -58,6 +60,10 @@ def main(arguments=None):
     if not present:
         return 1
     timelines, table = _TimelineOut(parser, options.timeline, options.threshold, present), _TableOut(options.csv)
+    if options.profile:
+        from .training.profile import load_profile
+
+        load_profile(options.profile)
     device = device_named(options.device)
     prepare_device(device)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -98,11 +104,14 @@ def _report(sound, options):
     path, best = str(sound.path), pd.Series(sound.probabilities, sound.timeline.columns).nlargest(options.top)
     if sound.problem:
         print(printable(sound.problem), file=sys.stderr)
+    if sound.remark:
+        print(printable(sound.remark), file=sys.stderr)
     if options.json:
         found = {"path": path, "error": sound.problem} if sound.problem else {
             "path": path, "seconds": sound.timeline.attrs["duration"],
             "labels": [{"label": label, "probability": float(value)} for label, value in best.items()],
-            "events": events(sound.timeline, options.threshold).to_dict("records")}
+            "events": events(sound.timeline, options.threshold).to_dict("records"),
+            **({"remark": sound.remark} if sound.remark else {})}
         print(json.dumps(found), flush=True)
     elif not sound.problem:
         print(printable(path))

@@ -58,7 +58,7 @@ def draw_mixup(images, alpha=0.4, generator=None):
     radius, angle = torch.rand(2, len(images), generator=generator, device=images.device)
     w, cosine = radius ** (1 / alpha), (2 * math.pi * angle).cos()
     # t / sqrt(2 alpha + t^2), written so that neither a small nor a great w overflows.
-    return partner, 0.5 + 0.5 * (cosine.abs() / (cosine**2 + w / (1 - w)).sqrt()).nan_to_num(1.0)
+    return partner, 0.5 + 0.5 * cosine.abs() / (cosine**2 + w / (1 - w)).sqrt()
 
 
 def apply_mixup(images, targets, partner, share):

@@ -37,9 +37,9 @@ def main(arguments=None):
     places = {}
     for path in networks:
         spec = read_spec(path)
-        other = places.setdefault((spec.architecture, spec.stage, spec.fold), path)
+        other = places.setdefault((spec.network, spec.stage, spec.fold), path)
         if other != path:
-            parser.error(f"{other} and {path} are both model {spec.stage} of fold {spec.fold} of {spec.architecture}: "
+            parser.error(f"{other} and {path} are both model {spec.stage} of fold {spec.fold} of {spec.network}: "
                          "give the folder of one run by --weights (make kaggle WEIGHTS=folder)")
     user = options.user or _kaggle_user() or parser.error("who are you on Kaggle? Give --user (make kaggle USER=name)")
     dataset, kernel = options.folder / "dataset", options.folder / "kernel"
@@ -51,7 +51,7 @@ def main(arguments=None):
                    check=True)
     for path in networks:
         tagger = load_tagger(path)
-        copy = weights_path(dataset / "weights" / tagger.spec.architecture, tagger.spec.stage, tagger.spec.fold)
+        copy = weights_path(dataset / "weights" / tagger.spec.network, tagger.spec.stage, tagger.spec.fold)
         copy.parent.mkdir(parents=True, exist_ok=True)
         save_tagger(tagger, copy)
     _write(dataset / "dataset-metadata.json", title=NAME, id=f"{user}/{NAME}", licenses=[{"name": "other"}])

@@ -1,7 +1,7 @@
-"""Small files that ask for much: how each ends, and what it takes. Run by test_hostile_files.py.
+"""Small files that ask for much, by which two seconds of sound are tagged. Run by test_hostile_files.py.
 
-``python hostile_files.py FOLDER`` writes the files and reads each in a process of its own; prints, by the file's name,
-its size, how much memory the process took more than it had before, the seconds, and what was said.
+``python hostile_files.py FOLDER`` writes the files and tags with each in a process of its own; prints, by the file's
+name, its size, how much memory the process took more than it had before, the seconds, and what was said.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import soundfile as sf
 import torch
 from exports import as_fastai, save_like_torch_1_0
 from torch import nn
@@ -25,11 +26,12 @@ from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.machine.processes import peak_memory
 from freesound_tagging.networks.models import cnn_model_1
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
-from freesound_tagging.networks.weights import load_tagger, save_tagger
+from freesound_tagging.networks.weights import save_tagger
+from freesound_tagging.prediction.tagging import tag
 
 HEAD = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
 FUNCTION = b"ctorch._utils\n_rebuild_tensor_v2\n"
-SPEC = NetworkSpec("cnn-model-1", 2, ("Bark", "Meow"), MelConfig(), (0.4,) * 3, (0.2,) * 3)
+SPEC = NetworkSpec("cnn-model-1", {"width": 2}, ("Bark", "Meow"), MelConfig(), (0.4,) * 3, (0.2,) * 3)
 
 
 def text(content):
@@ -42,6 +44,18 @@ def number(value):
     return b"\x8a\x14" + value.to_bytes(20, "little")
 
 
+# How images are to be made, in whole networks of which two seconds of sound are tagged.
+DESCRIBED = {
+    "silence of a year": {"min_seconds": 3e7},
+    "a million bands": {"n_mels": 1_000_000},
+    "a window of 400 million samples": {"n_fft": 400_000_000},
+    "a thousand million samples a second": {"sample_rate": 10**9},
+    "a frame each sample": {"hop_length": 1, "n_mels": 1024},
+    "an excerpt of a million frames": {"min_seconds": 60, "hop_length": 1, "excerpt_frames": 1_000_000},
+    "the longest window that is allowed": {"sample_rate": 384_000, "min_seconds": 6, "n_mels": 1024, "n_fft": 1 << 15,
+                                           "hop_length": 1500, "excerpt_frames": 256},
+    "the shortest hop that is allowed": {"n_mels": 32, "hop_length": 6},
+}
 PICKLES = {
     "a million nested tuples": b")" + b"\x85" * 1_000_000,
     "nested tuples": b")" + b"\x85" * 290_000,
@@ -132,28 +146,40 @@ def _named(parameter):
 
 def _safetensors(tensors, spec, data=b""):
     """A file with any header."""
-    header = json.dumps({"__metadata__": {"freesound-tagging-1": spec}, **tensors}).encode()
+    header = json.dumps({"__metadata__": {"freesound-tagging-2": spec}, **tensors}).encode()
     return struct.pack("<Q", len(header)) + header + data, ".safetensors"
 
 
 def _described(**changes):
-    return json.dumps({"version": "0", **dataclasses.asdict(SPEC), **changes})
+    return json.dumps({"version": "0", **dataclasses.asdict(SPEC), "options": {"width": 2}, **changes})
+
+
+def _with_description(content, **mel):
+    """A network's file with other settings of its images."""
+    length, = struct.unpack_from("<Q", content)
+    header = json.loads(content[8:8 + length])
+    header["__metadata__"] = {"freesound-tagging-2": _described(mel=mel)}
+    header = json.dumps(header).encode()
+    return struct.pack("<Q", len(header)) + header + content[8 + length:]
 
 
 def hostile_safetensors(folder):
     """The same for our own kind of file."""
-    files = {f"{width} channels": _safetensors({}, _described(width=width)) for width in (400, 4096, 10**9)}
+    files = {f"{width} channels": _safetensors({}, _described(options={"width": width}))
+             for width in (400, 4096, 10**9)}
     files["nested description"] = _safetensors({}, "[" * 400_000)
     nested = "[" * 900 + "]" * 900
     files["nested labels"] = _safetensors({}, _described(vocabulary=[]).replace("[]", nested))
     files["nested header"] = struct.pack("<Q", 1_000_000) + b'{"a":' + b"[" * 999_995, ".safetensors"
     files["header of an exabyte"] = struct.pack("<Q", 1 << 60) + b"{}", ".safetensors"
     save_tagger(Tagger(SPEC), folder / "made.safetensors")
-    files["a whole network"] = (folder / "made.safetensors").read_bytes(), ".safetensors"
-    state = dataclasses.replace(SPEC, width=64).outline().state_dict()
+    files["a whole network"] = whole, _ = (folder / "made.safetensors").read_bytes(), ".safetensors"
+    for name, changes in DESCRIBED.items():
+        files[name] = _with_description(whole, **dataclasses.asdict(SPEC.mel) | changes), ".safetensors"
+    state = dataclasses.replace(SPEC, options={}).outline().state_dict()
     same = {name: {"dtype": "F32" if tensor.dtype == torch.float32 else "I64", "shape": list(tensor.shape),
                    "data_offsets": [0, tensor.numel() * tensor.itemsize]} for name, tensor in state.items()}
-    files["tensors that share their numbers"] = _safetensors(same, _described(width=64), bytes(512 * 512 * 9 * 4))
+    files["tensors that share their numbers"] = _safetensors(same, _described(options={}), bytes(512 * 512 * 9 * 4))
     return files
 
 
@@ -163,7 +189,7 @@ def _read(path):
     resource.setrlimit(resource.RLIMIT_AS, (pages[0] + (1 << 30),) * 2)  # also of what is asked for and never used
     begun = time.monotonic()
     try:
-        load_tagger(path)
+        tag(path.with_name("two seconds.wav"), path, "cpu")
         said = "a network"
     except ValueError as error:
         said = str(error)
@@ -190,7 +216,12 @@ def measured(path):
 def main(folder):
     """Write and read all."""
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # as the processes are forks
     found, folder = {}, Path(folder)
+    sound = folder / "two seconds.wav"
+    sf.write(sound, np.random.default_rng(0).standard_normal(88_200) / 10, 44_100)
+    save_tagger(Tagger(SPEC), folder / "made.safetensors")
+    tag(sound, folder / "made.safetensors", "cpu")  # so that what is loaded for the first sound does not count
     for name, (content, suffix) in hostile_files(folder).items():
         path = folder / f"hostile{suffix}"
         path.write_bytes(content)

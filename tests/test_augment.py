@@ -12,6 +12,7 @@ from freesound_tagging.augment import (
     apply_specmix,
     compose,
     draw_mixup,
+    draw_spec_augment,
     draw_specmix,
     draw_stripes,
     lighting,
@@ -202,6 +203,48 @@ def test_mixup_shares_are_the_greater_of_a_beta_draw_and_its_rest():
     assert stats.kstest(share, lambda x: np.where(x < 0.5, 0, beta.cdf(x) - beta.cdf(1 - x))).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("alpha", [0.3, 2.0])
+def test_a_share_is_what_is_computed_by_hand_of_a_students_t(alpha):
+    """Bailey's t of 2 alpha degrees of freedom, of a radius and an angle, and the Beta draw that it stands for."""
+    images, drawn = torch.empty(500, 1), generator(3)
+    partner, share = draw_mixup(images, alpha, generator(3))
+    assert torch.equal(partner, torch.randperm(500, generator=drawn))
+    radius, angle = torch.rand(2, 500, generator=drawn).double().numpy()
+    t = np.sqrt(2 * alpha * (radius ** (-1 / alpha) - 1)) * np.cos(2 * np.pi * angle)
+    beta = (1 + t / np.sqrt(2 * alpha + t**2)) / 2
+    np.testing.assert_allclose(share, np.maximum(beta, 1 - beta), atol=1e-5)
+
+
+@pytest.mark.parametrize(("augmentation", "published"), [
+    (mixup, {"alpha": 0.4}), (specmix, {"max_width": 0.25, "min_width": 0.0, "stripes": 1}),
+    (spec_augment, {"warp": 0.1, "max_width": (0.25, 0.25), "stripes": (1, 1)}),
+    (zoom_crop, {"max_zoom": 1.05, "p": 0.75}), (lighting, {"max_change": 0.2, "p": 0.75}),
+])
+def test_what_is_not_said_is_as_published(augmentation, published):
+    for ours, said in zip(augmentation(*batch(), generator=generator()),
+                          augmentation(*batch(), **published, generator=generator())):
+        assert torch.equal(ours, said)
+
+
+def test_what_is_drawn_by_itself_is_drawn_as_published():
+    images, _ = batch()
+    for draw, said_to in ((draw_mixup, (0.4,)), (draw_specmix, (0.25, 0.0, (1, 1))),
+                          (draw_spec_augment, (0.1, 0.25, (1, 1)))):
+        for ours, said in zip(draw(images, generator=generator()), draw(images, *said_to, generator())):
+            assert torch.equal(ours, said)
+    assert torch.equal(draw_stripes(images, generator=generator()), draw_stripes(images, 0.25, 0.0, 1, generator()))
+
+
+@each
+def test_all_is_drawn_and_computed_where_the_images_are(augmentation):
+    """On `meta`, torch's device without numbers: what is drawn elsewhere cannot be computed with there."""
+    images, targets = (tensor.to("meta") for tensor in batch())
+    for tensor, before in zip(augmentation(images, targets), (images, targets)):
+        assert tensor.device.type == "meta" and tensor.shape == before.shape
+    drawn = (*draw_mixup(images), *draw_specmix(images), *draw_spec_augment(images))
+    assert {tensor.device.type for tensor in drawn} == {"meta"}
+
+
 @pytest.mark.parametrize("alpha", [0.05, 0.4, 0.5, 1, 2.0, 30.0])
 def test_mixup_draws_are_beta_for_every_alpha(alpha):
     _, share = draw_mixup(torch.empty(40_000, 1), alpha, generator())
@@ -287,6 +330,11 @@ def test_lighting_is_what_is_computed_by_hand(format):
     np.testing.assert_allclose(lit.double(), expected, atol=FORMATS.get(format, 1e-5) + 1e-5)
 
 
+def test_lighting_of_no_change_changes_nothing():
+    images, targets = batch()
+    torch.testing.assert_close(lighting(images, targets, max_change=0)[0], images, atol=2e-6, rtol=0)
+
+
 def test_lighting_is_fastais_brightness_and_contrast_on_logits():
     grey = torch.full((4_000, 1, 1, 2), 0.5)
     grey[..., 1] = 0.8
@@ -325,6 +373,19 @@ def test_time_is_warped_in_both_directions_as_computed_by_hand(format):
         came_from = np.interp((np.arange(40) + 0.5) / 40, [0, point[clip] + move[clip], 1], [0, point[clip], 1])
         expected = by_hand(images[clip, 0].double().numpy(), np.arange(3), came_from * 40 - 0.5)
         np.testing.assert_allclose(warped[clip, 0].double(), expected, atol=FORMATS.get(format, 1e-5) + 1e-5)
+
+
+def test_time_is_never_warped_to_within_a_hundredth_of_an_end():
+    """There the time on the short side would be stretched without a bound."""
+    source, _ = draw_spec_augment(torch.empty(1, 1, 1, 300).expand(5000, 1, 1, 300), warp=0.49, generator=generator(4))
+    drawn = generator(4)
+    point, move = (torch.rand(5000, generator=drawn).double().numpy() for _ in range(2))
+    point = 0.49 + 0.02 * point
+    there = point + 0.98 * move - 0.49
+    assert there.min() < 0.005 and there.max() > 0.995
+    for clip in np.flatnonzero((there < 0.02) | (there > 0.98)):
+        expected = np.interp((np.arange(300) + 0.5) / 300, [0, there[clip].clip(0.01, 0.99), 1], [0, point[clip], 1])
+        np.testing.assert_allclose(source[clip], expected, atol=1e-4)
 
 
 def test_time_warping_moves_time_forward_only_and_keeps_the_ends():

@@ -125,6 +125,7 @@ def test_confused_pairs_by_hand():
               [0.1, 0.2, 0.3],  # a and b: c above both; b above a is no confusion, as b is true
               [0.9, 0.1, 0.1],  # right
               [0.4, 0.5, 0.5]]  # c: b is not above it, as it is equal
-    assert confused_pairs(truth, scores, ["a", "b", "c"]).to_numpy().tolist() == [
-        ["a", "c", 2, 3], ["b", "c", 1, 1], ["a", "b", 1, 3]]
+    pairs = confused_pairs(truth, scores, ["a", "b", "c"])
+    assert pairs.to_numpy().tolist() == [["a", "c", 2, 3], ["b", "c", 1, 1], ["a", "b", 1, 3]]
+    assert list(pairs) == ["true", "above", "clips", "of"] and pairs["clips"].dtype == pairs["of"].dtype == int
     assert confused_pairs(np.eye(3), np.eye(3), "abc").empty

@@ -13,7 +13,6 @@ from .sources import READERS, Options
 
 @command
 def main(arguments=None):
-    """``python -m freesound_tagging.clips download DEST``, ``... prepare SOURCE DEST`` and ``... check ROOT``."""
     parser = argparse.ArgumentParser(prog="python -m freesound_tagging.clips")
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("download", help="fetch FSDKaggle2019 from Zenodo, check it and unpack it")

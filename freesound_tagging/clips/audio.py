@@ -7,19 +7,21 @@ import io
 import os
 import re
 import shlex
-import struct
 
 import librosa
 import numpy as np
 import soundfile as sf
 
 from ..machine.files import as_path
+from .containers import contents_of
 
 MAX_SECONDS = 900  # of a clip, whose image is made in one piece
 MAX_NUMBERS = 1 << 30  # samples of all channels of a clip: such as 900 s of 6 channels at 192 kHz
 MAX_SAMPLE = 1e6  # of floating-point files; above it powers overflow
 MAX_BYTES = 1 << 30  # no clip's file is that large
 BLOCK = 1 << 20  # samples of all channels read at a time, as a header can promise any number of them
+UNKNOWN = 2**63 - 1  # how many samples libsndfile says there are where it cannot tell
+OPPOSITE = 0.01  # of the power that channels have in their mean if they have nothing to do with each other
 DECODED = 4096  # samples that a FLAC is decoded in at a time, of which the last may be broken
 # How formats begin that people have and libsndfile does not read: MP4 and M4A, Matroska and WebM, WMA, AAC, AMR.
 FOREIGN = re.compile(rb"....ftyp|\x1aE\xdf\xa3|0&\xb2u|\xff[\xf1\xf9]|ADIF|#!AMR", re.DOTALL)
@@ -32,7 +34,8 @@ class Audio:
     signal: np.ndarray  # float32 (samples,): the mean of its channels
     rate: int  # Hz
     channels: int
-    promised: int  # samples by the file's header; more than there are in a truncated file
+    promised: int  # samples by the file's header; more than there are in a truncated file, 0 if it does not say
+    remarks: dict = dataclasses.field(default_factory=dict)  # of `read_audio`: as of `read_blocks`
 
 
 class UnusableAudio(OSError):
@@ -55,8 +58,9 @@ def read_audio(path, content=None):
     Returns
     -------
     Audio
-        Of a truncated file, or one that cannot be decoded to its end, what comes before; of a WAV that does not say how
-        long it is, as its recording was broken off, all to the end of the file.
+        Of a truncated file, or one that cannot be decoded to its end, what comes before; of a WAV or FLAC that does not
+        say how long it is, as its recording was broken off or came through a pipe, all to the end of the file; of
+        recordings that were joined byte by byte, all.
 
     Raises
     ------
@@ -64,11 +68,13 @@ def read_audio(path, content=None):
         If the file is missing, is no audio, lasts more than `MAX_SECONDS`, has more than `MAX_BYTES` or `MAX_NUMBERS`,
         or holds samples that are not numbers or greater than `MAX_SAMPLE`. The message names it.
     """
-    blocks = list(read_blocks(path, content))
-    return dataclasses.replace(blocks[0], signal=np.concatenate([block.signal for block in blocks]))
+    remarks = {}
+    blocks = list(read_blocks(path, content, remarks=remarks))
+    return dataclasses.replace(blocks[0], signal=np.concatenate([block.signal for block in blocks]),
+                               promised=blocks[-1].promised, remarks=remarks)
 
 
-def read_blocks(path, content=None, a_clip=True):
+def read_blocks(path, content=None, a_clip=True, remarks=None):
     """Read a sound of any length as `read_audio` does, in blocks of at most `BLOCK` samples of all channels.
 
     Parameters
@@ -77,6 +83,9 @@ def read_blocks(path, content=None, a_clip=True):
         As for `read_audio`.
     a_clip : bool
         Whether the limits of a clip hold. Without, a sound may be of any length.
+    remarks : dict of str to str, optional
+        Gets what nobody would hear of otherwise, a sentence that names the file, by its kind: ``"silent"`` throughout,
+        ``"opposite"`` channels, whose mean is all but silence, or ``"unread"`` bytes. Complete after the last block.
 
     Yields
     ------
@@ -93,14 +102,14 @@ def read_blocks(path, content=None, a_clip=True):
         raise FileNotFoundError(f"{path} does not exist")
     if a_clip and (path.stat().st_size if content is None else len(content)) > MAX_BYTES:
         raise UnusableAudio.of(path, f"has more than {MAX_BYTES >> 20} MiB; cut it into clips")
-    head = b""
+    head, power, remarks = b"", _Power(), {} if remarks is None else remarks
     try:
         # By a handle of Python's, which is closed also where a Ctrl-C comes while libsndfile opens the file. Its name
         # does not count: clips read here and elsewhere are read alike.
         with open(path, "rb", buffering=0) if content is None else io.BytesIO(content) as raw:
             head = raw.read(16)  # libsndfile takes a disk's error for a format that it does not know
             length = 0
-            for block, rate, promised in _blocks(raw):
+            for block, rate, promised in _blocks(raw, path, remarks):
                 length += len(block)
                 if a_clip and length > MAX_SECONDS * rate:
                     raise UnusableAudio.of(path, f"lasts more than {MAX_SECONDS} s; cut it into clips")
@@ -108,7 +117,10 @@ def read_blocks(path, content=None, a_clip=True):
                     raise UnusableAudio.of(path, f"has more than {MAX_NUMBERS} samples; cut it into clips")
                 if not (np.abs(block) <= MAX_SAMPLE).all():  # nor of what is not a number
                     raise UnusableAudio.of(path, f"holds samples that are not numbers or above {MAX_SAMPLE:.0e}")
-                yield Audio(librosa.to_mono(block.T), rate, block.shape[1], promised)
+                mixed = librosa.to_mono(block.T)
+                power.add(block, mixed)
+                yield Audio(mixed, rate, block.shape[1], promised)
+        remarks.update(power.remarks(path))
     except UnusableAudio:
         raise
     except (sf.SoundFileError, OSError) as error:
@@ -120,19 +132,50 @@ def read_blocks(path, content=None, a_clip=True):
         raise UnusableAudio.of(path, wrong) from error
 
 
-def _blocks(raw):
+class _OtherRate(sf.SoundFileError):
+    """A recording cannot follow another one."""
+
+
+def _blocks(raw, path, remarks):
     """An open file's samples (samples, channels) in blocks, at least one, each with the rate and how many there are."""
+    contents, rate, promised = contents_of(raw), 0, 0
+    if contents.left:
+        remarks["unread"] = f"{path} has {contents.left} bytes behind its sound that are of no known kind and not read"
+    for number, recording in enumerate(contents.recordings):
+        try:
+            for block, its_rate, frames in _blocks_of(recording):
+                if number and its_rate != rate:
+                    raise _OtherRate(f"is of {its_rate} Hz and not of {rate}")
+                rate = its_rate
+                yield block, rate, promised + frames
+            promised += frames
+        except sf.SoundFileError as error:
+            if not number:
+                raise
+            reason = error if isinstance(error, _OtherRate) else "cannot be decoded"
+            remarks["unread"] = (f"{path} is {len(contents.recordings)} recordings joined byte by byte, and from "
+                                 f"number {number + 1} on, which {reason}, nothing is read; cut it there")
+            return
+
+
+def _blocks_of(raw):
+    """As `_blocks`, of one recording."""
     raw.seek(0)
     by_number = os.name == "posix" and isinstance(raw, io.FileIO)  # which is quicker, and soundfile knows on POSIX only
-    with sf.SoundFile(raw.fileno() if by_number else raw, closefd=False) as file:
+    source = raw.fileno() if by_number else raw
+    with sf.SoundFile(source, closefd=False) as file:
         size = max(1, BLOCK // file.channels)
-        block = _next(file, size)
-        completed = None if file.frames else _Completed.of(raw)
-        while completed is None:
+        endless = file.format == "FLAC" and file.frames == UNKNOWN
+        if not endless:
+            block = _next(file, size)
+        while not endless:
             yield block, file.samplerate, file.frames
             if not len(block := _next(file, size)):
                 return
-    yield from _blocks(completed)
+    raw.seek(0)
+    with _Endless(source, closefd=False) as file:
+        for block in file.blocks(size):
+            yield block, file.samplerate, 0
 
 
 def _next(file, size):
@@ -151,51 +194,51 @@ def _next(file, size):
         return np.concatenate(few)[:size]
 
 
-class _Completed(io.RawIOBase):
-    """A WAV whose recorder never came to write how long it is, with that filled in."""
-
-    def __init__(self, raw, filled_in):
-        self.raw, self.filled_in = raw, filled_in  # a dict of place to bytes
-
-    @classmethod
-    def of(cls, raw):
-        """None if a file is nothing of the kind. An empty sound before another chunk is what it says."""
-        size, place = raw.seek(0, io.SEEK_END), 12
-        raw.seek(0)
-        head = raw.read(12)
-        while head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE" and place + 8 < size:
-            raw.seek(place)
-            name, length = struct.unpack("<4sI", raw.read(8))
-            if name == b"data":
-                rest, left = raw.read(8), size - place - 8
-                chunk = rest[:4].isalnum() and len(rest) == 8 and 8 + struct.unpack_from("<I", rest, 4)[0] <= left
-                if chunk or (head[:4] == b"RIFF" and length):
-                    return None
-                return cls(raw, {0: b"RIFF", place + 4: struct.pack("<I", min(left, 2**32 - 1))})
-            place += 8 + length + length % 2
-        return None
-
-    def readable(self):
-        return True
+class _Endless(sf.SoundFile):
+    """A FLAC that does not say how long it is, as pipes leave it: in its middle libsndfile finds no place again."""
 
     def seekable(self):
-        return True
+        return False
 
-    def seek(self, place, whence=io.SEEK_SET):
-        return self.raw.seek(place, whence)
+    def blocks(self, size):
+        """The samples to its end, or to where decoding fails."""
+        some, number, begun = [np.zeros((0, self.channels), np.float32)], 0, False
+        try:
+            while len(block := self.read(min(DECODED, size - number), dtype="float32", always_2d=True)):
+                some.append(block)
+                number, begun = number + len(block), True
+                if number >= size:
+                    yield np.concatenate(some)
+                    some, number = some[:1], 0
+        except sf.SoundFileError:
+            if not begun:
+                raise
+        yield np.concatenate(some)
 
-    def tell(self):
-        return self.raw.tell()
 
-    def readinto(self, buffer):
-        begin = self.raw.tell()
-        buffer = memoryview(buffer).cast("B")
-        count = self.raw.readinto(buffer)
-        for place, what in self.filled_in.items():
-            for i, byte in enumerate(what):
-                if begin <= place + i < begin + count:
-                    buffer[place + i - begin] = byte
-        return count
+class _Power:
+    """How loud a sound is, channel by channel and as it is mixed."""
+
+    def __init__(self):
+        self.channels, self.mixed = np.zeros(1), 0.0
+
+    def add(self, block, mixed):
+        """Samples (samples, channels), and their mean over the channels (samples,)."""
+        power = np.einsum("ij,ij->j", block, block).astype(float)
+        more = max(len(power), len(self.channels))
+        self.channels = np.pad(self.channels, (0, more - len(self.channels))) + np.pad(power, (0, more - len(power)))
+        self.mixed += float(np.dot(mixed, mixed))
+
+    def remarks(self, path):
+        """What is to be said of a sound that is over, by its kind."""
+        if not self.channels.any():
+            return {"silent": f"{path} is silent throughout, and its tags are those of silence"}
+        if self.mixed >= OPPOSITE * self.channels.sum() / len(self.channels) ** 2:
+            return {}
+        loudest = int((self.channels > 0.99 * self.channels.max()).argmax())  # the first of those that are as loud
+        converted = shlex.join([str(path), "-af", f"pan=mono|c0=c{loudest}", str(path.with_suffix(".mono.wav"))])
+        return {"opposite": f"{path} has channels that are opposite, and what is heard, their mean, is next to "
+                            f"silence: take channel {loudest + 1} alone (ffmpeg -i {converted})"}
 
 
 def digest_of(path, content=None):

@@ -24,8 +24,9 @@ FAULTY_CLIPS = {
 class FSDKaggle2019:
     """The data set in one folder, in Kaggle's layout or in Zenodo's.
 
-    Any data set arranged like either of them works, with any vocabulary. A set whose table is not there
-    (Kaggle mounts no training audio beside a kernel, for example) is an empty frame.
+    Any data set arranged like either of them works, with any vocabulary. A set whose table is not there (Kaggle mounts
+    no training audio beside a kernel, for example) is an empty frame. Sounds that no table lists are named in a
+    warning, and ignored.
 
     Parameters
     ----------
@@ -37,11 +38,10 @@ class FSDKaggle2019:
     missing : {"error", "skip", "list"}
         What to do about clips that a table lists but the folder lacks: raise, leave them out with a warning, or list
         them all the same. A file that differs from the listed name only in case or Unicode's form, as ``a.WAV`` and
-        ``a.wav``, is taken if it is the only one. Sounds in the folder that no table lists are named in a warning, and
-        ignored.
+        ``a.wav``, is taken if it is the only one.
     needed : sequence of {"curated", "noisy", "test"}
-        The sets that have to have clips. The others may then lack files, as where a part of the data set was
-        downloaded: what is missing of them is left out, with a warning if only some of a set's clips are.
+        The sets that have to have clips. Of the others, what is missing is left out, as where a part of the data set
+        was downloaded, with a warning if only some of a set's clips are.
 
     Attributes
     ----------
@@ -65,8 +65,8 @@ class FSDKaggle2019:
         `missing` is ``"error"``.
     ValueError
         If a table lacks a column, lists a clip twice or without a label, names a file outside its folder, or uses a
-        label that the sample submission does not have; if that has columns that are no labels
-        (`tables.label_columns`); or if a needed set has no clips.
+        label that the sample submission does not have; if that has columns that are no labels; or if a needed set has
+        no clips.
     """
 
     def __init__(self, root, drop_faulty=True, missing="error", needed=()):
@@ -109,19 +109,18 @@ class FSDKaggle2019:
                 f"{len(self.noisy)} noisy and {len(self.test)} test clips, {len(self.vocabulary)} labels")
 
     def targets(self, table, of="the table"):
-        """Label matrix of a data frame.
+        """The label matrix of a data frame, as `label_matrix` makes it.
 
         Parameters
         ----------
         table : pandas.DataFrame
-            With a column `labels` of tuples of labels.
+            With columns `fname` and `labels`.
         of : str
             The name of the table in an error.
 
         Returns
         -------
         numpy.ndarray, float32 (clips, labels)
-            1 where the clip carries the label.
 
         Raises
         ------
@@ -147,17 +146,7 @@ class FSDKaggle2019:
         return Clips.of({name: getattr(self, name) for name in names or ("curated", "noisy")}, self.vocabulary)
 
     def lack(self, name):
-        """Why a set has no clips.
-
-        Parameters
-        ----------
-        name : {"curated", "noisy", "test"}
-
-        Returns
-        -------
-        str
-            Names the table that is missing or empty; ``""`` where there are clips.
-        """
+        """Why a set has no clips: names the table that is missing or empty; ``""`` where there are clips."""
         if len(getattr(self, name, self._tables[name])):
             return ""
         table, folder = (self.sample if name == "test" else None) or self._table(name), self.folder(name)
@@ -191,16 +180,7 @@ class FSDKaggle2019:
                          for fname, labels in zip(self.noisy["fname"], self.noisy["labels"])], bool)
 
     def folder(self, name):
-        """Where the audio of a set is.
-
-        Parameters
-        ----------
-        name : {"curated", "noisy", "test"}
-
-        Returns
-        -------
-        pathlib.Path
-        """
+        """The folder of a set's audio, by the set's name."""
         return folder_of(self.root, self.layout, name)
 
     def _table(self, name):

@@ -31,9 +31,9 @@ def examine(paths, n_jobs=-1, progress=True):
     Returns
     -------
     pandas.DataFrame
-        A row a file: `fname`, `problem` (``""``, ``"missing"``, ``"unreadable: ..."``, ``"truncated: ..."`` or
-        ``"silent"``), `seconds`, `rate` (Hz), `channels` (0 where it cannot be read) and `digest` of the bytes (``""``
-        where there is no sound).
+        A row a file: `fname`, `problem` (``""``, ``"missing"``, ``"unreadable: ..."``, ``"truncated: ..."``,
+        ``"silent"``, ``"opposite: ..."`` of channels or ``"unread: ..."`` of bytes), `seconds`, `rate` (Hz), `channels`
+        (0 where it cannot be read) and `digest` of the bytes (``""`` where there is no sound).
     """
     paths = list(paths)
     results = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", batch_size=8)(
@@ -51,7 +51,9 @@ def _examine(path):
     except OSError as error:
         return path.name, f"unreadable: {error}", 0.0, 0, 0, ""
     read = len(audio.signal)
-    problem = "" if audio.signal.any() else "silent"
+    problem = next((f"{kind}: {remark}" for kind, remark in audio.remarks.items()), "")
+    if "silent" in audio.remarks:
+        problem = "silent"
     if read < audio.promised:
         problem = f"truncated: {read} of {audio.promised} samples"
     return path.name, problem, read / audio.rate, audio.rate, audio.channels, digest if read else ""
@@ -76,12 +78,14 @@ def report(name, table, examined, folder):
         A row of the table that `freesound_tagging.clips check` prints.
     problems : dict of str to list of str
         Names of clips by what is wrong: ``"missing"``, ``"unreadable"``, ``"truncated"``, ``"silent"``,
-        ``"not in the table"``.
+        ``"not in the table"``; of those of ``"opposite"`` channels or ``"unread"`` bytes what is to be said of them.
     """
     good = examined[examined["rate"] > 0]
     kinds = examined["problem"].str.split(":").str[0]
     problems = {kind: examined["fname"][kinds == kind].tolist()
                 for kind in ("missing", "unreadable", "truncated", "silent")}
+    problems |= {kind: examined["problem"][kinds == kind].str.removeprefix(f"{kind}: ").tolist()
+                 for kind in ("opposite", "unread")}
     problems["not in the table"] = unlisted_files(folder, {path.name for path in table["path"]})
     seconds = good["seconds"]
     rates = " ".join(f"{rate}:{count}" for rate, count in good["rate"].value_counts().items())

@@ -27,22 +27,7 @@ LAYOUTS = {
 
 
 def layout_of(root):
-    """The layout of the data set in a folder.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-
-    Returns
-    -------
-    str
-        "Kaggle" or "Zenodo".
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is no folder, or has neither layout.
-    """
+    """The layout of the data set in a folder, "Kaggle" or "Zenodo"; FileNotFoundError if it has neither."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; give the one that holds the data set")
     for layout in LAYOUTS:
@@ -57,52 +42,19 @@ def layout_of(root):
 
 
 def table_of(root, layout, name):
-    """Where the table of a set is.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-    layout : {"Kaggle", "Zenodo"}
-    name : {"curated", "noisy", "test"}
-
-    Returns
-    -------
-    pathlib.Path or None
-        None where there is none.
-    """
+    """The path of the table of a set, or None where there is none."""
     paths = [(_unnested(path.parent) if path.parent != root else root) / path.name
              for path in (root / table for table in LAYOUTS[layout][name][0])]
     return next((path for path in paths if path.exists()), None)
 
 
 def folder_of(root, layout, name):
-    """Where the audio of a set is, or would be.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-    layout : {"Kaggle", "Zenodo"}
-    name : {"curated", "noisy", "test"}
-
-    Returns
-    -------
-    pathlib.Path
-    """
+    """Where the audio of a set is, or would be."""
     return _unnested(root / LAYOUTS[layout][name][1])
 
 
 def files_in(folder):
-    """The names of what is a file in a folder, through links: not of a link into nothing.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        May be missing.
-
-    Returns
-    -------
-    set of str
-    """
+    """The names of what is a file in a folder, through links, and not of a link into nothing; none if it is missing."""
     if not folder.is_dir():
         return set()
     with os.scandir(folder) as entries:
@@ -110,42 +62,12 @@ def files_in(folder):
 
 
 def unlisted_files(folder, fnames):
-    """Sounds, by their endings, that a table does not list.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        May be missing.
-    fnames : iterable of str
-        What the table lists.
-
-    Returns
-    -------
-    list of str
-        Sorted.
-    """
+    """Sounds, by their endings, that a table does not list, sorted."""
     return sorted({path.name for path in folder.glob("*") if path.suffix.lower() in ENDINGS} - set(fnames))
 
 
 def paths_inside(folder, fnames, table):
-    """The paths of listed clips.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-    fnames : iterable of str
-    table : path
-        What lists them, for an error.
-
-    Returns
-    -------
-    list of pathlib.Path
-
-    Raises
-    ------
-    ValueError
-        If a name is none of a file in that folder itself.
-    """
+    """The paths of listed clips; ValueError, naming the `table`, if one would not be in that folder itself."""
     for fname in fnames:
         if not fname or "/" in fname or "\\" in fname or fname in (".", "..") or PureWindowsPath(fname).drive:
             raise ValueError(f"{table}: {fname!r} is not the name of a file in {folder}; "
@@ -154,20 +76,10 @@ def paths_inside(folder, fnames, table):
 
 
 def paths_as_named(folder, fnames, name):
-    """The paths of listed clips with the names that their files have, where these are not quite those of the table.
+    """The paths of a set's listed clips by the names that their files have.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-    fnames : pandas.Series of str
-    name : str
-        The set's, for the warning about names that differ.
-
-    Returns
-    -------
-    list of pathlib.Path
-        Of a file that differs only in case or Unicode's form from a listed name, if it is the only one that does; else
-        as listed, there or not.
+    A file that differs only in case or Unicode's form from a listed name is taken, with a warning, if it is the only
+    one that does; else the path is as listed, there or not.
     """
     present = files_in(folder)
     absent, others = fnames[~fnames.isin(present)], present - set(fnames)
@@ -186,27 +98,9 @@ def paths_as_named(folder, fnames, name):
 def those_there(table, folder, name, listed, missing):
     """The clips whose files are there, after a word about those that are not and about files that no table lists.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        With columns `fname` and `path`.
-    folder : pathlib.Path
-        Where the set's audio is.
-    name : {"curated", "noisy", "test"}
-    listed : iterable of pathlib.Path
-        Of all clips of the set's table, of which `table` may lack some.
-    missing : {"error", "skip", "unneeded"}
-        What to do about missing clips: raise, or leave them out with a warning; "unneeded" leaves a set out without a
-        word that has no file at all.
-
-    Returns
-    -------
-    pandas.DataFrame
-
-    Raises
-    ------
-    FileNotFoundError
-        If clips are missing, and `missing` is "error".
+    `missing` says what to do about missing clips: "error" is a FileNotFoundError, "skip" leaves them out with a
+    warning, "unneeded" leaves a set out without a word that has no file at all. `listed` are the paths of all clips of
+    the set's table, of which `table` may lack some.
     """
     present = files_in(folder)
     here = np.array([path.name in present for path in table["path"]], bool)

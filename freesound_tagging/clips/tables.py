@@ -78,27 +78,9 @@ NO_LABELS = re.compile(r"(unnamed: \d+|index|level_\d+|id|freesound_id|fname\.\d
 def label_columns(table, path, vocabulary=None, carried=()):
     """The columns of a submission, or of a sample of one, that are labels: all but `fname`.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `read_table` gives it.
-    path : path
-        Its file, for an error.
-    vocabulary : sequence of str, optional
-        The labels, where they are known.
-    carried : set of str
-        Labels that clips carry, which there are in any case.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    ValueError
-        If there are none, or not exactly the labels of the vocabulary; or, where it is not known, if a column is none
-        by its name (`NO_LABELS`, or the same name twice), or by its numbers: outside of 0 to 1, while those of most
-        columns are inside. The message names the columns.
+    They have to be the `vocabulary`, where it is given. Else a column is refused by its name (`NO_LABELS`, or the same
+    name twice), or by its numbers: outside of 0 to 1, while those of most columns are inside; but not if clips carry it
+    as a label (`carried`).
     """
     columns = [column for column in table if column != "fname"]
     if not columns:
@@ -123,17 +105,10 @@ def label_columns(table, path, vocabulary=None, carried=()):
 
 
 def odd_labels(labels):
-    """What makes one doubt that labels are what was meant.
+    """What makes one doubt that labels are what was meant, a sentence each kind.
 
-    Parameters
-    ----------
-    labels : iterable of str
-
-    Returns
-    -------
-    list of str
-        A sentence each kind: labels that hold brackets, quotes or separators, as of lists in another notation; and
-        labels that differ in case, spaces, dashes or Unicode's form alone.
+    That is labels that hold brackets, quotes or separators, as of lists in another notation; and labels that differ in
+    case, spaces, dashes or Unicode's form alone.
     """
     labels, same = sorted(labels), collections.defaultdict(list)
     for label in labels:

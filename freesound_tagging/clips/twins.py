@@ -4,18 +4,9 @@ from .tables import few
 
 
 def find_twins(sets):
-    """Which clips are the same.
+    """Groups of two or more clips of the same bytes, or of the same name in different sets, as lists of (set, number).
 
-    Parameters
-    ----------
-    sets : dict of str to sequence of (str, str)
-        Name and digest of each clip, by the name of the set. A digest ``""`` is not known.
-
-    Returns
-    -------
-    list of list of (str, int)
-        Groups of two or more clips, as set and number, in the order of the sets: clips of the same bytes, or of the
-        same name in different sets.
+    `sets` has the name and the digest of each clip, by the name of the set; a digest ``""`` is not known.
     """
     clips = [(name, number) for name, files in sets.items() for number in range(len(files))]
     leader, first = list(range(len(clips))), {}  # of each clip an earlier one of its group; of each name or digest
@@ -37,19 +28,9 @@ def find_twins(sets):
 
 
 def name_twins(groups, sets):
-    """Say which clips are the same.
+    """The groups that `find_twins` gave in a sentence, ``""`` for none.
 
-    Parameters
-    ----------
-    groups
-        What `find_twins` gave.
-    sets
-        What it was given.
-
-    Returns
-    -------
-    str
-        ``"1 clips are there more than once, by their bytes or names: curated a.wav = noisy b.wav"``; ``""`` for none.
+    ``"1 clips are there more than once, by their bytes or names: curated a.wav = noisy b.wav"``
     """
     named = [" = ".join(f"{name} {sets[name][number][0]}" for name, number in group) for group in groups]
     return f"{len(named)} clips are there more than once, by their bytes or names: {few(named)}" if named else ""

@@ -9,7 +9,6 @@ from .data import write_demo
 
 @command
 def main(arguments=None):
-    """``python -m freesound_tagging.demo FOLDER``."""
     parser = argparse.ArgumentParser(prog="python -m freesound_tagging.demo", description="Write the demo data set.")
     parser.add_argument("folder", type=a_path)
     for name, default in (("curated", 5), ("noisy", 14), ("test", 5)):

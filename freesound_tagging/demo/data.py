@@ -26,14 +26,15 @@ TWO_LABELS = 0.2  # of all clips
 
 
 def write_demo(root, curated=5, noisy=14, test=5, seed=0, progress=True):
-    """Write the demo data set.
+    """Write the demo data set in Kaggle's layout, whole or not at all.
+
+    The test clips' labels are in ``FSDKaggle2019.meta/test_post_competition.csv`` as on Zenodo, and the noisy clips'
+    true labels, for measurement only, in ``truth/train_noisy.csv``.
 
     Parameters
     ----------
     root : path
-        Folder to write to, in Kaggle's layout; the test clips' labels are in
-        ``FSDKaggle2019.meta/test_post_competition.csv`` as on Zenodo, and the noisy clips' true labels, for
-        measurement only, in ``truth/train_noisy.csv``. Must be empty or not exist; it appears whole or not at all.
+        A folder that is empty or does not exist.
     curated, noisy, test : int
         Clips of each label in each set.
     seed : int

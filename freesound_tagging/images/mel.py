@@ -20,6 +20,9 @@ from ..clips.audio import BLOCK, read_blocks
 
 HOP = 48  # frames from one window over a clip to the next, at most
 FRAMES_AT_A_TIME = 4096  # of a long signal's spectrogram, so that the memory that it takes does not grow with it
+# Far above what anybody uses: a network's file may ask for anything, and two seconds of sound then take gigabytes.
+AT_MOST = {"sample_rate": 384_000, "min_seconds": 60, "n_mels": 1024, "n_fft": 1 << 15}
+PIXELS = 1 << 18  # of an excerpt, and of a second; as published 16,384 and 8,134
 
 
 def is_finite(value):
@@ -53,10 +56,17 @@ class MelConfig:
                 raise ValueError(f"MelConfig.{field.name}={reprlib.repr(value)}: expected a positive number")
             if field.type is int and not isinstance(value, int):
                 raise ValueError(f"MelConfig.{field.name}={value!r}: expected a whole number")
+            if field.name in AT_MOST and value > AT_MOST[field.name]:
+                raise ValueError(f"MelConfig.{field.name}={reprlib.repr(value)}: expected at most "
+                                 f"{AT_MOST[field.name]}")
         if self.f_min >= self.f_max:
             raise ValueError(f"MelConfig.f_min={self.f_min}: expected less than f_max={self.f_max}, in Hz")
         if self.f_max > self.sample_rate / 2:
             raise ValueError(f"MelConfig.f_max={self.f_max}: at most half the sample rate, {self.sample_rate / 2} Hz")
+        if max(self.excerpt_frames, self.sample_rate / self.hop_length) * self.n_mels > PIXELS:
+            raise ValueError(f"MelConfig: an excerpt of {self.excerpt_frames} frames or a second of "
+                             f"{self.sample_rate / self.hop_length:.0f}, by {self.n_mels} mel bands: expected at most "
+                             f"{PIXELS} pixels; lower n_mels or excerpt_frames, or raise hop_length")
         if self.min_frames < self.excerpt_frames:
             raise ValueError(f"MelConfig.min_seconds={self.min_seconds} with hop_length={self.hop_length} gives "
                              f"{self.min_frames} frames, fewer than an excerpt's {self.excerpt_frames}; "
@@ -88,7 +98,7 @@ def fingerprint(settings):
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_clip(path, config=MelConfig(), content=None):
+def load_clip(path, config=MelConfig(), content=None, remarks=None):
     """Read a clip as the network is to hear it: mono, trimmed of silence, padded to the least length.
 
     Parameters
@@ -99,6 +109,8 @@ def load_clip(path, config=MelConfig(), content=None):
     config : MelConfig
     content : bytes, optional
         What is in the file, if it has been read already.
+    remarks : dict, optional
+        Filled by `audio.read_blocks`.
 
     Returns
     -------
@@ -110,10 +122,10 @@ def load_clip(path, config=MelConfig(), content=None):
     OSError
         If the file cannot be used (`audio.read_audio` says when). The message names it.
     """
-    return fit_signal(np.concatenate(list(resampled(path, config, content))), config)
+    return fit_signal(np.concatenate(list(resampled(path, config, content, remarks=remarks))), config)
 
 
-def resampled(path, config=MelConfig(), content=None, a_clip=True):
+def resampled(path, config=MelConfig(), content=None, a_clip=True, remarks=None):
     """What `audio.read_blocks` gives, as mono at the images' sample rate.
 
     Yields
@@ -128,7 +140,7 @@ def resampled(path, config=MelConfig(), content=None, a_clip=True):
     """
     taken = given = 0
     stream = None
-    for audio in read_blocks(path, content, a_clip):
+    for audio in read_blocks(path, content, a_clip, remarks):
         if audio.rate == config.sample_rate:
             yield audio.signal
             continue
@@ -197,17 +209,20 @@ def sounding(signal, config=MelConfig()):
 
 
 def _pieces(signal, window, hop, config):
-    """What `FRAMES_AT_A_TIME` frames see of a signal whose ends are padded: cut so, frames are as of the whole."""
+    """What `FRAMES_AT_A_TIME` frames, of long windows fewer, see of a signal whose ends are padded.
+
+    Cut so, frames are as of the whole.
+    """
     half, frames = window // 2, 1 + len(signal) // hop
-    mode = config.padding
-    if frames <= FRAMES_AT_A_TIME:
+    mode, most = config.padding, min(FRAMES_AT_A_TIME, max(1, FRAMES_AT_A_TIME * MelConfig.n_fft // window))
+    if frames <= most:
         yield np.pad(signal, half, mode)
         return
     before = np.pad(signal[:2 * half], (half, 0), mode)[:half]
     after = np.pad(signal[-2 * half:], (0, half), mode)[-half:]
-    for first in range(0, frames, FRAMES_AT_A_TIME):
+    for first in range(0, frames, most):
         begin = first * hop - half  # in samples
-        end = begin + (min(FRAMES_AT_A_TIME, frames - first) - 1) * hop + window
+        end = begin + (min(most, frames - first) - 1) * hop + window
         parts = [signal[max(begin, 0):end]]
         if begin < 0:
             parts.insert(0, before[begin:])

@@ -20,6 +20,7 @@ class Section:
     image: np.ndarray | None  # uint8 (n_mels, frames); None of silence in a long sound
     begin: float  # seconds of the file at the first frame; below 0 of a short sound, which is zero-padded on both sides
     end: float  # seconds of the file where the next section begins, or the file ends
+    remark: str = ""  # with the last section of a sound: what nobody would hear of otherwise (`audio.read_blocks`)
 
 
 def sections(path, config=MelConfig()):
@@ -48,8 +49,8 @@ def sections(path, config=MelConfig()):
     """
     most, section = MAX_SECONDS * config.sample_rate, SECTION_SECONDS * config.sample_rate
     beyond = section + max(0, config.excerpt_frames - HOP) * config.hop_length
-    blocks, length, place, heard = [], 0, 0, False
-    for block in resampled(path, config, a_clip=False):
+    blocks, length, place, heard, remarks = [], 0, 0, False, {}
+    for block in resampled(path, config, a_clip=False, remarks=remarks):
         blocks.append(block)
         length += len(block)
         while length > most:
@@ -59,7 +60,8 @@ def sections(path, config=MelConfig()):
             yield _section(signal[:beyond], place, place + section, config, silent)
             place, signal, heard = place + section, None, heard or not silent
     signal = _joined(blocks)
-    yield _section(signal, place, place + length, config, heard and not signal.any())
+    last = _section(signal, place, place + length, config, heard and not signal.any())
+    yield dataclasses.replace(last, remark="; ".join(remarks.values()))
 
 
 def _joined(blocks):

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from ..machine.processes import in_order
 from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
 
 CHECKPOINT_SECONDS = 2  # what an interrupted build of a store loses at most
+TRIES = 3  # to read a file that is replaced meanwhile
 
 
 class SpectrogramStore:
@@ -42,6 +44,9 @@ class SpectrogramStore:
     problems : dict of int to str
         What is wrong with the clips that could not be read, by their numbers. Their image is that of silence, as of
         an empty file: training leaves them out, and a prediction for them is what a network makes of silence.
+    remarks : dict of int to str
+        What is to be known of others, by their numbers: that they are silent, that their channels are opposite, or that
+        not all was read (`audio.read_blocks`). They are clips like any other.
     """
 
     def __init__(self, folder):
@@ -52,6 +57,7 @@ class SpectrogramStore:
         self.files = index["files"]
         self.fnames = [file["fname"] for file in self.files]
         self.problems = {clip: file["problem"] for clip, file in enumerate(self.files) if file.get("problem")}
+        self.remarks = {clip: file["remark"] for clip, file in enumerate(self.files) if file.get("remark")}
         self.lengths = np.array([file["frames"] for file in self.files], np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
         # Copy on write: the file never changes, and torch takes the array without a warning.
@@ -102,12 +108,13 @@ class SpectrogramStore:
         """Compute the images of clips over all cores, or take those that an earlier call left.
 
         Earlier images are taken only for the same settings and the same files in the same order: a file counts as
-        the same if its size and modification time are, or else its content (BLAKE2). Each `config` has a folder of
-        its own in `folder`, so that going back to earlier settings costs nothing. After an interruption the same call
-        goes on where it stopped; of two processes the second waits for the first. A store that is not whole any more
-        is built again.
+        the same if its path (links resolved), size and times are, or else its content (BLAKE2). Each `config` has a
+        folder of its own in `folder`, so that going back to earlier settings costs nothing. After an interruption the
+        same call goes on where it stopped; of two processes the second waits for the first. A store that is not whole
+        any more is built again.
 
-        A clip that cannot be read stops nothing: it is named in a warning at the end and in `problems`.
+        A clip that cannot be read stops nothing: it is named in a warning at the end and in `problems`. So are, in
+        another and in `remarks`, clips that are silent, whose channels are opposite, or that were not read whole.
 
         Parameters
         ----------
@@ -156,13 +163,16 @@ class SpectrogramStore:
         if store.problems:
             warnings.warn(f"{len(store.problems)} of {len(store)} clips cannot be read and count as silence: "
                           f"{few(store.problems.values())}", stacklevel=2)
+        if store.remarks:
+            warnings.warn(f"{len(store.remarks)} of {len(store)} clips may not be what they should be: "
+                          f"{few(store.remarks.values())}", stacklevel=2)
         return store
 
     @classmethod
     def _build(cls, paths, folder, config, n_jobs, progress, executor):
         # The pixels' name says which files they come from. Until all are there they are kept beside, with a journal of
         # the clips that are safely on the disk; the index, written last, is what makes them a store.
-        name = fingerprint([[path.name, _stat(path)] for path in paths])
+        name = fingerprint([[os.path.realpath(path), _stat(path)] for path in paths])
         pixels, journal = folder / f"{name}.u8", folder / f"{name}.jsonl"
         growing = pixels if pixels.exists() and journal.exists() else folder / f"{name}.u8.part"
         files = _journaled(journal) if growing.exists() else []
@@ -175,10 +185,9 @@ class SpectrogramStore:
               contextlib.closing(_images(rest, config, n_jobs, executor)) as images):
             out.truncate(sum(file["frames"] for file in files) * config.n_mels)
             unsaved, saved_at = [], time.monotonic()
-            for (image, stat, digest, problem), path in zip(images, rest):
+            for (image, known), path in zip(images, rest):
                 out.write(np.ascontiguousarray(image.T).data)
-                files.append({"fname": path.name, "frames": image.shape[1], "stat": stat, "digest": digest,
-                              "problem": problem})
+                files.append({"fname": path.name, "path": os.path.realpath(path), "frames": image.shape[1], **known})
                 unsaved.append(json.dumps(files[-1]) + "\n")
                 if len(files) == len(paths) or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                     _flush(out)  # first the pixels, then the word that they are there
@@ -203,12 +212,12 @@ class SpectrogramStore:
         if [file["fname"] for file in files] != [path.name for path in paths]:
             return False
         touched = [(file, path) for file, path in zip(files, paths)
-                   if not file["digest"] or file["stat"] != _stat(path)]
+                   if not file["digest"] or file["stat"] != _stat(path) or file.get("path") != os.path.realpath(path)]
         if not all(file["digest"] == digest_of(path) for file, path in touched):
             return False
         touched = [(file, path) for file, path in touched if file["digest"]]
         for file, path in touched:
-            file["stat"] = _stat(path)
+            file |= {"path": os.path.realpath(path), "stat": _stat(path)}
         if touched:
             with contextlib.suppress(OSError):  # in a folder that cannot be written to they are read again next time
                 cls._write_index(folder, MelConfig(**index["config"]), index["pixels"], files)
@@ -227,16 +236,33 @@ class SpectrogramStore:
 
 
 def _stat(path):
+    """By what a file is known to be the one that was read: its size, and when its content and itself last changed.
+
+    Who copies a file or puts another in its place can keep the first of the times (``cp -p``, an archive, one constant
+    for all), and not the second. Its inode would say no more, and is another at each mounting of many network disks.
+    """
     stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _while_unchanged(path, read):
+    """What is read of a file, its `_stat`, and whether it is known that it was not replaced meanwhile."""
+    for _ in range(TRIES):
+        before = _stat(path)
+        result = read()
+        if _stat(path) == before:
+            return result, before, True
+    return result, before, False
 
 
 def _content(path):
-    """What is sent of a file: its content, or why it cannot be read."""
-    try:
-        return first_bytes(path)
-    except OSError as error:
-        return error
+    """What is sent of a file: its content, or why it cannot be read, with the rest of `_while_unchanged`."""
+    def read():
+        try:
+            return first_bytes(path)
+        except OSError as error:
+            return error
+    return _while_unchanged(path, read)
 
 
 def _flush(file):
@@ -257,17 +283,27 @@ def _journaled(journal):
 def _images(paths, config, n_jobs, executor):
     """`_image_of` clips. They go to workers a few at a time and come back in order: only a few are in memory."""
     if hasattr(executor, "map"):
-        return executor.map(_image_of, ((path, config, _stat(path), _content(path)) for path in paths))
+        return executor.map(_image_of, ((path, config, *_content(path)) for path in paths))
     return in_order(_image_of, [(path, config) for path in paths], n_jobs)
 
 
-def _image_of(path, config, stat=None, content=None):
-    """A clip's image, what its file is, and what is wrong with it. Another machine is sent the file."""
+def _image_of(path, config, content=None, stat=None, unchanged=True):
+    """A clip's image, and what is known of its file. Another machine is sent what `_content` gave."""
+    read = functools.partial(_read, path, config, content)
+    (signal, known), stat, unchanged = _while_unchanged(path, read) if stat is None else (read(), stat, unchanged)
+    if not unchanged:  # by its digest it would count as current
+        known |= {"digest": "", "remark": f"{path} was written to while it was read; build the store again"}
+    return to_image(log_mel(signal, config)), known | {"stat": stat}
+
+
+def _read(path, config, content):
+    """A clip's signal, and what its file is and what is wrong with it."""
+    remarks, problem = {}, ""
     try:
         if isinstance(content, OSError):
             raise OSError(f"{path} cannot be read ({content}); replace the file or leave it out")
-        signal, problem = load_clip(path, config, content), ""
+        signal = load_clip(path, config, content, remarks)
     except OSError as error:
         signal, problem = np.zeros(config.min_samples, np.float32), str(error)
     digest = "" if isinstance(content, OSError) else digest_of(path, content)
-    return to_image(log_mel(signal, config)), stat or _stat(path), digest, problem
+    return signal, {"digest": digest, "problem": problem, "remark": "; ".join(remarks.values()) * (not problem)}

@@ -141,7 +141,9 @@ def told_of_a_full_disk(path):
 
 @contextlib.contextmanager
 def only_writer(folder, doing, wait=False, name=""):
-    """Keep other processes from writing to a folder, or to a part of it. The system lets go of it when this process ends, however it does.
+    """Keep other processes from writing to a folder, or to a part of it.
+
+    The system lets go of it when this process ends, however it does.
 
     Parameters
     ----------

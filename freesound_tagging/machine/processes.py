@@ -173,7 +173,7 @@ def in_order(function, items, n_jobs=-1):
         raise RuntimeError("a worker process died, perhaps for lack of memory; close other programs, or give n_jobs=1"
                            ) from error
     finally:
-        # loky's thread fails, with a traceback, if what it has not passed on is taken from it; so few it passes on soon.
+        # loky's thread fails, with a traceback, if what it has not passed on is taken from it: so few it passes on soon
         while not all(future.running() or future.done() for future in waiting):
             time.sleep(0.001)
         pool.shutdown(kill_workers=True)

@@ -13,7 +13,7 @@ def main(arguments=None):
     """``python -m freesound_tagging.networks SRC... DEST``: convert what fastai 1 exported to safetensors."""
     parser = argparse.ArgumentParser(
         prog="python -m freesound_tagging.networks",
-        description="Convert learners that fastai 1 exported to DEST/<architecture>/stage-<n>_fold-<k>.safetensors. "
+        description="Convert learners that fastai 1 exported to DEST/<network>/stage-<n>_fold-<k>.safetensors. "
                     "Nothing in the files is run. Exit status 1 if a file could not be converted.")
     parser.add_argument("source", nargs="+", type=a_path, help="a stage-{2,10,11}_fold-<k>.pkl, or a folder of them")
     parser.add_argument("dest", type=a_path)
@@ -23,7 +23,8 @@ def main(arguments=None):
         paths = [path for path in files_below(source) if path.suffix == ".pkl"] if source.is_dir() else [source]
         if not paths:
             failed += 1
-            print(f"{printable(source)}: no .pkl in it or below; give the folder of the exported learners", file=sys.stderr)
+            print(f"{printable(source)}: no .pkl in it or below; give the folder of the exported learners",
+                  file=sys.stderr)
         for path in paths:
             try:
                 if not path.exists():
@@ -31,11 +32,12 @@ def main(arguments=None):
                 if stage_and_fold(path) is None:
                     raise ValueError(f"{path} does not say which model it is; name it stage-{{2,10,11}}_fold-<k>.pkl")
                 tagger = import_fastai_v1(path)
-                dest = weights_path(options.dest / tagger.spec.architecture, tagger.spec.stage, tagger.spec.fold)
+                dest = weights_path(options.dest / tagger.spec.network, tagger.spec.stage, tagger.spec.fold)
                 if dest.exists():
                     raise FileExistsError(f"{path} was not converted: {dest} exists; delete it or give another folder")
                 save_tagger(tagger, dest)
-                print(f"{printable(path)} -> {printable(dest)} ({tagger.spec.architecture}, width {tagger.spec.width}, "
+                print(f"{printable(path)} -> {printable(dest)} ({tagger.spec.network}, "
+                      f"width {dict(tagger.spec.options)['width']}, "
                       f"{len(tagger.spec.vocabulary)} labels)")
             except (OSError, ValueError) as error:
                 failed += 1

@@ -28,14 +28,14 @@ class UnknownNames(UserWarning):
     """A file names what exported learners do not usually name. Nothing of it was looked up or run."""
 
 
-def read_export(path, mel=MelConfig(), stage=None, fold=None):
+def read_export(path, stage=None, fold=None):
     """Read which network a learner is that fastai 1's ``Learner.export`` wrote, and where its numbers are.
 
     Parameters
     ----------
     path : path
-    mel, stage, fold
-        What `NetworkSpec` needs and the file does not say.
+    stage, fold
+        What `NetworkSpec` has and the file does not say. Its images are taken for those of `MelConfig`.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def read_export(path, mel=MelConfig(), stage=None, fold=None):
                 raise ValueError("it holds no model; expected what Learner.export writes")
             layers, storages = exported_layers(export["model"]), _find_storages(file, pickles)
             mean, std = _normalization(file, export.get("data"), storages)
-            spec, names = matching_network(layers, vocabulary=_classes(export["data"], pickles.size), mel=mel,
+            spec, names = matching_network(layers, vocabulary=_classes(export["data"], pickles.size), mel=MelConfig(),
                                            mean=mean, std=std, stage=stage, fold=fold)
             places = {f"{name}.{tensor}": _place(thing, storages) for name, layer in zip(names, layers)
                       for tensor, thing in exported_tensors(layer).items()}

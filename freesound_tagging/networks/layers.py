@@ -16,7 +16,7 @@ from .models import ConcatPool
 from .pickles import Thing
 from .tagger import NetworkSpec
 
-NETWORKS = (("cnn-model-1", 0), ("vgg16", 7), ("vgg16", 0))  # architecture and body_pool
+NETWORKS = (("cnn-model-1", {}), ("vgg16", {"body_pool": 7}), ("vgg16", {"body_pool": 0}))
 NOT_COMPARED = {"training", "inplace", "momentum", "p"}  # they change nothing in evaluation mode
 MODULES_AT_MOST = 1000
 
@@ -62,7 +62,7 @@ def matching_network(layers, **described):
     ----------
     layers : list of Layer
     **described
-        What `NetworkSpec` needs beside architecture, width and body_pool.
+        What `NetworkSpec` needs beside network and options.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def matching_network(layers, **described):
         If they are none. The message has the first layer that differs from the network that is nearest, and how.
     """
     width = next((layer.state.get("out_channels") for layer in layers if layer.kind == "torch.nn.Conv2d"), 64)
-    specs = [NetworkSpec(architecture, width, body_pool=pool, **described) for architecture, pool in NETWORKS]
+    specs = [NetworkSpec(network, {"width": width, **options}, **described) for network, options in NETWORKS]
 
     def likeness(ours):
         return sum(layer.kind == _kind_of(our) for layer, our in zip(layers, ours.values())) - abs(
@@ -84,10 +84,10 @@ def matching_network(layers, **described):
     spec, ours = max(((spec, _own_layers(spec)) for spec in specs), key=lambda found: likeness(found[1]))
     for layer, (name, our) in itertools.zip_longest(layers, ours.items(), fillvalue=(None, None)):
         if layer == (None, None):
-            raise ValueError(f"it holds another network than {spec.architecture}: it ends where "
+            raise ValueError(f"it holds another network than {spec.network}: it ends where "
                              f"{_kind_of(our)} is expected, at {name}")
         if difference := _difference(layer, our):
-            raise ValueError(f"it holds another network than {spec.architecture}, the nearest: {layer.name[:80]} "
+            raise ValueError(f"it holds another network than {spec.network}, the nearest: {layer.name[:80]} "
                              f"{difference}")
     return spec, list(ours)
 

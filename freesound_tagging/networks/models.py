@@ -1,16 +1,36 @@
-"""The two networks, in plain torch."""
+"""Networks by name: `create`, and the two published ones in plain torch."""
 
+import functools
+import importlib
+import inspect
+import reprlib
 from itertools import pairwise
 
 import torch
 from torch import nn
-from torchvision.models.vgg import make_layers
 
-# What decides them, for runs to be told apart: torch 1.0.1 starts the weights of every batch normalization from U(0, 1),
+# How they begin, for runs to be told apart: torch 1.0.1 starts the weights of every batch normalization from U(0, 1),
 # and only those of the bodies are set to 1 afterwards, by the author's ConvBlock and by torchvision 0.2.2.
 FIRST_WEIGHTS = "Kaiming-normal; batch normalizations of bodies 1, of heads U(0, 1)"
 HEAD_UNITS = 512  # the head's hidden layer, whatever the width of the body
 VGG16 = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
+WIDTH_AT_MOST = 4096  # 64 times what is published
+VALUES = (bool, int, float, str, type(None))  # that an option may have: what a file can say
+
+
+class BodyAndHead(nn.Sequential):
+    """A body from images to a feature map, then a head to logits: a network that a CPU predicts in portions."""
+
+    def __init__(self, body, head):
+        super().__init__(body, head)
+
+    @property
+    def body(self):
+        return self[0]
+
+    @property
+    def head(self):
+        return self[1]
 
 
 def cnn_model_1(n_classes, width=64):
@@ -25,12 +45,18 @@ def cnn_model_1(n_classes, width=64):
 
     Returns
     -------
-    torch.nn.Sequential
-        Body and head. Takes normalized images (batch, 3, 128, 128), gives logits (batch, n_classes).
+    BodyAndHead
+        Takes normalized images (batch, 3, 128, 128), gives logits (batch, n_classes).
+
+    Raises
+    ------
+    ValueError
+        If the width is not 1 to 4096.
     """
+    _check_width(width)
     channels = [3, width, 2 * width, 4 * width, 8 * width]
     body = nn.Sequential(*[layer for block in pairwise(channels) for layer in _block(*block)])
-    return _network(body, channels[-1], n_classes, fan="fan_in")
+    return with_head(body, channels[-1], n_classes, fan="fan_in")
 
 
 def vgg16_bn(n_classes, width=64, body_pool=7):
@@ -46,28 +72,137 @@ def vgg16_bn(n_classes, width=64, body_pool=7):
         Labels.
     width : int
         Channels of the first block; 64 as in torchvision. All other layers keep their proportion to it.
-    body_pool : int
+    body_pool : {7, 0}
         The size that the adaptive average pool between body and head gives; 0 for no such pool.
 
     Returns
     -------
-    torch.nn.Sequential
-        Body and head. Takes normalized images (batch, 3, 128, 128), gives logits (batch, n_classes).
+    BodyAndHead
+        Takes normalized images (batch, 3, 128, 128), gives logits (batch, n_classes).
+
+    Raises
+    ------
+    ValueError
+        If the width is not 1 to 4096, or the pool another one.
 
     References
     ----------
     Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
     configuration D.
     """
-    layers = [layer if layer == "M" else layer * width // 64 for layer in VGG16]
-    body = make_layers(layers, batch_norm=True)
+    _check_width(width)
+    if type(body_pool) is not int or body_pool not in (0, 7):
+        raise ValueError(f"body_pool={reprlib.repr(body_pool)}: expected 7, or 0 for none")
+    body, n_in = nn.Sequential(), 3
+    for layer in VGG16:
+        if layer == "M":
+            body.append(nn.MaxPool2d(2))
+        else:
+            n_out = layer * width // 64
+            body.extend(_convolution(n_in, n_out))
+            n_in = n_out
     if body_pool:
         body.append(nn.AdaptiveAvgPool2d(body_pool))
-    return _network(body, layers[-2], n_classes, fan="fan_out")
+    return with_head(body, n_in, n_classes, fan="fan_out")
 
 
-ARCHITECTURES = {"cnn-model-1": cnn_model_1, "vgg16": vgg16_bn}
-BODY_POOL = {"cnn-model-1": 0, "vgg16": 7}  # as published: what fastai 1.0.51 leaves between body and head
+NETWORKS = {"cnn-model-1": cnn_model_1, "vgg16": vgg16_bn}  # what a file may ask for, beside timm's; `register` adds
+PUBLISHED_NETWORKS = tuple(NETWORKS)
+
+
+def create(name, n_classes, /, **options):
+    """A network with new weights.
+
+    Parameters
+    ----------
+    name : str
+        ``"cnn-model-1"`` or ``"vgg16"``; ``"timm:NAME"``, a body of timm with the head of the published networks; or
+        ``"package.module:function"``, a function of one's own, which is imported: it takes `n_classes` and the options
+        and gives a torch.nn.Module from images, float32 (batch, 3, mel bands, frames), to logits (batch, n_classes).
+    n_classes : int
+        Labels.
+    **options
+        Those of the function; of the published networks ``width``, of VGG-16 ``body_pool``, of timm's ``pretrained``.
+        One that is called ``pretrained`` says how weights begin, and is False where they come from a file.
+
+    Returns
+    -------
+    torch.nn.Module
+
+    Raises
+    ------
+    ImportError
+        If a library is missing, or there is no such module or function.
+    ValueError
+        If there is no network of this name, or its options are others.
+    """
+    return find(name)(n_classes, **dict(complete(name, options)))
+
+
+def register(name):
+    """Import a network of one's own, and let weight files ask for it; no file has anything imported by itself.
+
+    `create` and `NetworkSpec` do the same.
+
+    Parameters
+    ----------
+    name : str
+        ``"package.module:function"``.
+
+    Returns
+    -------
+    callable
+        The function.
+
+    Raises
+    ------
+    ImportError
+        If there is no such module or function.
+    """
+    if name not in NETWORKS:
+        module, _, function = name.partition(":")
+        try:
+            NETWORKS[name] = getattr(importlib.import_module(module), function)
+        except (AttributeError, ImportError, TypeError, ValueError) as error:
+            raise ImportError(f"network {reprlib.repr(name)} cannot be imported ({error}); expected "
+                              "package.module:function") from error
+    return NETWORKS[name]
+
+
+def find(name):
+    """The function of a network; imports it if it is one's own."""
+    if isinstance(name, str) and name.startswith("timm:"):
+        from .timm_bodies import check_body, with_timm_body  # timm takes seconds to import
+
+        body = name.removeprefix("timm:")
+        check_body(body)
+        return functools.partial(with_timm_body, body)
+    if isinstance(name, str) and (name in NETWORKS or all(name.partition(":"))):
+        return register(name)
+    raise ValueError(f"network {reprlib.repr(name)}: expected one of {', '.join(PUBLISHED_NETWORKS)}, timm:NAME or "
+                     "package.module:function")
+
+
+def check_trusted(name):
+    """Raise an ImportError if a network that a file asks for is code which this program has not asked for itself."""
+    if isinstance(name, str) and ":" in name and name not in NETWORKS and not name.startswith("timm:"):
+        raise ImportError(f"its network is {reprlib.repr(name)}, and no code is imported because a file names it; if "
+                          "you trust this code, call freesound_tagging.networks.register with that name first")
+
+
+def complete(name, options):
+    """The options of a network as sorted pairs, its defaults among them; its values are for the network to judge."""
+    _, *parameters = inspect.signature(find(name)).parameters.values()
+    known = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+    for option, value in options.items():
+        if option not in known and len(known) == len(parameters):
+            raise ValueError(f"{name} has no option {reprlib.repr(option)}: expected one of {', '.join(known)}")
+        if not isinstance(option, str) or not isinstance(value, VALUES):
+            raise ValueError(f"option {reprlib.repr(option)}={reprlib.repr(value)}: expected a text, a number, True, "
+                             "False or None, by its name")
+    if missing := [option for option in known if known[option] is inspect.Parameter.empty and option not in options]:
+        raise ValueError(f"{name} needs the option {missing[0]}")
+    return tuple(sorted({**known, **options}.items()))
 
 
 class ConcatPool(nn.Module):
@@ -77,15 +212,8 @@ class ConcatPool(nn.Module):
         return torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
 
 
-def _block(n_in, n_out):
-    for channels in (n_in, n_out):
-        yield nn.Conv2d(channels, n_out, 3, padding=1)
-        yield nn.BatchNorm2d(n_out)
-        yield nn.ReLU(inplace=True)
-    yield nn.AvgPool2d(2)
-
-
-def _network(body, channels, n_classes, fan):
+def with_head(body, channels, n_classes, fan=None):
+    """A body with the published head, and their start; without `fan` the body keeps its own."""
     head = nn.Sequential(
         ConcatPool(),
         nn.BatchNorm1d(2 * channels),
@@ -96,7 +224,7 @@ def _network(body, channels, n_classes, fan):
         nn.Dropout(0.5),
         nn.Linear(HEAD_UNITS, n_classes),
     )
-    for layer in [*body, *head]:
+    for layer in [*(body if fan else ()), *head]:
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(layer.weight, mode=fan if isinstance(layer, nn.Conv2d) else "fan_in",
                                     nonlinearity="relu")
@@ -104,4 +232,17 @@ def _network(body, channels, n_classes, fan):
     for layer in head:
         if isinstance(layer, nn.BatchNorm1d):
             nn.init.uniform_(layer.weight)  # as torch 1.0.1's BatchNorm.reset_parameters: see FIRST_WEIGHTS
-    return nn.Sequential(body, head)
+    return BodyAndHead(body, head)
+
+
+def _check_width(width):
+    if type(width) is not int or not 1 <= width <= WIDTH_AT_MOST:  # not isinstance: True is no count
+        raise ValueError(f"width={reprlib.repr(width)}: expected a whole number from 1 to {WIDTH_AT_MOST}")
+
+
+def _block(n_in, n_out):
+    return [*_convolution(n_in, n_out), *_convolution(n_out, n_out), nn.AvgPool2d(2)]
+
+
+def _convolution(n_in, n_out):
+    return [nn.Conv2d(n_in, n_out, 3, padding=1), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import functools
-import math
 import reprlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,24 +11,20 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..images.mel import MelConfig, is_finite
-from .models import ARCHITECTURES, BODY_POOL
+from .models import PUBLISHED_NETWORKS, BodyAndHead, complete, create, find
 
-WIDTH_AT_MOST = 4096  # 64 times what is published
 # Images that a CPU predicts at a time: few, so that what one layer leaves is in the cache when the next one wants it.
 # It takes the time of 256 at a time times 0.4 at a width of 4, 0.6 at 16 and 0.9 at 64.
 CPU_IMAGES = 8
-
-
-def _is_count(value, least, most=math.inf):
-    return type(value) is int and least <= value <= most  # not isinstance: True is no count
+PUBLISHED_ENSEMBLE = (2, 3, 4)  # the stages whose models' mean is the published submission
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
     """All that has to be known about a network, beside its weights, to tag a clip with it."""
 
-    architecture: str  # a key of ARCHITECTURES
-    width: int  # channels of the first block
+    network: str  # a name that `create` knows
+    options: tuple  # of `create`, given as a dict: sorted pairs, the network's defaults among them
     vocabulary: tuple  # the label of each output
     mel: MelConfig  # how its images are made
     mean: tuple  # of the training pixels, in [0, 1], one a channel
@@ -37,14 +32,9 @@ class NetworkSpec:
     stage: int | None = None  # of the warm-up pipeline, 1 to 4
     fold: int | None = None  # the fold that it was not trained on
     seed: int | None = None  # of its training
-    body_pool: int | None = None  # the size that a pool between body and head gives, 0: none. None: as BODY_POOL says
+    voting: tuple | None = None  # the stages of its run that vote. None: not known, so that the published ones do
 
     def __post_init__(self):
-        if self.architecture not in list(ARCHITECTURES):  # a list, as what is asked may be of any type
-            raise ValueError(f"architecture {reprlib.repr(self.architecture)}: expected one of "
-                             f"{', '.join(ARCHITECTURES)}")
-        if not _is_count(self.width, 1, WIDTH_AT_MOST):
-            raise ValueError(f"width={reprlib.repr(self.width)}: expected a whole number from 1 to {WIDTH_AT_MOST}")
         if not isinstance(self.vocabulary, tuple) or not self.vocabulary or not all(
                 isinstance(label, str) for label in self.vocabulary):
             raise ValueError(f"vocabulary {reprlib.repr(self.vocabulary)}: expected a tuple of labels")
@@ -55,34 +45,58 @@ class NetworkSpec:
             raise ValueError(f"mean {reprlib.repr(self.mean)} and std {reprlib.repr(self.std)}: expected three numbers "
                              "each, std above 0")
         for name in ("stage", "fold", "seed"):
-            if not (getattr(self, name) is None or _is_count(getattr(self, name), 0)):
-                raise ValueError(f"{name}={reprlib.repr(getattr(self, name))}: expected a whole number or None")
-        published = BODY_POOL[self.architecture]
-        if self.body_pool is None:
-            object.__setattr__(self, "body_pool", published)
-        if not _is_count(self.body_pool, 0) or self.body_pool not in (0, published):
-            raise ValueError(f"body_pool={reprlib.repr(self.body_pool)}: expected {published} for "
-                             f"{self.architecture}, or 0")
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 0):  # not isinstance: True is no count
+                raise ValueError(f"{name}={reprlib.repr(value)}: expected a whole number or None")
+        if self.voting is not None and not (isinstance(self.voting, tuple) and self.voting and all(
+                type(stage) is int and stage > 0 for stage in self.voting)):
+            raise ValueError(f"voting={reprlib.repr(self.voting)}: expected a tuple of stages or None")
+        try:
+            options = dict(self.options)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"options {reprlib.repr(self.options)}: expected a dict") from error
+        object.__setattr__(self, "options", complete(self.network, options))
+        self.outline()  # the network judges the options' values
+
+    @property
+    def votes(self):
+        """Whether it is a member of its run's ensemble."""
+        return self.stage in (PUBLISHED_ENSEMBLE if self.voting is None else self.voting)
 
     def build(self):
-        """The network, with new weights: body and head."""
-        return _build(self.architecture, self.width, len(self.vocabulary), self.body_pool)
+        """The network, with new weights."""
+        return create(self.network, len(self.vocabulary), **dict(self.options))
+
+    def unfilled(self):
+        """The network, into which weights are to come: it draws and downloads nothing."""
+        if self.network in PUBLISHED_NETWORKS:
+            return copy.deepcopy(self.outline())
+        with torch.random.fork_rng(devices=[]):  # it may hold numbers that are no weights
+            return create(self.network, len(self.vocabulary), **_untrained(self.options))
 
     def outline(self):
         """The network without numbers, for its layers and shapes. It is one for all of a kind: not to be changed."""
-        return _outline(self.architecture, self.width, len(self.vocabulary), self.body_pool)
+        return _outline(self.network, len(self.vocabulary), **_untrained(self.options))
 
 
-def _build(architecture, width, n_classes, body_pool):
-    pool = {"body_pool": body_pool} if BODY_POOL[architecture] else {}
-    return ARCHITECTURES[architecture](n_classes, width, **pool)
+def _untrained(options):
+    options = dict(options)
+    return options | {"pretrained": False} if "pretrained" in options else options
 
 
-@functools.lru_cache(maxsize=8)
-def _outline(*network):
+@functools.lru_cache(maxsize=8, typed=True)  # typed: a width of 1 is one, of True or 1.0 is none
+def _outline(name, n_classes, /, **options):
+    find(name)  # what it imports is not to be on "meta"
+
     def build():
-        with torch.device("meta"):
-            return _build(*network).float()  # as the program may have set another default
+        try:
+            with torch.device("meta"):
+                return create(name, n_classes, **options).float()  # as the program may have set another default
+        except (NotImplementedError, RuntimeError) as error:  # it looks at its numbers while it is built
+            if name.startswith("timm:"):  # which has some of 7,000 million
+                raise ValueError(f"network {name} cannot be built without its numbers: {error}") from error
+            with torch.random.fork_rng(devices=[]):
+                return create(name, n_classes, **options).to("meta").float()
     # In a thread, where no interrupt comes: one within torch's context would leave all of this process on "meta".
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(build).result()
@@ -109,14 +123,15 @@ class Tagger(nn.Module):
     def __init__(self, spec, precision=torch.float32, compiled=False, weights=None):
         super().__init__()
         self.spec, self.precision, self.compiled = spec, precision, compiled
-        self.network = copy.deepcopy(spec.outline()) if weights else spec.build()
+        self.network = spec.unfilled() if weights else spec.build()
         if weights:
             self.network.load_state_dict(weights, assign=True)
         self.register_buffer("mean", _normal_of(spec.mean), persistent=False)
         self.register_buffer("std", _normal_of(spec.std), persistent=False)
         # Channels last is what convolutions are fastest in; but with few channels, torch's batch normalization on a
         # CPU has its threads wait for each other (they write sums to one cache line).
-        shares_lines = spec.width < 16 and torch.get_num_threads() > 1
+        shares_lines = torch.get_num_threads() > 1 and any(
+            layer.num_features < 16 for layer in self.network.modules() if isinstance(layer, nn.BatchNorm2d))
         self.layout = torch.contiguous_format if shares_lines else torch.channels_last
         self.to(memory_format=self.layout)
 
@@ -124,9 +139,10 @@ class Tagger(nn.Module):
         # Here and not around the training step, so that an interrupt hardly ever leaves autocast switched on; where it
         # does, `autocast_as_before` helps.
         with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
-            if images.device.type == "cpu" and not torch.is_grad_enabled() and not self.training:
-                body, head = self.network  # the head's products round as their number of rows says: all rows at once
-                return head(torch.cat([body(self._normal(few)) for few in images.split(CPU_IMAGES)])).float()
+            if (images.device.type == "cpu" and not torch.is_grad_enabled() and not self.training
+                    and isinstance(self.network, BodyAndHead)):
+                features = torch.cat([self.network.body(self._normal(few)) for few in images.split(CPU_IMAGES)])
+                return self.network.head(features).float()  # whose products round as their number of rows says
             network = _compiled() if self.compiled and self.training else _call
             return network(self.network, self._normal(images)).float()
 
@@ -150,23 +166,32 @@ def _compiled():
 
 
 def fold_batchnorm(tagger):
-    """Fold the batch normalization of a trained body into its convolutions, in place: the same outputs, sooner.
+    """Fold trained batch normalization into the convolutions before it, in place: the same outputs, sooner.
 
     Parameters
     ----------
     tagger : Tagger
-        In evaluation mode; cannot be trained any further.
+        In evaluation mode; cannot be trained any further. A network that torch.fx cannot trace is left as it is.
 
     Returns
     -------
     Tagger
         `tagger`.
     """
-    layers = []
-    for layer in tagger.network[0]:
-        if isinstance(layer, nn.BatchNorm2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
-        else:
-            layers.append(layer)
-    tagger.network[0] = nn.Sequential(*layers)
+    network = tagger.network
+    if tagger.spec.network in PUBLISHED_NETWORKS:  # all in a row: no need for a trace, which patches torch for 4 ms
+        layers = []
+        for layer in network.body:
+            if isinstance(layer, nn.BatchNorm2d):
+                layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+            else:
+                layers.append(layer)
+        network[0] = nn.Sequential(*layers)
+    else:
+        from .tracing import normalized_convolutions
+
+        for convolution, normalization in normalized_convolutions(network):
+            fused = fuse_conv_bn_eval(network.get_submodule(convolution), network.get_submodule(normalization))
+            network.set_submodule(convolution, fused)
+            network.set_submodule(normalization, nn.Identity())
     return tagger

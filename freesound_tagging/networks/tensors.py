@@ -76,7 +76,7 @@ def network_file(path, failure):
             if {really, path.suffix} == {".safetensors", ".pkl"}:
                 raise ValueError(f"it is a {really} file by its content; name it so")
             yield file
-        except ValueError as error:
+        except (ImportError, ValueError) as error:
             raise ValueError(f"{path} {failure}: {str(error)[:1000]}") from error
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
             # what nonsense makes of the steps of reading

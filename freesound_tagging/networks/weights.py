@@ -14,11 +14,11 @@ from ..clips.tables import few
 from ..images.mel import MelConfig
 from ..machine.files import files_below, whole_file
 from .fastai_v1 import read_export
-from .tagger import NetworkSpec, Tagger
+from .models import check_trusted
+from .tagger import PUBLISHED_ENSEMBLE, NetworkSpec, Tagger
 from .tensors import check_fit, network_file, read_header, read_tensors
 
-FORMAT = "freesound-tagging-1"
-ENSEMBLE = (2, 3, 4)  # the models whose mean is the published submission
+FORMATS = ("freesound-tagging-1", "freesound-tagging-2")  # that are read; the last is written
 AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
 
 
@@ -37,7 +37,8 @@ def save_tagger(tagger, path):
         Ends in ``.safetensors``; an earlier file is replaced.
     """
     # One entry, as safetensors writes several in random order: equal networks make equal files.
-    metadata = {FORMAT: json.dumps({"version": __version__, **dataclasses.asdict(tagger.spec)})}
+    described = {"version": __version__, **dataclasses.asdict(tagger.spec), "options": dict(tagger.spec.options)}
+    metadata = {FORMATS[-1]: json.dumps(described)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tagger.network.state_dict().items()}
     with whole_file(path) as part:
         part.write_bytes(safetensors.torch.save(tensors, metadata))
@@ -69,44 +70,62 @@ def read_spec(path, expected=None):
 
 def _read_expected(path, expected):
     spec, places = _read(path)
-    differ = [f"{name} is {value!r}, expected {getattr(expected, name)!r}" for name, value in vars(spec).items()
-              if expected is not None and value != getattr(expected, name)]
+    found, wanted = _settings(spec), _settings(expected or spec)
+    differ = [f"{name} is {found.get(name)!r}, expected {wanted.get(name)!r}" for name in {**found, **wanted}
+              if found.get(name) != wanted.get(name)]
     if differ:
         raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
                          "train it again")
     return spec, places
 
 
-def _read(path, mel=MelConfig()):
+def _settings(spec):
+    settings = {**vars(spec), **dict(spec.options)}
+    del settings["options"]
+    return settings
+
+
+def _read(path):
     """The description of a network, and where its weights are in the file."""
     if Path(path).suffix == ".pkl":
-        return read_export(path, mel, *(stage_and_fold(path) or ()))
+        return read_export(path, *(stage_and_fold(path) or ()))
     with network_file(path, "cannot be loaded") as file:
         metadata, places = read_header(file)
-        others = [key for key in metadata if key.startswith("freesound-tagging-") and key != FORMAT]
-        if others:
+        formats = [key for key in metadata if key.startswith("freesound-tagging-")]
+        if others := [key for key in formats if key not in FORMATS]:
             raise ValueError(f"it is of the format {others[0]}, and version {__version__} of this package reads "
-                             f"{FORMAT}; install the version that wrote it")
-        if FORMAT not in metadata:
-            raise ValueError(f"it is a safetensors file without {FORMAT!r} in its metadata; expected one that "
+                             f"{' and '.join(FORMATS)}; install the version that wrote it")
+        if len(formats) != 1:
+            raise ValueError(f"it is a safetensors file without {FORMATS[-1]!r} in its metadata; expected one that "
                              "save_tagger wrote")
-        spec = _parse_spec(metadata[FORMAT])
+        spec = _parse_spec(*formats, metadata[formats[0]])
         check_fit(spec, places)
     return spec, places
 
 
-def _parse_spec(text):
+def _parse_spec(format, text):
     version = "unknown"
     try:
         spec = json.loads(text)
         version = reprlib.repr(spec.pop("version")).strip("'")
-        # Until there was a choice, signals were padded with zeros, and VGG-16 had no pool before its head.
-        spec["mel"] = MelConfig(**{"padding": "constant"} | spec["mel"])
-        spec.setdefault("body_pool", 0)
+        if format == FORMATS[0]:
+            spec = _as_today(spec)
+        check_trusted(spec["network"])
+        spec["mel"] = MelConfig(**spec["mel"])
         return NetworkSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()})
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"version {version} of this package wrote it, and {__version__} does not understand its "
                          f"description ({str(error)[:500]}); install that version or make the file again") from error
+
+
+def _as_today(spec):
+    """The description that the first format has, with fields for what was special of the two networks it knew."""
+    # Until there was a choice, signals were padded with zeros, and VGG-16 had no pool before its head.
+    options = {"width": spec.pop("width"), "body_pool": spec.pop("body_pool", 0)}
+    network = spec.pop("architecture")
+    if network == "cnn-model-1" and options["body_pool"] == 0:  # it never has one
+        del options["body_pool"]
+    return {"network": network, "options": options, **spec, "mel": {"padding": "constant", **spec["mel"]}}
 
 
 def load_tagger(path, device="cpu", expected=None):
@@ -136,16 +155,15 @@ def load_tagger(path, device="cpu", expected=None):
     return _load(path, *_read_expected(path, expected)).to(device)
 
 
-def import_fastai_v1(path, mel=MelConfig()):
+def import_fastai_v1(path):
     """Read a learner that fastai 1 exported, such as the author's public weights, without running anything in it.
 
     Parameters
     ----------
     path : path
         A ``.pkl``. If it is named as the author's are, ``stage-{2,10,11}_fold-<k>.pkl``, that says which model of
-        which fold it is: stages 10 and 11 are models 3 and 4.
-    mel : MelConfig
-        How the images were made that it was trained on, which the file does not say.
+        which fold it is: stages 10 and 11 are models 3 and 4. That its images were made as `MelConfig` has it by
+        default is assumed, as the file does not say.
 
     Returns
     -------
@@ -163,7 +181,7 @@ def import_fastai_v1(path, mel=MelConfig()):
     UnknownNames
         If the file names what exported learners do not usually name. It is read as any other.
     """
-    return _load(path, *read_export(path, mel, *(stage_and_fold(path) or ())))
+    return _load(path, *read_export(path, *(stage_and_fold(path) or ())))
 
 
 def _load(path, spec, places):
@@ -191,15 +209,17 @@ def stage_and_fold(path):
     return (stage, int(match[2])) if stage else None
 
 
-def find_weights(folder, stages=ENSEMBLE):
-    """The trained networks of some stages in a folder and the folders below it, ours and the author's alike.
+def find_weights(folder, stages="voting"):
+    """Trained networks in a folder and the folders below it, ours and the author's alike.
 
-    A warning names what a folder lacks of the models 2 to 4, which are the published ensemble, of any fold.
+    A warning names the voting models that a folder lacks, of any fold.
 
     Parameters
     ----------
     folder : path
-    stages : sequence of int
+    stages : {"voting", "all"} or sequence of int
+        Those of the stages that vote in their run, as each file says; where it does not, models 2, 3 and 4, as
+        published. Or of all stages, or of some.
 
     Returns
     -------
@@ -211,18 +231,32 @@ def find_weights(folder, stages=ENSEMBLE):
     FileNotFoundError
         If there is none.
     """
-    found = [path for path in files_below(folder) if path.suffix in (".safetensors", ".pkl")
-             and (which := stage_and_fold(path)) and which[0] in stages]
+    def is_meant(stage, voting):
+        return stage in voting if stages == "voting" else stages == "all" or stage in stages
+
+    there = {}  # of each folder: the stage and fold of each file, and the stages that vote
+    for path in files_below(folder):
+        if path.suffix in (".safetensors", ".pkl") and (which := stage_and_fold(path)):
+            there.setdefault(path.parent, {})[path] = *which, _voting(path)
+    found, lacking = [], []
+    for parent, files in there.items():
+        found += [path for path, (stage, _, voting) in files.items() if is_meant(stage, voting)]
+        models = {(stage, fold) for stage, fold, _ in files.values()}
+        wanted = sorted({stage for *_, voting in files.values() for stage in voting})
+        lacking += [f"model {stage} of fold {fold} in {parent}" for stage in wanted if is_meant(stage, wanted)
+                    for fold in range(1 + max(fold for _, fold in models)) if (stage, fold) not in models]
     if not found:
-        raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of the stages "
-                                f"{', '.join(map(str, stages))} in {folder} or below; train first, or give the folder "
-                                "that holds the weights")
-    lacking = []
-    for parent in dict.fromkeys(path.parent for path in found):
-        there = {stage_and_fold(path) for path in found if path.parent == parent}
-        folds = range(1 + max(fold for _, fold in there))
-        lacking += [f"model {stage} of fold {fold} in {parent}" for stage in ENSEMBLE if stage in stages
-                    for fold in folds if (stage, fold) not in there]
+        which = f"{stages} stages" if isinstance(stages, str) else f"the stages {', '.join(map(str, stages))}"
+        raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of {which} in {folder} or "
+                                "below; train first, or give the folder that holds the weights")
     if lacking:
         warnings.warn(f"there is no {few(lacking)}: what is there is used", stacklevel=2)
-    return found
+    return sorted(found)
+
+
+def _voting(path):
+    """The stages that vote in the run of a network; of a file that cannot be read, the published ones."""
+    try:
+        return read_spec(path).voting or PUBLISHED_ENSEMBLE if path.suffix == ".safetensors" else PUBLISHED_ENSEMBLE
+    except (ImportError, OSError, ValueError):
+        return PUBLISHED_ENSEMBLE  # whoever loads it says what is wrong

@@ -1,11 +1,9 @@
-"""What the augmentations do to a spectrogram: figures, and an explorer with sliders."""
+"""What the augmentations do to a spectrogram: figures, and where there are widgets sliders over one of them."""
 
-import io
-from base64 import b64encode
+import warnings
 from functools import partial
 from inspect import signature
 
-import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -25,7 +23,7 @@ from ..augment import (
     specmix,
     zoom_crop,
 )
-from .plots import as_html, plain, player, shortened, show_excerpt, some_excerpts
+from .plots import plain, shortened, show_excerpt, some_excerpts
 
 AUGMENTATIONS = {"SpecMix": (specmix,), "mixup": (mixup,), "SpecAugment": (spec_augment,),
                  "zoom and crop": (zoom_crop,), "lighting": (lighting,), "the full chain": PUBLISHED}
@@ -45,40 +43,17 @@ SETTINGS = {
 
 
 def settings_of(name):
-    """The settings of an augmentation and their published values.
-
-    Parameters
-    ----------
-    name : str
-        One of `AUGMENTATIONS`.
-
-    Returns
-    -------
-    dict of str to number or tuple
-    """
+    """The settings of one of `AUGMENTATIONS` and their published values, a pair where there are two sliders."""
     found = [parameter for step in AUGMENTATIONS[name] for parameter in signature(step).parameters.values()]
     return {setting: next(p.default for p in found if p.name == setting)
             for setting in SETTINGS if setting in [p.name for p in found]}
 
 
 def augmented(images, targets, steps, seed=0):
-    """Augment two clips, each the other's partner, and see which pixels a stripe has replaced.
+    """Two clips after `steps`, each the other's partner, and bool (mel bands, frames) of what stripes have replaced.
 
-    Parameters
-    ----------
-    images : torch.Tensor, float (2, 1, mel bands, frames)
-    targets : torch.Tensor, float (2, labels)
-    steps : sequence of callable
-        Functions of `augment`, or `functools.partial` of them, in order.
-    seed : int
-        The same seed gives the same draw. Draws in which a clip is its own partner are passed over.
-
-    Returns
-    -------
-    images, targets : torch.Tensor
-        As the steps give them.
-    replaced : torch.Tensor, bool (mel bands, frames)
-        What SpecMix has put into the first clip, or SpecAugment has blanked.
+    That is what SpecMix has put into the first clip, or SpecAugment has blanked. Draws in which a clip is its own
+    partner are passed over.
     """
     generator = torch.Generator().manual_seed(seed)
     while True:
@@ -102,20 +77,20 @@ def augmented(images, targets, steps, seed=0):
 def augmentation_figure(images, targets, vocabulary, seed=0):
     """The published figure: mixup, SpecAugment and SpecMix, each with its inputs and the resulting labels.
 
+    SpecMix has one stripe of mel bands and two of frames, as published. Shares and widths are drawn from wider ranges
+    than in training, so that something is seen of each.
+
     Parameters
     ----------
     images : torch.Tensor, float (2, 1, mel bands, frames)
-        Two excerpts.
+        Two excerpts, as `some_excerpts` gives them.
     targets : torch.Tensor, float (2, labels)
     vocabulary : sequence of str
     seed : int
-        The same seed shows the same draw.
 
     Returns
     -------
     matplotlib.figure.Figure
-        SpecMix is shown with one stripe of mel bands and two of frames, as published. Shares and widths are drawn from
-        wider ranges than in training, so that something is seen of each.
     """
     stripes = (1, 2)
     shown = {
@@ -140,6 +115,8 @@ def augmentation_figure(images, targets, vocabulary, seed=0):
 def explorer_figure(images, targets, vocabulary, name, settings, seed=0):
     """Two clips, what an augmentation makes of the first, and the weights of its labels before and after.
 
+    Stripes that SpecMix takes from clip B, or that SpecAugment blanks, are outlined.
+
     Parameters
     ----------
     images : torch.Tensor, float (2, 1, mel bands, frames)
@@ -154,7 +131,11 @@ def explorer_figure(images, targets, vocabulary, name, settings, seed=0):
     Returns
     -------
     matplotlib.figure.Figure
-        Stripes that SpecMix takes from clip B, or that SpecAugment blanks, are outlined.
+
+    Raises
+    ------
+    ValueError
+        If the settings do not go together.
     """
     steps = [partial(step, **{setting: value for setting, value in settings.items()
                               if setting in signature(step).parameters}) for step in AUGMENTATIONS[name]]
@@ -186,22 +167,20 @@ def _outline(axis, mask):
             axis.add_patch(Rectangle(*box(start, end - start), fill=False, ec="cyan", lw=1.2, clip_on=False))
 
 
-def batch_figure(before, targets_before, after, targets_after, vocabulary, most=6):
-    """Excerpts of a batch above what an augmentation made of them, with the labels' weights.
+def batch_figure(before, targets_before, after, targets_after, vocabulary):
+    """The first six excerpts of a batch above what an augmentation made of them, with the labels' weights.
 
     Parameters
     ----------
     before, after : torch.Tensor, float (batch, 1, mel bands, frames)
     targets_before, targets_after : torch.Tensor, float (batch, labels)
     vocabulary : sequence of str
-    most : int
-        Excerpts shown.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    most = min(most, len(before))
+    most = min(6, len(before))
     figure, axes = plt.subplots(2, most, figsize=(2.3 * most, 6), layout="constrained", squeeze=False)
     for i, (above, below) in enumerate(axes.T):
         show_excerpt(above, before[i, 0], targets_before[i], vocabulary, "")
@@ -211,11 +190,8 @@ def batch_figure(before, targets_before, after, targets_after, vocabulary, most=
     return figure
 
 
-class AugmentationExplorer(widgets.VBox):
-    """Sliders over `explorer_figure`: two clips with players, the augmentation, its settings, the seed.
-
-    Where widgets cannot run (GitHub, nbviewer, a notebook executed without a browser) it shows as the figure of its
-    present state.
+def augmentation_explorer(table, store, targets, vocabulary, name="SpecMix"):
+    """Two clips with players, an augmentation, its settings and the draw, to be changed over `explorer_figure`.
 
     Parameters
     ----------
@@ -224,119 +200,37 @@ class AugmentationExplorer(widgets.VBox):
     store : SpectrogramStore
     targets : array (clips, labels)
     vocabulary : sequence of str
-    clips : sequence of int, optional
-        Those to choose from; shown are the first, and the first one that shares no label with it. If not given, the
-        first clips of each label, 200 in all at most.
     name : str
         The augmentation shown first, one of `AUGMENTATIONS`.
-    seed : int
-        Of the draw shown first.
 
-    Attributes
-    ----------
-    clips : (ipywidgets.Dropdown, ipywidgets.Dropdown)
-    augmentation : ipywidgets.Dropdown
-    settings : dict of str to tuple of slider
-    seed : ipywidgets.IntSlider
-    image : ipywidgets.Image
-        The figure, as PNG.
+    Returns
+    -------
+    AugmentationExplorer or matplotlib.figure.Figure
+        The figure of what would be shown first, with a warning, where ipywidgets is not installed.
     """
-
-    def __init__(self, table, store, targets, vocabulary, clips=None, name="SpecMix", seed=0):
-        self._table, self._store, self._targets = table, store, torch.as_tensor(targets)
-        self._vocabulary = vocabulary
-        clips = _some_of_each(targets) if clips is None else list(clips)
-        options = [(f"{', '.join(table['labels'].iloc[clip])}: {table['fname'].iloc[clip]}", int(clip))
-                   for clip in clips]
-        wide = widgets.Layout(width="auto")
-        self.clips = tuple(widgets.Dropdown(options=options, value=int(clip), description=f"clip {letter}", layout=wide)
-                           for letter, clip in zip("AB", (clips[0], _unlike(clips, targets))))
-        self._players = tuple(widgets.HTML() for _ in self.clips)
-        self.augmentation = widgets.Dropdown(options=list(AUGMENTATIONS), value=name, description="change")
-        self.seed = widgets.IntSlider(value=seed, min=0, max=99, description="draw", continuous_update=False)
-        self.settings = {setting: tuple(_slider(*slider) for slider in sliders)
-                         for setting, sliders in SETTINGS.items()}
-        self._sliders = widgets.GridBox(layout=widgets.Layout(grid_template_columns="repeat(2, minmax(0, 1fr))"))
-        self.image, self._error = widgets.Image(format="png", layout=widgets.Layout(width="100%")), widgets.HTML()
-        columns = [widgets.VBox(pair, layout=widgets.Layout(width="50%")) for pair in zip(self.clips, self._players)]
-        super().__init__([widgets.HBox(columns), widgets.HBox([self.augmentation, self.seed]), self._sliders,
-                          self._error, self.image])
-        self._still = True
-        self._choose_clips()
-        self._choose_augmentation()
-        for dropdown in self.clips:
-            dropdown.observe(self._choose_clips, "value")
-        self.augmentation.observe(self._choose_augmentation, "value")
-        self.seed.observe(self._draw, "value")
-        for sliders in self.settings.values():
-            for slider in sliders:
-                slider.observe(self._draw, "value")
-
-    def figure(self):
-        """The present state as a figure.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-
-        Raises
-        ------
-        ValueError
-            If the settings do not go together.
-        """
-        clips = [dropdown.value for dropdown in self.clips]
-        values = {setting: tuple(slider.value for slider in self.settings[setting])
-                  for setting in settings_of(self.augmentation.value)}
-        return explorer_figure(some_excerpts(self._store, clips), self._targets[clips], self._vocabulary,
-                               self.augmentation.value,
-                               {setting: value if len(value) > 1 else value[0] for setting, value in values.items()},
-                               self.seed.value)
-
-    def _choose_clips(self, change=None):
-        for dropdown, html in zip(self.clips, self._players):
-            html.value = player(self._table["path"].iloc[dropdown.value], self._store.config).data
-        self._draw()
-
-    def _choose_augmentation(self, change=None):
-        published = settings_of(self.augmentation.value)
-        self._sliders.children = [slider for setting in published for slider in self.settings[setting]]
-        self._still = True  # one figure for all sliders
-        for setting, value in published.items():
-            for slider, number in zip(self.settings[setting], np.atleast_1d(value)):
-                slider.value = number.item()
-        self._still = False
-        self._draw()
-
-    def _draw(self, change=None):
-        if self._still:
-            return
-        try:
-            figure = self.figure()
-        except ValueError as error:
-            self._error.value = as_html(str(error))
-            return
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=90)
-        plt.close(figure)
-        self.image.value, self._error.value = png.getvalue(), ""
-
-    def _repr_mimebundle_(self, **kwargs):
-        return super()._repr_mimebundle_(**kwargs) | {"image/png": b64encode(self.image.value).decode()}
+    try:
+        from .sliders import AugmentationExplorer
+    except ModuleNotFoundError as error:
+        if error.name != "ipywidgets":
+            raise
+        warnings.warn("ipywidgets is not installed: the explorer is a picture; install it to have sliders",
+                      stacklevel=2)
+        clips = some_of_each(targets)
+        shown = [clips[0], unlike(clips, targets)]
+        figure = explorer_figure(some_excerpts(store, shown), torch.as_tensor(targets)[shown], vocabulary, name,
+                                 settings_of(name))
+        plt.close(figure)  # or a notebook shows it twice
+        return figure
+    return AugmentationExplorer(table, store, targets, vocabulary, name)
 
 
-def _slider(says, low, high, step):
-    kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
-    return kind(min=low, max=high, step=step, value=low, description=says, continuous_update=False,
-                style={"description_width": "11em"}, layout=widgets.Layout(width="auto"))
-
-
-def _unlike(clips, targets):
+def unlike(clips, targets):
     """The first clip that shares no label with the first of all, or else the last one."""
     return next((clip for clip in clips if not (targets[clip] * targets[clips[0]]).any()), clips[-1])
 
 
-def _some_of_each(targets, most=200):
-    """The first clips of each label."""
+def some_of_each(targets, most=200):
+    """The first clips of each label, `most` in all."""
     targets = np.asarray(targets) > 0
     rank = np.where(targets, targets.cumsum(0), len(targets) + 1).min(1)  # its number among the clips of a label
     return sorted(np.argsort(rank, kind="stable")[:most], key=lambda clip: (targets[clip].argmax(), clip))

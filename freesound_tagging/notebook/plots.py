@@ -27,6 +27,7 @@ def player(path, config, label="", seconds=5):
     ----------
     path : path
     config : MelConfig
+        How the clip is read: its rate, and whether silence is trimmed.
     label : str
         Shown beside the player.
     seconds : float
@@ -44,18 +45,7 @@ def player(path, config, label="", seconds=5):
 
 
 def sound_element(signal, rate):
-    """An audio player for HTML, with the sound in it.
-
-    Parameters
-    ----------
-    signal : array, float32 (samples,)
-    rate : int
-        In Hz.
-
-    Returns
-    -------
-    str
-    """
+    """An audio player as HTML with the sound in it: float32 (samples,) at `rate` in Hz."""
     buffer = io.BytesIO()
     sf.write(buffer, signal, rate, format="MP3")
     data = base64.b64encode(buffer.getvalue()).decode()
@@ -64,24 +54,7 @@ def sound_element(signal, rate):
 
 
 def first_seconds(path, config, seconds):
-    """The beginning of a sound of any length, as it is in the file.
-
-    Parameters
-    ----------
-    path : path
-    config : MelConfig
-    seconds : float
-
-    Returns
-    -------
-    numpy.ndarray, float32 (samples,)
-        At the images' sample rate.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    """
+    """The beginning of a sound of any length, untrimmed, at the images' rate; OSError if it cannot be read."""
     wanted, blocks = round(seconds * config.sample_rate), []
     with closing(resampled(path, config, a_clip=False)) as sound:
         for block in sound:
@@ -97,21 +70,20 @@ def as_html(text):
     return text.replace("$", "<span>$</span>").replace("\\", "<span>\\</span>")
 
 
-def players(rows, config, seconds=4):
-    """Players of several clips, one below the other.
+def players(rows, config):
+    """Players of the first four seconds of several clips, one below the other.
 
     Parameters
     ----------
     rows : iterable of (path, str)
         Clips and what to write beside them.
     config : MelConfig
-    seconds : float
 
     Returns
     -------
     IPython.display.HTML
     """
-    return HTML("<br>".join(player(path, config, label, seconds).data for path, label in rows))
+    return HTML("<br>".join(player(path, config, label, seconds=4).data for path, label in rows))
 
 
 def clip_figure(path, config, title=""):
@@ -126,7 +98,7 @@ def clip_figure(path, config, title=""):
     Returns
     -------
     matplotlib.figure.Figure
-        Of a clip that cannot be read: what is wrong with it.
+        What is wrong with the clip, if it cannot be read.
     """
     try:
         signal = load_clip(path, config)
@@ -150,16 +122,7 @@ def clip_figure(path, config, title=""):
 
 
 def show_spectrogram(axes, image, config, begin=0):
-    """Draw a clip's image over its time in seconds.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    image : array, uint8 (n_mels, frames)
-    config : MelConfig
-    begin : float
-        Seconds at the image's first frame.
-    """
+    """Draw an image, uint8 (n_mels, frames), over its time in seconds, which starts at `begin`."""
     axes.imshow(image, origin="lower", aspect="auto", cmap="magma",
                 extent=(begin, begin + image.shape[1] * config.hop_length / config.sample_rate, 0, config.n_mels))
 
@@ -177,11 +140,13 @@ def some_excerpts(store, clips, seed=0):
     ----------
     store : SpectrogramStore
     clips : sequence of int
+        Their numbers in the store.
     seed : int
 
     Returns
     -------
     torch.Tensor, float32 (clips, 1, mel bands, frames)
+        In [0, 1].
     """
     rng = np.random.default_rng(seed)
     frames = store.config.excerpt_frames

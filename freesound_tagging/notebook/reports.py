@@ -9,7 +9,7 @@ from IPython.display import HTML
 from matplotlib.patches import FancyBboxPatch
 
 from ..images.excerpts import window_starts
-from ..lwlrap import lwlrap
+from ..lwlrap import geometric_mean, lwlrap
 from ..prediction.inference import ensemble_mean
 from .plots import as_html, plain, player, shortened, show_spectrogram
 
@@ -23,7 +23,7 @@ def pipeline_figure(stages):
     Parameters
     ----------
     stages : sequence of StageConfig
-        As `stages.published_stages` gives them.
+        As `published_stages` gives them.
 
     Returns
     -------
@@ -62,8 +62,17 @@ def pipeline_figure(stages):
         for earlier in config.scored_by:
             arrow((places[earlier] + 0.15, networks - 0.36), (x - 0.42, 0.3), ls="--", color="0.6",
                   connectionstyle="arc3,rad=0.15")
-    box(ensemble, networks, "ensemble\nmean of " + ", ".join(str(c.stage) for c in stages if c.votes), "#d9ead3")
-    arrow((ensemble - 0.62, networks), (ensemble - 0.39, networks))
+    voters = [config.stage for config in stages if config.votes]
+    box(ensemble, networks, f"ensemble\nmean of {', '.join(map(str, voters))}", "#d9ead3")
+    for stage in voters:
+        x = places[stage] + 0.25
+        axis.plot([x, x, ensemble], [networks + 0.34, 2.05, 2.05], color="#6aa84f", lw=1.2, zorder=0)
+    arrow((ensemble, 2.07), (ensemble, networks + 0.34), color="#6aa84f")
+    if any(config.scored_by for config in stages):
+        axis.plot([ensemble - 0.38, ensemble - 0.2], [0.3, 0.3], ls="--", color="0.6")
+        axis.text(ensemble - 0.15, 0.3, "scores out of fold", va="center", fontsize=8, color="0.3")
+    axis.plot([ensemble - 0.38, ensemble - 0.2], [0.05, 0.05], color="#6aa84f")
+    axis.text(ensemble - 0.15, 0.05, "votes", va="center", fontsize=8, color="0.3")
     return figure
 
 
@@ -102,7 +111,7 @@ def training_figure(history, stage):
     Parameters
     ----------
     history : list of dict
-        As `WarmupPipeline.history` gives it.
+        A fold each, as `WarmupPipeline.history` gives it.
     stage : int
 
     Returns
@@ -152,7 +161,7 @@ def selection_figure(selected, targets, vocabulary, title=""):
     return figure
 
 
-def selection_table(noisy, scores, selected, config, most=4, seconds=4):
+def selection_table(noisy, scores, selected, config, most=4):
     """Noisy clips that a stage has selected and that it has turned down, with players and the models' scores.
 
     Parameters
@@ -166,15 +175,13 @@ def selection_table(noisy, scores, selected, config, most=4, seconds=4):
     most : int
         Clips of either kind: the best of those selected and the worst of those turned down, by the geometric mean of
         the scores.
-    seconds : float
-        Played of each clip.
 
     Returns
     -------
     IPython.display.HTML
     """
     table = noisy[["fname", "labels", "path"]].assign(**scores)
-    table["mean"] = np.prod(list(scores.values()), axis=0) ** (1 / len(scores))
+    table["mean"] = geometric_mean(list(scores.values()))
     order = table["mean"].sort_values(kind="stable").index
     chosen = np.asarray(selected)[order]
     shown = {"selected": order[chosen][::-1][:most], "turned down": order[~chosen][:most]}
@@ -183,13 +190,13 @@ def selection_table(noisy, scores, selected, config, most=4, seconds=4):
     rows = "".join(
         f"<tr><td>{choice}</td><td style='text-align: left'>{as_html(', '.join(row['labels']))}</td>"
         + "".join(f"<td>{row[name]:.2f}</td>" for name in columns)
-        + f"<td>{player(row['path'], config, seconds=seconds).data}</td><td>{as_html(row['fname'])}</td></tr>"
+        + f"<td>{player(row['path'], config, seconds=4).data}</td><td>{as_html(row['fname'])}</td></tr>"
         for choice, clips in shown.items() for row in (table.loc[clip] for clip in clips))
     return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
 
 
-def predictions_figure(store, clips, probabilities, vocabulary, labels=None, top=5):
-    """Clips' spectrograms beside their most probable labels.
+def predictions_figure(store, clips, probabilities, vocabulary, labels=None):
+    """Clips' spectrograms beside their five most probable labels.
 
     Parameters
     ----------
@@ -200,7 +207,6 @@ def predictions_figure(store, clips, probabilities, vocabulary, labels=None, top
     vocabulary : sequence of str
     labels : sequence of tuple of str, optional
         The true labels of all clips, drawn in another colour.
-    top : int
 
     Returns
     -------
@@ -214,7 +220,7 @@ def predictions_figure(store, clips, probabilities, vocabulary, labels=None, top
         windows = len(window_starts(image.shape[1], store.config.excerpt_frames))
         mel.set(yticks=[], title=f"{plain(store.fnames[clip])}, {windows} window{'s'[:windows > 1]}")
         mel.title.set_fontsize(9)
-        best = np.argsort(-probabilities[clip], kind="stable")[:top][::-1]
+        best = np.argsort(-probabilities[clip], kind="stable")[:5][::-1]
         true = [labels is not None and vocabulary[i] in labels[clip] for i in best]
         bars.barh(range(len(best)), probabilities[clip][best], color=[CURATED if t else "silver" for t in true])
         bars.set_yticks(range(len(best)), [plain(shortened(vocabulary[i])) for i in best], fontsize=8)
@@ -246,21 +252,20 @@ def per_class_figure(per_class, title=""):
     return figure
 
 
-def confusion_figure(pairs, title="", most=15):
-    """The pairs of labels that are confused most.
+def confusion_figure(pairs, title=""):
+    """The fifteen pairs of labels that are confused most.
 
     Parameters
     ----------
     pairs : pandas.DataFrame
         As `lwlrap.confused_pairs` gives it.
     title : str
-    most : int
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    shown = pairs[:most][::-1]
+    shown = pairs[:15][::-1]
     figure, axis = _labels_figure(
         [f"{shortened(row.true)}: {shortened(row.above)}" for row in shown.itertuples()], title,
         "clips with the true label (left) for which the other (right) is ranked above it")

@@ -5,12 +5,8 @@ import pandas as pd
 from IPython.display import display
 
 from ..lwlrap import clip_lwlrap
+from ..prediction.submission import TABLE_2
 from .reports import selection_figure, selection_table, training_figure
-
-# The published system's Table 2: CNN-model-1 on the competition's data.
-TABLE_2 = pd.DataFrame({"published noisy": [0.65057, 0.38142, 0.56716, 0.57590],
-                        "published curated": [0.41096, 0.86222, 0.87930, 0.87718]},
-                       index=[f"model {stage}" for stage in (1, 2, 3, 4)])
 
 
 def train_stage(pipeline, stage):

@@ -15,12 +15,15 @@ TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600,
 def timeline_figure(table, image=None, config=None, title="", threshold=0.3, top=12):
     """Which label is heard when: a strip for each label that occurs, over seconds, minutes or hours.
 
+    Of more than 1,500 windows, the greatest probability of neighbours is drawn, so that nothing short is lost. Where
+    silence was left out, a strip is empty.
+
     Parameters
     ----------
     table : pandas.DataFrame
-        As `tagging.timeline` gives it.
+        As `prediction.timeline` gives it.
     image : array, uint8 (n_mels, frames), optional
-        The same sound's, such as ``to_image(log_mel(load_clip(path, config), config))``: drawn above the strips.
+        The same sound's, drawn above the strips: ``to_image(log_mel(load_clip(path, config), config))``.
     config : MelConfig, optional
         The image's.
     title : str
@@ -32,8 +35,6 @@ def timeline_figure(table, image=None, config=None, title="", threshold=0.3, top
     Returns
     -------
     matplotlib.figure.Figure
-        Of more than 1,500 windows, the greatest probability of neighbours is drawn, so that nothing short is lost.
-        Where silence was left out, a strip is empty.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def event_player(path, events, config, seconds=120, most=200):
     ----------
     path : path
     events : pandas.DataFrame
-        As `tagging.events` gives it.
+        As `prediction.events` gives it.
     config : MelConfig
     seconds : float
         Of the sound that are kept in the notebook, from its beginning. Events after them can be read, not clicked.

@@ -92,7 +92,7 @@ class Ensemble:
         return cls(paths, [tagger.to(device) for tagger in taggers], device, precision)
 
     def __repr__(self):
-        kinds = pd.Series([tagger.spec.architecture for tagger in self.taggers]).value_counts(sort=False)
+        kinds = pd.Series([tagger.spec.network for tagger in self.taggers]).value_counts(sort=False)
         networks = " and ".join(f"{count} of {kind}" for kind, count in kinds.items())
         return f"Ensemble: networks {networks} for {len(self.vocabulary)} labels, on {self.device}"
 
@@ -214,12 +214,15 @@ class Ensemble:
         paths = sounds_of(paths)
         if not paths:
             raise ValueError("no sounds: expected at least one file that libsndfile reads")
-        rows, problems = zip(*((sound.probabilities, sound.problem) for sound in self.listen(paths, progress=progress)))
-        problems = list(filter(None, problems))
+        rows, *said = zip(*((sound.probabilities, sound.problem, sound.remark)
+                            for sound in self.listen(paths, progress=progress)))
+        problems, remarks = (list(filter(None, sentences)) for sentences in said)
         if len(problems) == len(paths):
             raise ValueError(f"none of {len(paths)} sounds can be read: {'; '.join(problems)}")
         if problems:
             warnings.warn(f"{len(problems)} of {len(paths)} sounds cannot be read: {'; '.join(problems)}", stacklevel=2)
+        if remarks:
+            warnings.warn("; ".join(remarks), stacklevel=2)
         return pd.DataFrame(np.stack(rows), pd.Index([str(path) for path in paths], name="path"),
                             list(self.vocabulary))
 
@@ -239,6 +242,8 @@ class Ensemble:
         sound, = self.listen([path], progress=progress)
         if sound.problem:
             raise ValueError(sound.problem)
+        if sound.remark:
+            warnings.warn(sound.remark, stacklevel=2)
         return sound.timeline
 
     @autocast_as_before()
@@ -282,10 +287,10 @@ def _check_that_it_belongs(path, tagger, paths, others):
         if spec.mel != theirs.spec.mel:
             raise ValueError(f"{path} was trained on images of {spec.mel}, but {other} on images of {theirs.spec.mel}; "
                              "an ensemble needs the same in all")
-        which = [(own.architecture, own.stage, own.fold, own.seed) for own in (spec, theirs.spec)]
+        which = [(own.network, own.stage, own.fold, own.seed) for own in (spec, theirs.spec)]
         if None not in which[0] and which[0] == which[1]:
             raise ValueError(f"{path} and {other} are both model {spec.stage} of fold {spec.fold} and seed {spec.seed} "
-                             f"of {spec.architecture}; delete one, so that it does not count twice")
+                             f"of {spec.network}; delete one, so that it does not count twice")
         if _equal(tagger, theirs):
             raise ValueError(f"{path} and {other} have the same weights; delete one, so that it does not count twice")
 

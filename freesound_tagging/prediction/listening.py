@@ -22,6 +22,7 @@ class Heard:
     timeline: pd.DataFrame  # float32, as `Ensemble.timeline` gives it; no row where the sound cannot be read
     probabilities: np.ndarray  # float32 (labels,), of the whole sound; NaN where it cannot be read
     problem: str = ""  # why it cannot be read
+    remark: str = ""  # what is to be known of it, such as that it is silent or that not all of it was read
 
 
 def listen(paths, look_at, mel, vocabulary, batch_size, progress):
@@ -72,6 +73,7 @@ class _Window:
     problem: str
     second: float = 0.0  # of the file, where it begins
     end: float = 0.0  # as far as the sound has been read
+    remark: str = ""
 
 
 def _windows(paths, mel):
@@ -82,22 +84,22 @@ def _windows(paths, mel):
             yield _Window(number, None, str(section))
             continue
         if section.image is None:
-            yield _Window(number, None, "", section.begin, section.end)
+            yield _Window(number, None, "", section.begin, section.end, section.remark)
             continue
         pixels, sound, last = np.ascontiguousarray(section.image.T), number, last if number == sound else -np.inf
         for start in window_starts(len(pixels), mel.excerpt_frames):
             second = section.begin + start * hop
-            # What is short and padded may begin no later than the last window of the section before, which saw it whole.
+            # What is short and padded may begin no later than the last window of the section before, which saw it.
             excerpt = pixels[start:start + mel.excerpt_frames] if second > last else None
             last = max(last, second)
-            yield _Window(number, excerpt, "", second, section.end)
+            yield _Window(number, excerpt, "", second, section.end, section.remark)
 
 
 class _Listening:
     """What has been heard of a sound so far."""
 
     def __init__(self, path, mel, vocabulary):
-        self.path, self.mel, self.vocabulary, self.problem = path, mel, list(vocabulary), ""
+        self.path, self.mel, self.vocabulary, self.problem, self.remark = path, mel, list(vocabulary), "", ""
         self.seconds, self.windows, self.second, self.duration = [], [], 0.0, 0.0
         # Of each network's probabilities, (networks, labels): of a section in float32 as `predict` adds up a clip's,
         # and of those before in float64, as of days of sound float32 would lose the small ones.
@@ -105,7 +107,7 @@ class _Listening:
 
     def hear(self, window, probabilities):
         """A window, and the probabilities of each network: float32 (networks, labels)."""
-        self.problem = window.problem
+        self.problem, self.remark = window.problem, window.remark
         self.second, self.duration = window.second, window.end
         if probabilities is not None:
             if window.end != self.section:
@@ -124,7 +126,7 @@ class _Listening:
         of_all = np.full(len(self.vocabulary), np.nan, np.float32)
         if n_windows:
             of_all = ensemble_mean(((self.before + self.of_section) / n_windows).astype(np.float32))
-        return Heard(self.path, table, of_all, self.problem)
+        return Heard(self.path, table, of_all, self.problem, self.remark)
 
 
 def _seconds(path):

@@ -39,7 +39,9 @@ def sounds_of(given):
             paths += sounds_in(there)
         elif not os.path.lexists(there) and glob.has_magic(os.fspath(there)):
             found = sorted(Path(name) for name in glob.glob(os.fspath(there), recursive=True) if os.path.isfile(name))
-            paths += (_only_sounds(found, path) if not there.suffix or glob.has_magic(there.suffix) else found) or [path]
+            if not there.suffix or glob.has_magic(there.suffix):
+                found = _only_sounds(found, path)
+            paths += found or [path]
         else:
             paths.append(path)
     return paths

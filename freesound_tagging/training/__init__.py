@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "learner": ["AugmentBatch", "fit", "fit_one_cycle", "make_learner"],
     "pool": ["ClipPool"],
     "profile": ["Profile", "load_profile", "published_stages"],
-    "stages": ["StageConfig", "geometric_mean", "select_noisy"],
+    "stages": ["StageConfig", "select_noisy"],
     "warmup": ["WarmupPipeline", "run_together"],
 })

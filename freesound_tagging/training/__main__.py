@@ -10,7 +10,7 @@ from ..images.store import SpectrogramStore
 from ..machine.commands import a_path, command
 from ..machine.device import default_device
 from ..machine.executors import EXECUTORS, executor_of
-from ..networks.models import ARCHITECTURES
+from ..networks.models import PUBLISHED_NETWORKS
 from .profile import NAMES, load_profile
 from .warmup import WarmupPipeline, run_together
 
@@ -35,8 +35,9 @@ def main(arguments=None):
     parser.add_argument("--output", type=a_path, default=Path(), help="gets the folder work/ (default: this folder)")
     parser.add_argument("--weights", type=a_path, help="the trained networks go here (default: OUTPUT/weights)")
     parser.add_argument("--profile", default="full", help=f"{', '.join(NAMES)}, or a TOML file (default: full)")
-    parser.add_argument("--networks", nargs="+", help="in place of the profile's (default: of a profile that comes with "
-                                                      f"the package {' and '.join(ARCHITECTURES)})")
+    parser.add_argument("--networks", nargs="+",
+                        help="in place of the profile's (default: of a profile that comes with the package "
+                             f"{' and '.join(PUBLISHED_NETWORKS)})")
     parser.add_argument("--folds", type=int, help="(default: the profile's)")
     parser.add_argument("--hours", type=float, help="begin no fold that, by those before, would not be finished then: "
                                                     "running again goes on")
@@ -50,7 +51,7 @@ def main(arguments=None):
     profile = load_profile(options.profile)
     if options.folds is not None:
         profile = dataclasses.replace(profile, n_folds=options.folds)
-    networks = options.networks or (ARCHITECTURES if options.profile in NAMES else [profile.network])
+    networks = options.networks or (PUBLISHED_NETWORKS if options.profile in NAMES else [profile.network])
     profiles = [dataclasses.replace(profile, network=network) for network in dict.fromkeys(networks)]
     data = FSDKaggle2019(options.input, needed=profile.sets)
     clips = data.clips()

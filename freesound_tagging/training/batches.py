@@ -13,6 +13,10 @@ class _Batches:
         if torch.device(device).type != self.device.type:
             raise ValueError(f"batches on {self.device} cannot be had on {device}; build the ClipPool there")
 
+    def new(self, *_, **__):
+        """The same batches: what fastai asks for before it predicts."""
+        return self
+
 
 class RandomExcerpts(_Batches):
     """Batches of random excerpts without end, `n_batches` of them an epoch.

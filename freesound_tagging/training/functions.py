@@ -8,6 +8,8 @@ import inspect
 import textwrap
 from functools import partial
 
+import torch
+
 from .. import augment
 
 AUGMENTATIONS = ("zoom_crop", "lighting", "mixup", "specmix", "spec_augment")
@@ -53,6 +55,21 @@ def augmentation_named(name, **settings):
         raise ValueError(f"augmentation {name!r}: {error}; expected a function of (images, targets, generator=) with "
                          f"these settings, and it is {name.split(':')[-1]}{inspect.signature(function)}") from error
     return partial(function, **settings) if settings else function
+
+
+def try_augmentation(name, step, mel):
+    """Raise ValueError if an augmentation fails on a batch of two grey images, or makes of it what is no batch."""
+    images, targets = torch.full((2, 1, mel.n_mels, mel.excerpt_frames), 0.5), torch.eye(2, 3)
+    try:
+        new_images, new_targets = step(images, targets, generator=torch.Generator().manual_seed(0))
+        if new_images.shape != images.shape or new_targets.shape != targets.shape:
+            raise ValueError(f"gave images {tuple(new_images.shape)} and targets {tuple(new_targets.shape)}, expected "
+                             f"as they were, {tuple(images.shape)} and {tuple(targets.shape)}")
+        if not (new_images.isfinite().all() and new_targets.isfinite().all()):
+            raise ValueError("gave numbers that are not finite")
+    except Exception as error:  # of any kind, out of code that may be anyone's
+        said = " ".join(str(error).split())[:500] or type(error).__name__
+        raise ValueError(f"augmentation {name!r}: {said}") from error
 
 
 def code_of(step):

@@ -10,7 +10,7 @@ with warnings.catch_warnings():
     import fastai.callback.schedule  # noqa: F401  (gives Learner its fit_one_cycle)
     from fastai.callback.core import Callback, CancelFitException, CancelStepException, TrainEvalCallback
     from fastai.data.core import DataLoaders
-    from fastai.learner import Learner
+    from fastai.learner import Learner, Recorder
     from fastai.optimizer import OptimWrapper
 
 from ..clips.tables import few
@@ -110,7 +110,21 @@ class History(Callback):
             self.on_epoch(float(np.mean(losses)), self.lwlraps[-1])
 
 
-def make_learner(tagger, train, valid, augmentation=None, generator=None, weight_decay=0.01, cbs=()):
+class TaggerLearner(Learner):
+    """A fastai Learner over batches that are cut on their device, and not over items."""
+
+    def export(self, *_, **__):
+        """Raises, and says how a trained network is kept."""
+        raise NotImplementedError("batches without items cannot be exported: networks.save_tagger(learn.model, path) "
+                                  "keeps the network with all that has to be known of it, and load_tagger reads it")
+
+    def show_results(self, *_, **__):
+        """Raises, and says how results are shown."""
+        raise NotImplementedError("batches without items cannot be shown: notebook.predictions_figure shows what a "
+                                  "network says of a store's clips, learn.get_preds() has the numbers")
+
+
+def make_learner(tagger, train, valid, augmentation=None, generator=None, weight_decay=0.01, cbs=(), recorder=True):
     """A fastai Learner: binary cross-entropy with logits, AdamW, the batch augmented on the device.
 
     The optimizer is fastai 1.0.51's default, by which the published system was trained: betas (momentum, 0.99),
@@ -128,12 +142,13 @@ def make_learner(tagger, train, valid, augmentation=None, generator=None, weight
         For the augmentation.
     weight_decay : float
     cbs : sequence of fastai.callback.core.Callback
+    recorder : bool
+        With fastai's recorder, which `lr_find` and `learn.recorder` need; it waits for the device at each step.
 
     Returns
     -------
     fastai.learner.Learner
-        With one `History` among its callbacks' attributes if you gave one; fastai's recorder and progress bar,
-        which wait for the device at each step, are left out.
+        `fit_one_cycle`, `lr_find`, `get_preds` (probabilities), `validate`, `save` and `load` are fastai's own.
     """
     # One fused kernel for all parameters, where fastai's own optimizers loop over them in Python.
     optimizer = OptimWrapper(opt=torch.optim.AdamW(tagger.parameters(), betas=(0.95, 0.99), eps=1e-8, fused=True))
@@ -142,8 +157,12 @@ def make_learner(tagger, train, valid, augmentation=None, generator=None, weight
         cbs.append(AugmentBatch(augmentation, generator))
     if tagger.precision == torch.float16:
         cbs.append(LossScaling())
-    return Learner(DataLoaders(train, valid, device=train.device), tagger, torch.nn.BCEWithLogitsLoss(), optimizer,
-                   cbs=cbs, default_cbs=False, wd=weight_decay)
+    if recorder:
+        cbs.append(Recorder(valid_metrics=len(valid) > 0))
+    loss = torch.nn.BCEWithLogitsLoss()
+    loss.activation = torch.sigmoid  # by which fastai makes probabilities of logits
+    return TaggerLearner(DataLoaders(train, valid, device=train.device), tagger, loss, optimizer, cbs=cbs,
+                         default_cbs=False, wd=weight_decay)
 
 
 def fit_one_cycle(learner, epochs, lr):
@@ -196,7 +215,7 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
     """
     prepare_device(train.device)
     history = History(on_step, on_epoch)
-    learner = make_learner(tagger, train, valid, augmentation, generator, weight_decay, cbs=[history])
+    learner = make_learner(tagger, train, valid, augmentation, generator, weight_decay, [history], recorder=False)
     if change is not None:
         change(learner)
     with enough_memory(train.batch_size, train.device), learner.no_logging():

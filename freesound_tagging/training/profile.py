@@ -3,14 +3,16 @@
 import dataclasses
 import difflib
 import re
+import sys
 import tomllib
 from importlib import resources
-from pathlib import Path
 
 from ..augment import PUBLISHED
 from ..images.mel import MelConfig
 from ..machine.checks import check_number
-from .functions import augmentation_named, code_of, name_of
+from ..machine.files import as_path
+from ..networks.models import complete
+from .functions import augmentation_named, code_of, name_of, try_augmentation
 from .stages import StageConfig
 
 FOLDER = resources.files(__package__) / "profiles"
@@ -30,10 +32,10 @@ class Profile:
     n_folds: int
     stages: tuple  # of StageConfig, numbered from 1 on
     network: str = "cnn-model-1"  # a name of `networks`
-    options: dict = dataclasses.field(default_factory=dict)  # of the network, such as the width of ours
+    options: dict = dataclasses.field(default_factory=dict)  # of the network, as `networks.create` takes them
     batch_size: int | None = None  # None: `batch_size_for` the clips of the stage that has the fewest
     augmentation: tuple = PUBLISHED  # of each batch: functions of (images, targets, generator=), in order
-    mel: MelConfig = MelConfig()  # how images are made
+    mel: MelConfig = dataclasses.field(default_factory=MelConfig)  # how images are made
     weight_decay: float = 0.01  # decoupled, of all parameters
     text: str = dataclasses.field(default="", compare=False, repr=False)  # the file that it was read from
 
@@ -42,6 +44,7 @@ class Profile:
         if self.batch_size is not None:
             check_number("batch_size", self.batch_size, 2, whole=True)  # a batch normalization needs two
         check_number("weight_decay", self.weight_decay, 0)
+        object.__setattr__(self, "options", dict(complete(self.network, self.options)))
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "augmentation", tuple(self.augmentation))
         if not self.stages or [config.stage for config in self.stages] != list(range(1, len(self.stages) + 1)):
@@ -77,7 +80,7 @@ def load_profile(source):
     ----------
     source : {"full", "demo", "tiny"} or path
         One that comes with the package, or a TOML file such as these: `freesound_tagging/training/profiles/full.toml`
-        explains each line.
+        explains each line. Modules that it names may stand beside it.
 
     Returns
     -------
@@ -88,15 +91,16 @@ def load_profile(source):
     ValueError
         If there is none, or the file has a key or a value that cannot be. The message has file and key.
     """
-    path = FOLDER / f"{source}.toml" if str(source) in NAMES else Path(source).expanduser()
+    path = FOLDER / f"{source}.toml" if str(source) in NAMES else as_path(source)
     if not path.is_file():
         near = difflib.get_close_matches(str(source), NAMES, 1)
         raise ValueError(f"profile={str(source)!r}: expected {', '.join(NAMES)}, or a TOML file; there is none of this "
                          "name" + (f"; perhaps {near[0]!r} is meant" if near else ""))
-    text = path.read_text(encoding="utf-8")
+    if str(source) not in NAMES and (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)  # for modules beside the file, here and in the processes that train
     try:
-        return parse_profile(text)
-    except ValueError as error:  # of tomllib too, which says the line
+        return parse_profile(path.read_text(encoding="utf-8"))
+    except (ImportError, ValueError) as error:  # of tomllib too, which says the line
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -108,10 +112,11 @@ def parse_profile(text):
         raise ValueError("no [[stage]]: expected a table for each stage")
     settings = _checked(given, Profile, leave_out=("stages", "text"))
     settings["stages"] = [_stage(number, stage) for number, stage in enumerate(stages, 1)]
-    if "augmentation" in settings:
-        settings["augmentation"] = [_step(step) for step in _a(list, "augmentation", settings["augmentation"])]
     if "mel" in settings:
         settings["mel"] = MelConfig(**_checked(_a(dict, "mel", settings["mel"]), MelConfig, where="mel: "))
+    if "augmentation" in settings:
+        settings["augmentation"] = [_step(step, settings.get("mel", MelConfig()))
+                                    for step in _a(list, "augmentation", settings["augmentation"])]
     _a(dict, "options", settings.get("options", {}))
     _a(str, "network", settings.get("network", ""))
     return Profile(**settings, text=text)
@@ -124,11 +129,13 @@ def _stage(number, settings):
         raise ValueError(f"stage {number}: {error}") from error
 
 
-def _step(step):
+def _step(step, mel):
     """An augmentation of a file: its name, or a table of its name and settings."""
     settings = {"name": step} if isinstance(step, str) else dict(_a(dict, "augmentation", step))
-    name = settings.pop("name", None)
-    return augmentation_named(_a(str, "an augmentation's name", name), **settings)
+    name = _a(str, "an augmentation's name", settings.pop("name", None))
+    function = augmentation_named(name, **settings)
+    try_augmentation(name, function, mel)
+    return function
 
 
 def _checked(given, kind, leave_out=(), where=""):

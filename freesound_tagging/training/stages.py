@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from ..lwlrap import geometric_mean
 from ..machine.checks import check_number
 
 LEAST_STEPS = 500  # gradient steps of a stage, however few its clips: fewer leave a network half trained
@@ -130,11 +131,6 @@ def select_noisy(scores, targets, folds, threshold, cap=None):
             capped[clip] = True
             taken[folds[clip]] += targets[clip]
     return capped
-
-
-def geometric_mean(scores):
-    """Of each clip's scores (stages, clips), to 12 digits: what selection goes by."""
-    return np.round(np.prod(scores, axis=0) ** (1 / len(scores)), 12)
 
 
 def _tuple_of(name, values, kind):

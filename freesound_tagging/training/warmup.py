@@ -14,7 +14,8 @@ from ..lwlrap import clip_lwlrap, lwlrap
 from ..machine.device import device_named
 from ..machine.executors import executor_of
 from ..machine.files import as_path
-from ..networks.models import FIRST_WEIGHTS
+from ..networks.check import check_network
+from ..networks.models import FIRST_WEIGHTS, PUBLISHED_NETWORKS
 from ..networks.tagger import NetworkSpec
 from .fold import FoldTraining, train_fold
 from .functions import code_of, name_of
@@ -68,7 +69,8 @@ class WarmupPipeline:
     ------
     ValueError
         If `work` holds a run of other data or settings, or `weights` networks of a run that is not in `work`.
-        The message says what differs. If clips, store and profile do not fit each other.
+        The message says what differs. If clips, store and profile do not fit each other, or the network fails in a
+        training step or a prediction (`check_network`).
     """
 
     def __init__(self, clips, store, profile, work, weights, seed=0, device=None, progress=True, compiled=False,
@@ -99,6 +101,8 @@ class WarmupPipeline:
             "clips and labels": self.shared.identity, "folds": hashlib.sha256(self.folds.tobytes()).hexdigest()[:16],
             **({"held out together": twins} if twins else {}),
             **({"change": [name_of(change), code_of(change)]} if change else {}), **profile.described()}, profile.text)
+        if profile.network not in PUBLISHED_NETWORKS and self.unfinished():
+            check_network(self._spec(1, 0))
 
     def __repr__(self):
         profile = self.profile
@@ -218,9 +222,7 @@ class WarmupPipeline:
         """
         config, profile = self.stages[stage], self.profile
         epochs, steps = self._schedule(stage, fold)
-        spec = NetworkSpec(profile.network, profile.options.get("width", 64), self.clips.vocabulary, profile.mel,
-                           *self.normalization, stage, fold, self.seed)
-        start = None
+        spec, start = self._spec(stage, fold), None
         if config.starts_from is not None:
             start = self.folder.start(dataclasses.replace(spec, stage=config.starts_from))
         validated = self.clips.is_of(config.trains_on[0]) & self.known & (self.folds == fold)
@@ -229,6 +231,11 @@ class WarmupPipeline:
             profile.batch_size, epochs, steps, config.lr, profile.weight_decay, profile.augmentation,
             seed=int(np.random.SeedSequence((self.seed, stage, fold)).generate_state(1)[0]),
             device=self.device, compiled=self.compiled, change=self.change)
+
+    def _spec(self, stage, fold):
+        profile = self.profile
+        return NetworkSpec(profile.network, profile.options, self.clips.vocabulary, profile.mel, *self.normalization,
+                           stage, fold, self.seed, tuple(config.stage for config in profile.stages if config.votes))
 
     def _held_out(self, fold):
         """The clips that a fold holds out, set by set."""
@@ -329,8 +336,8 @@ def _check_fit(clips, store, profile):
     """Refuse clips, images and settings that are not of each other."""
     fnames = [path.name for path in clips.paths]
     if store.fnames != fnames:
-        raise ValueError(f"a store of {len(store)} clips in {store.folder} is not of these {len(fnames)}: expected that "
-                         "of SpectrogramStore.build(clips.paths, ...)")
+        raise ValueError(f"a store of {len(store)} clips in {store.folder} is not of these {len(fnames)}: expected "
+                         "that of SpectrogramStore.build(clips.paths, ...)")
     if store.config != profile.mel:
         differ = [f"{name} is {value!r} and the profile has {getattr(profile.mel, name)!r}"
                   for name, value in vars(store.config).items() if value != getattr(profile.mel, name)]

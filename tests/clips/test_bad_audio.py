@@ -157,7 +157,7 @@ def spoilt(tmp_path_factory):
     return data, spoilt
 
 
-@pytest.mark.filterwarnings("ignore:.*cannot be read and count as silence")
+@pytest.mark.filterwarnings("ignore:.*cannot be read and count as silence", "ignore:.*is silent throughout")
 def test_training_leaves_bad_clips_out_and_the_submission_is_complete(spoilt, make_pipeline, tmp_path):
     data, bad = spoilt
     stores = {name: SpectrogramStore.build(getattr(data, name)["path"], tmp_path / name, n_jobs=1, progress=False)
@@ -251,8 +251,8 @@ def test_a_file_that_the_system_does_not_give_is_a_problem_by_name(tmp_path):
 
 def test_what_is_sent_of_an_unreadable_file_is_the_reason(tmp_path):
     path = unreadable(tmp_path / "bad.wav")
-    *_, digest, problem = _image_of(path, MelConfig(), None, [0, 0], _content(path))
-    assert digest == "" and str(path) in problem and "rror" in problem
+    _, known = _image_of(path, MelConfig(), *_content(path))
+    assert known["digest"] == "" and str(path) in known["problem"] and "rror" in known["problem"]
 
 
 @pytest.mark.parametrize("damage", [

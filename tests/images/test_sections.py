@@ -94,7 +94,7 @@ def test_sounds_come_in_order_from_worker_processes_too(demo, recording, tmp_pat
 
 
 def test_whoever_stops_listening_stops_nobody_else(demo, tmp_path, capfd):
-    """Two threads of a program: one lets go of its sounds while the other's, and a store, are in the middle of theirs."""
+    """Two threads of a program: one lets go of its sounds while the other and a store are in the middle of theirs."""
     paths = [*demo.noisy["path"]] * 2
     expected = [section.image for _, section in sections_of_all(paths, n_jobs=1)]
     begun, left = threading.Barrier(3), threading.Event()

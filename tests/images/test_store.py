@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -182,6 +183,8 @@ def test_a_file_that_is_no_audio_is_named(tmp_path, content):
 
 @pytest.mark.parametrize(("setting", "message"), [
     ({"hop_length": 0}, "hop_length=0: expected a positive"),
+    ({"n_fft": 1 << 16}, "n_fft=65536: expected at most 32768"),
+    ({"hop_length": 20}, "a second of 2205, by 128 mel bands: expected at most 262144 pixels"),
     ({"f_max": 30_000.0}, "at most half the sample rate"),
     ({"f_min": 30_000.0}, "f_min=30000.0: expected less than f_max"),
     ({"padding": "wrap"}, "padding='wrap': expected 'reflect' or 'constant'"),
@@ -219,6 +222,57 @@ def test_a_store_is_computed_once(clips, tmp_path, monkeypatch):
     assert len(SpectrogramStore.build(clips, tmp_path / "store", progress=False)) == 4
     os.utime(clips[0])  # touched, but of the same content
     assert len(SpectrogramStore.build(clips, tmp_path / "store", progress=False)) == 4
+
+
+def test_an_unchanged_set_is_not_read_again(clips, tmp_path, monkeypatch):
+    SpectrogramStore.build(clips, tmp_path / "store", progress=False)
+    monkeypatch.setattr("freesound_tagging.images.store.digest_of", None)  # reading anything would fail
+    assert len(SpectrogramStore.build(clips, tmp_path / "store", progress=False)) == 4
+
+
+def test_another_file_of_the_same_name_size_and_time_never_gets_old_pixels(clips, tmp_path):
+    """As where one constant time is given to all files: in another folder, and put in a file's place."""
+    others = tmp_path / "others"
+    others.mkdir()
+    for path in clips:
+        signal, _ = sf.read(path)
+        sf.write(others / path.name, signal[::-1], RATE)
+        for each in (path, others / path.name):
+            os.utime(each, ns=(10**18, 10**18))
+    first = SpectrogramStore.build(clips, tmp_path / "store", progress=False)
+    second = SpectrogramStore.build([others / path.name for path in clips], tmp_path / "store", progress=False)
+    for clip, path in enumerate(clips):
+        np.testing.assert_array_equal(second[clip], our_image(others / path.name))
+    assert [file["path"] for file in second.files] == [str(others / path.name) for path in clips]
+    SpectrogramStore.build(clips, tmp_path / "store", progress=False)
+    shutil.copy2(others / clips[0].name, clips[0])
+    assert clips[0].stat().st_mtime_ns == 10**18 and clips[0].stat().st_size == (others / clips[0].name).stat().st_size
+    third = SpectrogramStore.build(clips, tmp_path / "store", progress=False)
+    np.testing.assert_array_equal(third[0], second[0])
+    assert (third[0] != first[0]).any()
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_file_that_is_replaced_while_its_image_is_made_is_not_taken_for_the_one_that_was_read(
+        clips, tmp_path, monkeypatch, times):
+    """Once it is read again; one that never rests is said, and built again the next time."""
+    left = [times]
+    read = load_clip
+
+    def replacing(path, *rest):
+        signal = read(path, *rest)
+        if path == clips[1] and left[0]:
+            left[0] -= 1
+            sf.write(path, 0.1 * np.random.default_rng(left[0]).standard_normal(50_000), RATE)
+        return signal
+    monkeypatch.setattr("freesound_tagging.images.store.load_clip", replacing)
+    if times > 1:
+        with pytest.warns(UserWarning, match=r"1\.wav was written to while it was read; build the store again"):
+            SpectrogramStore.build(clips, tmp_path / "store", n_jobs=1, progress=False)
+        left[0] = 0
+    store = SpectrogramStore.build(clips, tmp_path / "store", n_jobs=1, progress=False)
+    np.testing.assert_array_equal(store[1], our_image(clips[1]))
+    assert not store.remarks
 
 
 def test_a_changed_setting_or_file_never_gets_old_pixels(clips, tmp_path):

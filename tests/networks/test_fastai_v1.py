@@ -57,16 +57,17 @@ def test_the_authors_software_gives_the_same_outputs(shared, tmp_path, name):
         wrong = np.abs(outputs(loaded, expected["x"]) - expected["y"])
         assert wrong.max() < 1e-4
         assert wrong.mean() < 1e-5
-        assert (loaded.spec.vocabulary, loaded.spec.body_pool) == (
-            tuple(expected["classes"]), 7 if network == "vgg16" else 0)
+        assert (loaded.spec.vocabulary, dict(loaded.spec.options).get("body_pool")) == (
+            tuple(expected["classes"]), {"cnn-model-1": None, "vgg16": 7, "": 0}[network])
 
 
-@pytest.mark.parametrize(("name", "architecture"), [("cnn_w4", "cnn-model-1"), ("vgg_w4", "vgg16")])
-def test_exports_by_newer_libraries_give_the_expected_outputs(legacy, name, architecture):
+@pytest.mark.parametrize(("name", "network", "options"), [
+    ("cnn_w4", "cnn-model-1", {"width": 4}), ("vgg_w4", "vgg16", {"width": 4, "body_pool": 0})])
+def test_exports_by_newer_libraries_give_the_expected_outputs(legacy, name, network, options):
     tagger = import_fastai_v1(legacy / f"{name}.pkl")
     expected = np.load(legacy / f"{name}.expected.npz")
     np.testing.assert_allclose(outputs(tagger, expected["x"]), expected["y"], atol=1e-5, rtol=0)
-    assert (tagger.spec.architecture, tagger.spec.width, tagger.spec.body_pool) == (architecture, 4, 0)
+    assert (tagger.spec.network, dict(tagger.spec.options)) == (network, options)
     assert tagger.spec.vocabulary == tuple(expected["classes"])
     assert tagger.spec.mean == pytest.approx((0.485, 0.456, 0.406))
     assert not tagger.training
@@ -76,7 +77,7 @@ def test_a_network_of_the_published_width_comes_back_weight_for_weight(tmp_path)
     network = cnn_model_1(3)
     path = save_like_torch_1_0(tmp_path / "stage-2_fold-0.pkl", as_fastai(network), tuple("abc"), (0.1, 0.2, 0.3))
     tagger = import_fastai_v1(path)
-    assert tagger.spec.width == 64
+    assert tagger.spec.options == (("width", 64),)
     assert tagger.spec.vocabulary == ("a", "b", "c")
     assert tagger.spec.mean == pytest.approx((0.1, 0.2, 0.3))
     for name, tensor in network.state_dict().items():
@@ -172,7 +173,7 @@ def test_what_changes_nothing_in_evaluation_is_not_compared(tmp_path):
     del network[0][0].padding_mode  # torch 1.0 had none
     network[1][5].threshold = network[1][5].value = 0.0  # as it had them
     spec = read_spec(save_like_torch_1_0(tmp_path / "a.pkl", network))
-    assert (spec.architecture, spec.body_pool) == ("vgg16", 7)
+    assert (spec.network, dict(spec.options)) == ("vgg16", {"width": 4, "body_pool": 7})
     network[1][5].threshold = 1.0
     with pytest.raises(ValueError, match=r"1\.5 has threshold 1\.0, expected 0"):
         read_spec(save_like_torch_1_0(tmp_path / "a.pkl", network))
@@ -181,7 +182,7 @@ def test_what_changes_nothing_in_evaluation_is_not_compared(tmp_path):
 @pytest.mark.parametrize("flatten", [Flatten(), nn.Flatten()])
 def test_any_flatten_behind_the_pools_will_do(tmp_path, flatten):
     network = replaced(as_fastai(cnn_model_1(2, width=2)), (1, 1), flatten)
-    assert read_spec(save_like_torch_1_0(tmp_path / "a.pkl", network)).architecture == "cnn-model-1"
+    assert read_spec(save_like_torch_1_0(tmp_path / "a.pkl", network)).network == "cnn-model-1"
 
 
 class Callback:
@@ -264,7 +265,7 @@ def test_a_malicious_callback_is_left_where_it_is(tmp_path):
     path = save_like_torch_1_0(tmp_path / "a.pkl", as_fastai(cnn_model_1(2, width=2)),
                                callbacks=[Malicious(os.system, f"touch {tmp_path / 'trace'}")])
     with pytest.warns(UnknownNames, match=r"names posix\.system, which"):
-        assert import_fastai_v1(path).spec.width == 2
+        assert import_fastai_v1(path).spec.options == (("width", 2),)
     assert not (tmp_path / "trace").exists()
 
 

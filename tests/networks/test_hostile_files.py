@@ -1,4 +1,4 @@
-"""Small files that ask for much, of `hostile_files`: none gets it."""
+"""Small files that ask for much, of `hostile_files`, also when two seconds of sound are tagged: none gets it."""
 
 import json
 import re
@@ -18,11 +18,16 @@ def found(tmp_path_factory):
     return json.loads(done.stdout)
 
 
+ALLOWED = {"the longest window that is allowed", "the shortest hop that is allowed"}
+READ = {"a whole export", "a whole network"} | ALLOWED
+
+
 def test_no_file_takes_more_than_ten_times_its_size_and_64_mib(found):
-    assert len(found) > 50
-    taken = {name: file.get("memory") for name, file in found.items()}
-    too_much = {name: taken[name] for name, file in found.items()
-                if file["status"] or taken[name] > 10 * file["size"] + (64 << 20)}
+    """Where sounds are tagged with it, which takes as much again, more; at the bounds of a description 512 MiB."""
+    assert len(found) > 60
+    allowed = {name: (512 if name in ALLOWED else 128 if name in READ else 64) << 20 for name in found}
+    too_much = {name: file.get("memory") for name, file in found.items()
+                if file["status"] or file["memory"] > 10 * file["size"] + allowed[name]}
     assert not too_much
 
 
@@ -32,7 +37,7 @@ def test_no_file_takes_longer_than_five_seconds(found):
 
 def test_each_is_refused_by_name_and_the_whole_ones_are_read(found):
     read = {name for name, file in found.items() if file.get("said") == "a network"}
-    assert read == {"a whole export", "a whole network"}
+    assert read == READ
     for name, file in found.items():
         assert name in read or file["said"].split(" cannot be ")[0].rpartition(".")[0].endswith("/hostile"), file
 
@@ -46,6 +51,9 @@ def test_each_is_refused_by_name_and_the_whole_ones_are_read(found):
     ("a network of one number", r"a tensor of size \[64, 3, 3, 3\] and stride \[0, 0, 0, 0\] is not stored in order"),
     ("one text for 5,000 labels", "its classes are longer than the file"),
     ("400 channels", "its weights do not fit the network that it describes"),
+    ("silence of a year", "MelConfig.min_seconds=30000000.0: expected at most 60"),
+    ("a million bands", "MelConfig.n_mels=1000000: expected at most 1024"),
+    ("a frame each sample", "a second of 44100, by 1024 mel bands: expected at most 262144 pixels"),
     ("1000000000 channels", "width=1000000000: expected a whole number from 1 to 4096"),
 ])
 def test_the_reason_is_said(found, name, reason):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from freesound_tagging.machine.device import default_device, inference_precision
 from freesound_tagging.networks.models import ConcatPool, cnn_model_1, vgg16_bn
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger, fold_batchnorm
 
-SPEC = NetworkSpec("cnn-model-1", 2, ("Bark", "Meow"), MelConfig(), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+SPEC = NetworkSpec("cnn-model-1", {"width": 2}, ("Bark", "Meow"), MelConfig(), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
 
 
 def layers(network):
@@ -64,11 +66,13 @@ def test_the_pool_before_the_head_weights_the_mean_and_leaves_the_maximum():
     torch.testing.assert_close(mean, (x * side[:, None] * side).sum((2, 3)))
 
 
-def test_a_description_has_the_published_pool_unless_it_says_otherwise():
-    changed = {name: NetworkSpec(**{**vars(SPEC), "architecture": name, "body_pool": None}).body_pool
-               for name in ("cnn-model-1", "vgg16")}
-    assert changed == {"cnn-model-1": 0, "vgg16": 7}
-    assert NetworkSpec(**{**vars(SPEC), "architecture": "vgg16", "body_pool": 0}).body_pool == 0
+def test_a_description_has_what_is_published_unless_it_says_otherwise():
+    def options(network, **given):
+        return dict(dataclasses.replace(SPEC, network=network, options=given).options)
+    assert options("cnn-model-1") == {"width": 64}
+    assert options("vgg16") == {"width": 64, "body_pool": 7}
+    assert options("vgg16", body_pool=0, width=2) == {"width": 2, "body_pool": 0}
+    assert {SPEC, dataclasses.replace(SPEC, options=dict(SPEC.options))} == {SPEC}
 
 
 @pytest.mark.parametrize("build", [cnn_model_1, vgg16_bn])
@@ -154,9 +158,9 @@ def test_a_tagger_computes_in_bfloat16_but_answers_in_float32():
     torch.testing.assert_close(half, full, atol=0.1, rtol=0.1)
 
 
-@pytest.mark.parametrize("architecture", ["cnn-model-1", "vgg16"])
-def test_folding_batch_normalization_changes_no_output(architecture):
-    tagger = Tagger(NetworkSpec(**{**vars(SPEC), "architecture": architecture, "width": 8, "body_pool": None}))
+@pytest.mark.parametrize("network", ["cnn-model-1", "vgg16"])
+def test_folding_batch_normalization_changes_no_output(network):
+    tagger = Tagger(dataclasses.replace(SPEC, network=network, options={"width": 8}))
     images = torch.rand(4, 1, 128, 128)
     for _ in range(3):
         tagger.train()(images)  # gives the normalization something to do
@@ -172,16 +176,19 @@ def test_the_cpus_precision_is_one_it_can_compute_in():
 
 
 @pytest.mark.parametrize("wrong", [
-    {"architecture": "resnet"}, {"architecture": ["vgg16"]}, {"width": "64"}, {"width": -1}, {"width": 0},
-    {"width": 10**9}, {"width": 1e9}, {"width": True}, {"vocabulary": ()}, {"vocabulary": "Bark"},
+    {"network": "resnet"}, {"network": ["vgg16"]}, {"options": 64}, {"options": {"width": "64"}},
+    {"options": {"width": -1}}, {"options": {"width": 0}}, {"options": {"width": 10**9}}, {"options": {"width": 2.0}},
+    {"options": {"width": True}}, {"options": {"width": [2]}}, {"options": {"depth": 2}}, {"options": {2: 2}},
+    {"network": "vgg16", "options": {"body_pool": 5}}, {"network": "vgg16", "options": {"body_pool": False}},
+{"vocabulary": ()}, {"vocabulary": "Bark"},
     {"vocabulary": ("Bark", 5)}, {"vocabulary": 5}, {"mel": None}, {"mel": {}}, {"mean": (0.5,)},
     {"mean": (0.5, 0.5, float("nan"))}, {"mean": (0.5, 0.5, "0.5")}, {"mean": 0.5}, {"std": (0.1, 0.0, 0.1)},
     {"std": (0.1, float("inf"), 0.1)}, {"std": (0.1, 10**400, 0.1)}, {"stage": "2"}, {"stage": 2.0}, {"fold": -1},
-    {"body_pool": 7}, {"body_pool": False},
+    {"options": {"body_pool": 7}},
 ])
 def test_descriptions_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
-        NetworkSpec(**{**vars(SPEC), **wrong})
+        dataclasses.replace(SPEC, **wrong)
 
 
 @pytest.mark.parametrize("wrong", [
@@ -231,11 +238,11 @@ def test_a_gpu_that_torch_was_not_built_for_is_said_and_the_cpu_taken(monkeypatc
     assert default_device() == torch.device("cuda")
 
 
-@pytest.mark.parametrize("architecture", ["cnn-model-1", "vgg16"])
-def test_few_images_at_a_time_on_a_cpu_give_what_all_at_once_give_to_the_bit(architecture):
+@pytest.mark.parametrize("network", ["cnn-model-1", "vgg16"])
+def test_few_images_at_a_time_on_a_cpu_give_what_all_at_once_give_to_the_bit(network):
     """At full width, where the head's products round as their number of rows says."""
     torch.manual_seed(0)
-    tagger = Tagger(NetworkSpec(**{**vars(SPEC), "architecture": architecture, "width": 64, "body_pool": None})).eval()
+    tagger = Tagger(dataclasses.replace(SPEC, network=network, options={})).eval()
     images = torch.rand(19, 1, 128, 128)
     with torch.no_grad():
         at_once = tagger.network(((images - tagger.mean) / tagger.std).contiguous(memory_format=torch.channels_last))

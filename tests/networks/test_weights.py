@@ -10,7 +10,14 @@ from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.networks.weights import find_weights, load_tagger, read_spec, save_tagger, weights_path
 
-SPEC = NetworkSpec("vgg16", 4, ("Bark", "Meow", "Purr"), MelConfig(hop_length=347), (0.4,) * 3, (0.2,) * 3, 3, 1)
+MEL = MelConfig(hop_length=347)
+SPEC = NetworkSpec("vgg16", {"width": 4}, ("Bark", "Meow", "Purr"), MEL, (0.4,) * 3, (0.2,) * 3, 3, 1)
+DESCRIBED = {"version": "0", "network": "vgg16", "options": {"width": 4, "body_pool": 7},
+             "vocabulary": ["Bark", "Meow", "Purr"], "mel": dataclasses.asdict(MEL), "mean": [0.4] * 3,
+             "std": [0.2] * 3, "stage": 3, "fold": 1, "seed": None}
+# What files said until a network could be any: one of two, and what is special of them in fields of their own.
+DESCRIBED_1 = {"architecture": "vgg16", "width": 4, "body_pool": 7,
+               **{name: value for name, value in DESCRIBED.items() if name not in ("network", "options")}}
 
 
 def test_a_network_comes_back_as_it_was(tmp_path):
@@ -36,15 +43,15 @@ def test_other_files_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"a\.safetensors cannot be loaded: it is not a whole safetensors file"):
         load_tagger(tmp_path / "a.safetensors")
     safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "b.safetensors")
-    with pytest.raises(ValueError, match=r"b\.safetensors .* is a safetensors file without 'freesound-tagging-1'"):
+    with pytest.raises(ValueError, match=r"b\.safetensors .* is a safetensors file without 'freesound-tagging-2'"):
         load_tagger(tmp_path / "b.safetensors")
 
 
 def test_weights_that_do_not_fit_their_description_are_refused(tmp_path):
     path = tmp_path / "a.safetensors"
-    spec = json.dumps(dataclasses.asdict(SPEC) | {"width": 8, "version": "0"})
+    spec = json.dumps(DESCRIBED | {"options": {"width": 8, "body_pool": 7}})
     tensors = {name: tensor.contiguous() for name, tensor in Tagger(SPEC).network.state_dict().items()}
-    safetensors.torch.save_file(tensors, path, {"freesound-tagging-1": spec})
+    safetensors.torch.save_file(tensors, path, {"freesound-tagging-2": spec})
     with pytest.raises(ValueError, match=r"a\.safetensors .* do not fit .* of shape \(4, 3, 3, 3\), expected \(8, "):
         load_tagger(path)
 
@@ -63,12 +70,14 @@ def test_weights_of_the_wanted_stages_are_found_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(("metadata", "message"), [
-    ({"freesound-tagging-2": "{}"}, "is of the format freesound-tagging-2, and version .* reads freesound-tagging-1"),
-    ({"freesound-tagging-1": json.dumps(dataclasses.asdict(SPEC) | {"version": "9.1", "depth": 3})},
+    ({"freesound-tagging-3": "{}"},
+     "is of the format freesound-tagging-3, and version .* reads freesound-tagging-1 and freesound-tagging-2"),
+    ({"freesound-tagging-2": json.dumps(DESCRIBED | {"version": "9.1", "depth": 3})},
      r"version 9\.1 of this package wrote it,.*depth.*install that version"),
-    ({"freesound-tagging-1": "{"}, "does not understand its description"),
-    ({"freesound-tagging-1": json.dumps(dataclasses.asdict(SPEC) | {"version": "0", "architecture": "resnet"})},
-     "architecture 'resnet': expected one of"),
+    ({"freesound-tagging-2": "{"}, "does not understand its description"),
+    ({"freesound-tagging-2": json.dumps(DESCRIBED | {"network": "resnet"})}, "network 'resnet': expected one of"),
+    ({"freesound-tagging-1": json.dumps(DESCRIBED_1 | {"architecture": "resnet"})},
+     "network 'resnet': expected one of"),
 ])
 def test_networks_of_another_version_are_refused_by_name(tmp_path, metadata, message):
     safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors", metadata)
@@ -98,9 +107,12 @@ def test_an_interrupt_while_weights_load_stays_an_interrupt(tmp_path, interrupte
 
 def write(path, metadata=None, **changes):
     """A file of a network, whose description or tensors are changed."""
-    described = json.dumps({"version": "0", **dataclasses.asdict(SPEC), **changes.pop("described", {})})
+    described = changes.pop("described", {})
+    of_1 = {"architecture", "width", "body_pool"} & described.keys()
+    described = json.dumps((DESCRIBED_1 if of_1 else DESCRIBED) | described)
     tensors = {name: tensor.contiguous() for name, tensor in SPEC.build().state_dict().items()}
-    safetensors.torch.save_file(tensors | changes, path, metadata or {"freesound-tagging-1": described})
+    metadata = metadata or {f"freesound-tagging-{1 if of_1 else 2}": described}
+    safetensors.torch.save_file(tensors | changes, path, metadata)
 
 
 @pytest.mark.parametrize("described", [
@@ -109,9 +121,11 @@ def write(path, metadata=None, **changes):
     {"vocabulary": "ab"}, {"stage": "2"},
     {"mean": [0.4, 0.4, float("nan")]}, {"mean": ["0.4"] * 3}, {"std": 5}, {"mel": 5}, {"mel": {"n_mels": "128"}},
     {"mel": {"bands": 128}}, {"mel": {"f_max": 1e400}}, {"body_pool": 5}, {"architecture": {}},
+    {"network": {}}, {"options": 5}, {"options": {"width": "64"}}, {"options": {"width": 10**9}},
+    {"options": {"body_pool": 5}}, {"options": {"depth": 5}},
 ], ids=str)
 def test_whatever_is_wrong_in_a_description_is_one_error_that_names_the_file(tmp_path, described):
-    metadata = {"freesound-tagging-1": described} if isinstance(described, str) else None
+    metadata = {"freesound-tagging-2": described} if isinstance(described, str) else None
     write(tmp_path / "a.safetensors", metadata, described=described if metadata is None else {})
     for read in (read_spec, load_tagger):
         with pytest.raises(ValueError, match=r"a\.safetensors cannot be loaded: .*does not understand its") as caught:
@@ -147,7 +161,7 @@ def test_loading_draws_no_random_number(tmp_path):
 
 def test_no_interrupt_can_leave_the_process_on_a_device_without_numbers(tmp_path):
     """Torch's context for "meta" is left by halves, if one comes within it: so it is entered in another thread only."""
-    save_tagger(Tagger(dataclasses.replace(SPEC, width=5)), tmp_path / "a.safetensors")
+    save_tagger(Tagger(dataclasses.replace(SPEC, options={"width": 5})), tmp_path / "a.safetensors")
     entered = []
     sys.setprofile(lambda frame, *_: entered.append(frame.f_code.co_filename))
     try:
@@ -181,8 +195,8 @@ def test_what_an_ensemble_lacks_is_said(tmp_path):
 
 def test_networks_from_before_there_was_a_choice_are_read_as_what_they_were(tmp_path):
     """Their images were padded with zeros, and their VGG-16 had no pool before its head."""
-    spec = dataclasses.replace(SPEC, mel=MelConfig(padding="constant"), body_pool=0)
-    described = dataclasses.asdict(spec) | {"version": "0.1.0"}
+    spec = dataclasses.replace(SPEC, mel=MelConfig(padding="constant"), options={"width": 4, "body_pool": 0})
+    described = DESCRIBED_1 | {"mel": dataclasses.asdict(spec.mel)}
     del described["body_pool"], described["mel"]["padding"]
     tensors = {name: tensor.contiguous() for name, tensor in spec.build().state_dict().items()}
     safetensors.torch.save_file(tensors, tmp_path / "a.safetensors", {"freesound-tagging-1": json.dumps(described)})

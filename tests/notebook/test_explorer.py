@@ -2,6 +2,7 @@
 
 import base64
 import io
+import sys
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ from PIL import Image
 
 from freesound_tagging.augment import PUBLISHED, mixup, spec_augment, specmix
 from freesound_tagging.notebook import explorer
-from freesound_tagging.notebook.explorer import AUGMENTATIONS, AugmentationExplorer, augmented, settings_of
+from freesound_tagging.notebook.explorer import AUGMENTATIONS, augmentation_explorer, augmented, settings_of
 
 
 @pytest.fixture
@@ -23,8 +24,7 @@ def two_clips():
 
 @pytest.fixture
 def shown(demo, demo_stores):
-    widget = AugmentationExplorer(demo.curated, demo_stores["curated"], demo.targets(demo.curated), demo.vocabulary)
-    yield widget
+    yield augmentation_explorer(demo.curated, demo_stores["curated"], demo.targets(demo.curated), demo.vocabulary)
     plt.close("all")
 
 
@@ -110,7 +110,20 @@ def test_settings_that_do_not_go_together_are_explained_and_the_picture_stays(sh
     assert shown.image.value != before
 
 
-def test_without_widgets_it_is_a_picture(shown):
+def test_where_ipywidgets_is_not_installed_it_is_the_figure_that_would_be_shown_first(shown, demo, demo_stores,
+                                                                                     monkeypatch):
+    first = np.asarray(Image.open(io.BytesIO(shown.image.value)))
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    monkeypatch.delitem(sys.modules, "freesound_tagging.notebook.sliders")
+    with pytest.warns(UserWarning, match="ipywidgets is not installed: the explorer is a picture"):
+        figure = augmentation_explorer(demo.curated, demo_stores["curated"], demo.targets(demo.curated),
+                                       demo.vocabulary)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=90)
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), first)
+
+
+def test_where_widgets_cannot_run_it_is_a_picture(shown):
     bundle = shown._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).width > 800

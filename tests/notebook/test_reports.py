@@ -90,6 +90,8 @@ def test_the_pipelines_picture_says_what_the_stages_do():
     from_stage_to_stage, from_data, by_score = 3, 6, 3
     arrows = [text for text in axis.texts if getattr(text, "arrow_patch", None)]
     assert len(arrows) == from_stage_to_stage + from_data + by_score + 1  # and one to the ensemble
+    assert len([line for line in axis.lines if len(line.get_xdata()) == 3]) == 3, "from each model that votes"
+    assert {"scores out of fold", "votes"} <= set(texts(axis)), "what the lines are"
 
 
 def test_every_label_is_in_the_figures(finished_run, demo):

@@ -21,7 +21,7 @@ LABELS = tuple(f"label {i}" for i in range(5))
 
 def tagger_of(seed, **changes):
     torch.manual_seed(seed)
-    spec = {"architecture": "cnn-model-1", "width": 2, "vocabulary": LABELS, "mel": MelConfig(),
+    spec = {"network": "cnn-model-1", "options": {"width": 2}, "vocabulary": LABELS, "mel": MelConfig(),
             "mean": (0.4,) * 3, "std": (0.2,) * 3, "stage": 2, "fold": seed}
     return Tagger(NetworkSpec(**spec | changes)).eval()
 
@@ -57,7 +57,7 @@ def test_predicting_leaves_a_network_in_the_mode_it_was_in(demo_stores):
 
 def test_an_ensemble_is_the_mean_of_its_networks(demo_stores, tmp_path):
     store = demo_stores["test"]
-    taggers = [tagger_of(0), tagger_of(1, architecture="vgg16", width=4)]
+    taggers = [tagger_of(0), tagger_of(1, network="vgg16", options={"width": 4})]
     paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     for tagger, path in zip(taggers, paths):
         save_tagger(tagger, path)

@@ -95,6 +95,37 @@ def test_a_sound_that_cannot_be_read_stops_no_other(finished_run, demo, tmp_path
     np.testing.assert_allclose(table.iloc[1], freesound_tagging.tag(good, finished_run.weights).iloc[0], atol=1e-6)
 
 
+def test_what_is_heard_of_silence_or_of_opposite_channels_is_said_with_it(finished_run, tmp_path, capsys):
+    noise = np.random.default_rng(0).standard_normal(100_000) / 10
+    sf.write(tmp_path / "opposite.wav", np.stack([noise, -noise], 1), 44_100)
+    sf.write(tmp_path / "silence.wav", 0 * noise, 44_100)
+    both = r"opposite\.wav has channels that are opposite.*take channel 1 alone.*; .*silence\.wav is silent throughout"
+    with pytest.warns(UserWarning, match=both):
+        freesound_tagging.tag(tmp_path, finished_run.weights)
+    with pytest.warns(UserWarning, match=r"silence\.wav is silent throughout"):
+        freesound_tagging.timeline(tmp_path / "silence.wav", finished_run.weights)
+    assert main([str(tmp_path), "--weights", str(finished_run.weights), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "opposite.wav has channels that are opposite" in printed.err and "silence.wav is silent" in printed.err
+    said = [json.loads(line)["remark"] for line in printed.out.splitlines()]
+    assert said == printed.err.splitlines()
+
+
+def test_labels_cannot_speak_to_the_terminal(finished_run, demo, tmp_path, capsys):
+    label = "\x1b[31mBark\x9b"
+    path = find_weights(finished_run.weights)[0]
+    tagger = load_tagger(path)
+    tagger.spec = dataclasses.replace(tagger.spec, vocabulary=(label, *tagger.spec.vocabulary[1:]))
+    save_tagger(tagger, tmp_path / path.name)
+    sound = str(demo.test["path"][0])
+    for arguments in (["--top", "100"], ["--json", "--top", "100"], ["--timeline", str(tmp_path / "t.csv")]):
+        assert main([sound, "--weights", str(tmp_path), *arguments]) == 0
+        printed = capsys.readouterr().out
+        assert "\x1b" not in printed and "\x9b" not in printed
+        assert ("\\x1b[31mBark\\x9b" in printed) == (arguments[0] == "--top")
+    assert label in pd.read_csv(tmp_path / "t.csv").columns
+
+
 def test_the_command_prints_the_top_labels_of_real_recordings_in_any_format(esc10, finished_run, tmp_path, capsys):
     signal, rate = sf.read(esc10.test["path"][0])
     paths = []
@@ -300,7 +331,7 @@ def test_many_sounds_are_the_published_result_to_the_bit(ensemble, esc10, tmp_pa
 
 
 def test_a_long_recording_is_heard_in_sections(ensemble, esc10, tmp_path, monkeypatch):
-    """With sections of 20 s: each as the same stretch by itself, at its place in the file, and 80 frames of the next."""
+    """With sections of 20 s: each as that stretch by itself, at its place in the file, and 80 frames of the next."""
     monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
     monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
     signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"][:14]])
@@ -357,7 +388,7 @@ def test_windows_are_at_most_48_frames_apart_everywhere(ensemble, tmp_path, monk
 
 @pytest.mark.parametrize("click", [20.0, 20.15, 20.2, 20.25, 20.3, 21.0])
 def test_a_short_sound_that_two_sections_see_comes_in_order(ensemble, tmp_path, monkeypatch, click):
-    """A click over noise that is silence beside it: padded on both sides in the sections before and after the border."""
+    """A click over noise that is silence beside it: padded on both sides in the sections before and after a border."""
     monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
     monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
     signal = np.random.default_rng(0).standard_normal(35 * 44_100).astype(np.float32) * 1e-6
@@ -559,7 +590,8 @@ def test_a_long_silence_in_a_recording_is_no_event(ensemble, tmp_path, monkeypat
     np.testing.assert_allclose(table, alone, atol=0.02)
     np.testing.assert_allclose(ensemble.tag(tmp_path / "a.wav").iloc[0], table.mean(), atol=1e-6)
     sf.write(tmp_path / "silence.wav", np.zeros(70 * 8000), 8000)
-    assert ensemble.tag(tmp_path / "silence.wav").notna().all(axis=None)
+    with pytest.warns(UserWarning, match=r"silence\.wav is silent throughout"):
+        assert ensemble.tag(tmp_path / "silence.wav").notna().all(axis=None)
 
 
 @pytest.mark.parametrize(("call", "said"), [

@@ -266,31 +266,34 @@ def without_room(root, folder, reference):
         messages.append((folder / "error.txt").read_text().strip().splitlines()[-1])
         if limit == 500_000:
             data = FSDKaggle2019(root)
-            for name in ("curated", "noisy", "test"):
-                SpectrogramStore.build(getattr(data, name)["path"], folder / name, n_jobs=1, progress=False)
+            for name, paths in (("training", data.clips().paths), ("test", data.test["path"])):
+                SpectrogramStore.build(paths, folder / name, n_jobs=1, progress=False)
     finish(root, folder)
     assert fingerprint(folder) == reference
     return messages
 
 
 def two_at_once(root, folder, reference):
-    """A second process in the folder of a first; then the first is killed."""
+    """A second process on the run of a first, which has a fold and never ends it; then the first is killed."""
     folder.mkdir(parents=True)
 
-    def slow(root, folder):
-        real = learner.fit
-        learner.fit = lambda *arguments: ((folder / "training").touch(), time.sleep(600), real(*arguments))
+    def stuck(root, folder):
+        learner.fit = lambda *_, **__: ((folder / "training").touch(), time.sleep(600))
         whole_run(root, folder)
-    first = fork(slow, root, folder)
+    first = fork(stuck, root, folder)
     while not (folder / "training").exists():
         time.sleep(0.01)
-    assert status(fork(whole_run, root, folder)) == 1
-    message = (folder / "error.txt").read_text().strip().splitlines()[-1]
+    second, trained = fork(whole_run, root, folder), folder / "work/stage-1_fold-1.npz"
+    while not trained.exists():
+        time.sleep(0.01)
+    time.sleep(1)
+    waits = not os.waitpid(second, os.WNOHANG)[0]
+    theirs = (folder / "work/stage-1_fold-0.npz").exists()
     os.kill(first, signal.SIGKILL)
     status(first)
-    finish(root, folder)
+    ended = status(second)
     assert fingerprint(folder) == reference
-    return {"message": message, "pid": first}
+    return {"the second waits": waits, "for a fold that it leaves alone": not theirs, "ended": ended}
 
 
 def main(folder):
@@ -299,7 +302,7 @@ def main(folder):
     torch.set_num_threads(1)
     root = write_demo(folder / "input", curated=1, noisy=2, test=1, progress=False)
     clip = FSDKaggle2019(root).noisy["path"][0]
-    images_store._image_of(clip, images_store.MelConfig(), os.getpid())  # imports what librosa needs
+    images_store._image_of(clip, images_store.MelConfig())  # imports what librosa needs
     start = time.monotonic()
     (folder / "alone").mkdir()
     finish(root, folder / "alone")

@@ -89,8 +89,8 @@ def drive(here, outside):
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for suffix in ("safetensors", "npz")
                 for path in sorted((here / name).rglob(f"*.{suffix}"))}
 
-    for architecture in ("cnn-model-1", "vgg16"):
-        pipeline(f"alone-{architecture}", architecture, "in-process").run()
+    for network in ("cnn-model-1", "vgg16"):
+        pipeline(f"alone-{network}", network, "in-process").run()
     expected = result("alone-cnn-model-1")
     noted("in this process")
 
@@ -99,10 +99,10 @@ def drive(here, outside):
         result = train_fold(training, clips, report, threads)
         seen = f"{ray.get_runtime_context().get_node_id()} {(here / 'input').exists()} {torch.get_num_threads()}"
         spec = training.spec
-        (outside / f"where-{spec.architecture}-{spec.stage}-{spec.fold}.txt").write_text(seen)
+        (outside / f"where-{spec.network}-{spec.stage}-{spec.fold}.txt").write_text(seen)
         return result
-    both = [pipeline(f"away-{architecture}", architecture, tensorboard=here / f"logs-{architecture}")
-            for architecture in ("cnn-model-1", "vgg16")]
+    both = [pipeline(f"away-{network}", network, tensorboard=here / f"logs-{network}")
+            for network in ("cnn-model-1", "vgg16")]
     tables = run_together(*both, train=tells)
     where = [path.read_text().split() for path in outside.glob("where-*.txt")]
     found["both networks"] = {

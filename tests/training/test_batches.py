@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from freesound_tagging.training.batches import ClipPool, MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.pool import ClipPool
 
 FRAMES = 4
 LENGTHS = (4, 9, 6, 8)  # frames of four clips

@@ -29,7 +29,7 @@ def pool(demo, training_store):
 
 def tagger_for(demo, **changes):
     torch.manual_seed(0)
-    spec = NetworkSpec("cnn-model-1", 2, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3)
+    spec = NetworkSpec("cnn-model-1", {"width": 2}, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3)
     return Tagger(spec, **changes)
 
 
@@ -321,6 +321,24 @@ def test_a_compiled_network_trains_as_an_uncompiled_one(pool, demo):
         train = RandomExcerpts(pool, np.arange(40), 8, 4, generator())
         losses.append(fit(tagger, train, MiddleExcerpts(pool, []), 1, 1e-3).losses)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+
+
+def test_what_people_do_with_a_learner_works_or_says_how(pool, demo, tmp_path):
+    learner = make_learner(tagger_for(demo), RandomExcerpts(pool, np.arange(40), 8, 6, generator()),
+                           MiddleExcerpts(pool, np.arange(40, 60)))
+    learner.path = tmp_path
+    with learner.no_bar(), learner.no_logging():
+        assert 1e-7 <= learner.lr_find(num_it=12, show_plot=False).valley <= 10
+        learner.fit_one_cycle(2, 1e-3)
+        probabilities, targets = learner.get_preds()
+    assert len(learner.recorder.values) == 2 and len(learner.recorder.losses) == 12
+    images, expected = next(iter(learner.dls.valid))
+    assert torch.equal(targets, expected)
+    torch.testing.assert_close(probabilities, learner.model.eval()(images).detach().sigmoid())
+    with pytest.raises(NotImplementedError, match="save_tagger"):
+        learner.export()
+    with pytest.raises(NotImplementedError, match="predictions_figure"):
+        learner.show_results()
 
 
 def test_tensorboard_has_the_same_figures_and_changes_nothing(make_pipeline, finished_run, tmp_path):

@@ -98,7 +98,7 @@ def test_the_last_that_is_shown_of_a_task_is_the_last_that_it_told(two):
     """Whose steps come quicker than they are reported."""
     shown = []
     two.submit("a", count, "quick", Nothing())
-    for key, _ in two.completed(lambda *news: shown.append(news)):
+    for _ in two.completed(lambda *news: shown.append(news)):
         assert shown[-1][:2] == ("a", 999)
 
 

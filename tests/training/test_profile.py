@@ -1,7 +1,8 @@
-"""Profiles as files: what is in one goes through, what cannot be is said by file and key before anything is computed."""
+"""Profiles as files: what is in one goes through; what cannot be is said by file and key, before anything is done."""
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,8 @@ def test_a_file_says_all_that_a_profile_has(tmp_path):
     path.write_text('network = "vgg16"\noptions = {width = 8}\nn_folds = 3\nbatch_size = 24\nweight_decay = 0.1\n'
                     'augmentation = [{name = "specmix", stripes = [1, 2]}, "mixup"]\n[mel]\nn_mels = 64\n' + STAGE)
     profile = load_profile(path)
-    assert (profile.network, profile.options, profile.n_folds, profile.batch_size) == ("vgg16", {"width": 8}, 3, 24)
+    assert (profile.network, profile.options, profile.n_folds, profile.batch_size) == (
+        "vgg16", {"width": 8, "body_pool": 7}, 3, 24)
     assert (profile.weight_decay, profile.mel.n_mels, profile.mel.hop_length) == (0.1, 64, 694)
     stripes, last = profile.augmentation
     assert (stripes.func, stripes.keywords, last) == (specmix, {"stripes": (1, 2)}, mixup)
@@ -43,9 +45,23 @@ def test_an_augmentation_of_ones_own_is_found_by_its_module(tmp_path, monkeypatc
     (tmp_path / "my_augmentations.py").write_text(
         "def louder(images, targets, by=2, generator=None):\n    return (images * by).clip(0, 1), targets\n")
     monkeypatch.syspath_prepend(tmp_path)
-    own, = parse_profile('n_folds = 2\naugmentation = [{name = "my_augmentations:louder", by = 3}]\n' + STAGE).augmentation
+    text = 'n_folds = 2\naugmentation = [{name = "my_augmentations:louder", by = 3}]\n' + STAGE
+    own, = parse_profile(text).augmentation
     assert own.keywords == {"by": 3}
     assert own.func.__module__ == "my_augmentations"
+
+
+@pytest.mark.parametrize(("body", "said"), [
+    ("return images * float('nan'), targets", "gave numbers that are not finite"),
+    ("return images[:1], targets", r"gave images \(1, 1, 128, 128\) and targets \(2, 3\)"),
+    ("return images", r"gave images \(1, 128, 128\)"),
+    ("return images, targets, 1", "too many values to unpack"), ("return 1 / 0", "division by zero")])
+def test_an_augmentation_is_tried_before_anything_is_computed(tmp_path, body, said):
+    name = f"broken_{abs(hash(body))}"
+    (tmp_path / f"{name}.py").write_text(f"def f(images, targets, generator=None):\n    {body}\n")
+    (tmp_path / "mine.toml").write_text(f'n_folds = 2\naugmentation = ["{name}:f"]\n' + STAGE)
+    with pytest.raises(ValueError, match=rf"mine.toml: augmentation '{name}:f': .*({said})"):
+        load_profile(tmp_path / "mine.toml")
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
@@ -63,6 +79,7 @@ def test_an_augmentation_of_ones_own_is_found_by_its_module(tmp_path, monkeypatc
     ('"mixup"', '"no_such_module:f"', r"'no_such_module:f' cannot be found \(No module"),
     ('"mixup"', '{name = "mixup", alfa = 1}', r"augmentation 'mixup': .*'alfa'.* it is mixup\(images, targets, alpha"),
     ('"mixup"', "3", "augmentation=3: expected a table"),
+    ("max_width = 0.25", "max_width = 2.25", "augmentation 'specmix': stripes of widths 0.0 to 2.25.*expected frac"),
     ("stripes = [1, 1]", "stripe = 1", "augmentation 'specmix': .*'stripe'"),
     ("starts_from = 2", "starts_from = 4", "stage 3: stage 3 builds on stage 4: expected an earlier one"),
     ("scored_by = [1, 2]", "scored_by = [1, 3]", "stage 3: stage 3 builds on stage 3: expected an earlier one"),
@@ -88,7 +105,7 @@ def test_what_cannot_be_is_said_by_file_and_key(tmp_path, old, new, said):
 
 
 def test_a_profile_that_there_is_not_is_said():
-    with pytest.raises(ValueError, match=r"profile='ful': expected full, demo, tiny, or a TOML file; .*'full' is meant"):
+    with pytest.raises(ValueError, match=r"profile='ful': expected full, demo, tiny, or a TOML .*'full' is meant"):
         load_profile("ful")
 
 
@@ -103,7 +120,7 @@ def test_somebody_votes():
 def test_every_augmentation_has_a_name_in_a_file():
     """All public functions of `augment` that take a batch and a generator."""
     batch = re.findall(r"^def (?!apply_|draw_|_|compose)(\w+)\(images, targets, .*generator=None\):",
-                       open(augment.__file__).read(), re.M)
+                       Path(augment.__file__).read_text(), re.M)
     for name in batch:
         step, = parse_profile(f'n_folds = 2\naugmentation = ["{name}"]\n' + STAGE).augmentation
         assert step is getattr(augment, name)

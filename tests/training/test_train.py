@@ -11,7 +11,7 @@ def test_the_command_trains_both_networks_and_goes_on(demo, tmp_path, capsys):
     assert "cnn-model-1, cross-validated:" in shown and "vgg16, cross-validated:" in shown
     paths = find_weights(tmp_path / "weights")
     assert len(paths) == 2 * 3 * 2, "models 2, 3 and 4 of two folds of two networks"
-    assert {load_tagger(path).spec.architecture for path in paths} == {"cnn-model-1", "vgg16"}
+    assert {load_tagger(path).spec.network for path in paths} == {"cnn-model-1", "vgg16"}
     table = (tmp_path / "work/cnn-model-1/table.txt").read_text()
     assert table.strip() in shown
     written = [path.stat().st_mtime_ns for path in paths]

@@ -222,7 +222,7 @@ def test_a_run_of_another_stage_or_seed_is_not_continued(make_pipeline, finished
         make_pipeline(finished_run.work.parent, profile=changed)
 
 
-def test_an_augmentation_of_the_same_name_that_computes_something_else_is_another(make_pipeline, finished_run, tmp_path):
+def test_an_augmentation_of_the_same_name_that_computes_otherwise_is_another(make_pipeline, finished_run, tmp_path):
     profiles = [dataclasses.replace(finished_run.profile, augmentation=(step,)) for step in (one_gain, gain)]
     make_pipeline(tmp_path, profile=profiles[0])
     make_pipeline(tmp_path, profile=profiles[0])
@@ -234,7 +234,7 @@ def test_other_folds_are_not_continued(make_pipeline, tmp_path):
     """As another version of what deals them would give: training and held-out clips would be mixed."""
     run = make_pipeline(tmp_path).work / "run.json"
     run.write_text(run.read_text().replace(json.loads(run.read_text())["folds"], "0" * 16))
-    with pytest.raises(ValueError, match="folds was '0{16}' and is"):
+    with pytest.raises(ValueError, match=r"folds was '0{16}' and is"):
         make_pipeline(tmp_path)
 
 
@@ -326,18 +326,18 @@ def test_weights_of_a_run_elsewhere_are_not_overwritten(make_pipeline, finished_
 def test_two_runs_have_no_folder_of_weights_in_common(make_pipeline, tmp_path):
     """Neither while it is empty, nor when a folder comes to be another's under a run that goes on."""
     one = make_pipeline(tmp_path / "one", weights=tmp_path / "weights")
-    with pytest.raises(ValueError, match=r"the weights in .* are those of the run in .*one.work, and not of the one in .*two"):
+    with pytest.raises(ValueError, match=r"the weights in .* are those of the run in .*one.work, and not .*two"):
         make_pipeline(tmp_path / "two", weights=tmp_path / "weights")
     shutil.rmtree(one.work)
     two = make_pipeline(tmp_path / "two", weights=tmp_path / "weights")  # the first is gone
     two.run_stage(1)
-    with pytest.raises(ValueError, match=r"the weights in .* are those of the run in .*two.work, and not of the one in .*one"):
+    with pytest.raises(ValueError, match=r"the weights in .* are those of the run in .*two.work, and not .*one"):
         one.run_stage(1)
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"width": 4}, "width is 4, expected 2"),
-    ({"architecture": "vgg16"}, "architecture is 'vgg16', expected 'cnn-model-1'"),
+    ({"options": {"width": 4}}, "width is 4, expected 2"),
+    ({"network": "vgg16"}, "network is 'vgg16', expected 'cnn-model-1'"),
     ({"fold": 2}, "fold is 2, expected 0"),
     ({"vocabulary": ("Woof", "Miaow")}, "vocabulary is"),
     ({"mel": MelConfig(hop_length=347)}, "mel is"),

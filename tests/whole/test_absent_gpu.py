@@ -77,7 +77,8 @@ def gpu(monkeypatch):
 
 def tagger_on(device, precision, width=4):
     """A network whose weights are on a device that is not there; to be called where there is one."""
-    spec = NetworkSpec("cnn-model-1", width, tuple(map(str, range(LABELS))), MelConfig(), (0.4,) * 3, (0.2,) * 3)
+    spec = NetworkSpec("cnn-model-1", {"width": width}, tuple(map(str, range(LABELS))), MelConfig(), (0.4,) * 3,
+                       (0.2,) * 3)
     with unset_fake_temporarily():
         tagger = Tagger(spec, precision)
     for module in tagger.modules():

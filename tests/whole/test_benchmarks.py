@@ -30,14 +30,14 @@ def test_the_plan_of_a_cluster_adds_up(benchmark):
 def test_the_speed_pages_table_is_that_of_the_committed_results():
     results = json.loads((ROOT / "benchmarks/results/2-cpu-cores.json").read_text())
     page = (ROOT / "docs/speed.md").read_text()
-    for architecture in ("cnn-model-1", "vgg16"):
+    for network in ("cnn-model-1", "vgg16"):
         for part in ("training", "inference"):
-            assert f"{results[part][architecture]['ratio']:.2f} |" in page
+            assert f"{results[part][network]['ratio']:.2f} |" in page
     assert f"{results['preprocessing']['ratio']:.2f} |" in page
     assert f"{results['loop']['ratio']:.2f} |" in page
     text = " ".join(page.split())
-    for architecture, words in (("cnn-model-1", "% over a whole fold of CNN-model-1"), ("vgg16", "% of VGG-16")):
-        assert f"{100 * (results['compilation'][architecture]['ratio over a fold'] - 1):.0f} {words}" in text
+    for network, words in (("cnn-model-1", "% over a whole fold of CNN-model-1"), ("vgg16", "% of VGG-16")):
+        assert f"{100 * (results['compilation'][network]['ratio over a fold'] - 1):.0f} {words}" in text
     hour = results["Kaggle's hour"]
     assert f"{hour['windows']:,} windows" in page
     assert f"it is {hour['minutes of both, float32']:.0f} minutes in float32" in page

@@ -67,7 +67,7 @@ def test_a_network_learns_in_the_devices_own_precision(demo, demo_stores, device
     pool = ClipPool.of(demo_stores["curated"], demo.targets(demo.curated), device, stream=stream)
     clips = np.arange(len(pool.lengths))
     torch.manual_seed(0)
-    spec = NetworkSpec("cnn-model-1", 4, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3)
+    spec = NetworkSpec("cnn-model-1", {"width": 4}, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3)
     tagger = Tagger(spec, training_precision(device)).to(device)
     history = fit(tagger, RandomExcerpts(pool, clips, 16, 15, generator(device)), MiddleExcerpts(pool, clips), 3, 1e-2,
                   compose(), generator(device))

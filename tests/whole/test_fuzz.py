@@ -50,9 +50,10 @@ def test_mutated_exports_end_in_a_network_or_a_named_error(shared, tmp_path):
 
 def test_mutated_networks_end_in_a_network_or_a_named_error(tmp_path):
     seeds = []
-    for architecture in ("cnn-model-1", "vgg16"):
-        seeds.append(tmp_path / f"{architecture}.safetensors")
-        save_tagger(Tagger(NetworkSpec(architecture, 2, ("a", "b"), MelConfig(), (0.4,) * 3, (0.2,) * 3)), seeds[-1])
+    for network in ("cnn-model-1", "vgg16"):
+        seeds.append(tmp_path / f"{network}.safetensors")
+        spec = NetworkSpec(network, {"width": 2}, ("a", "b"), MelConfig(), (0.4,) * 3, (0.2,) * 3)
+        save_tagger(Tagger(spec), seeds[-1])
     found = fuzz("network", tmp_path, seeds)
     assert found["longest, s"] < 5
     assert found["more than the whole files, MiB"] < 64

@@ -102,7 +102,8 @@ def learner_of(demo, demo_stores, steps):
     """A Learner of a tiny network over the demo's curated clips."""
     pool = ClipPool.of(demo_stores["curated"], demo.targets(demo.curated), "cpu")
     torch.manual_seed(0)
-    tagger = Tagger(NetworkSpec("cnn-model-1", 2, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3))
+    spec = NetworkSpec("cnn-model-1", {"width": 2}, tuple(demo.vocabulary), MelConfig(), (0.4,) * 3, (0.2,) * 3)
+    tagger = Tagger(spec)
     clips, generator = np.arange(len(pool.lengths)), torch.Generator().manual_seed(0)
     return make_learner(tagger, RandomExcerpts(pool, clips, 4, steps, generator), MiddleExcerpts(pool, []))
 

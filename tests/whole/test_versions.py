@@ -64,7 +64,7 @@ def imported(paths):
 def test_whatever_is_imported_is_declared():
     package, notebooks = names(DECLARED["the package"]), names(DECLARED["notebooks"])
     modules, shown = {*PACKAGE.rglob("*.py")}, {*(PACKAGE / "notebook").rglob("*.py")}
-    optional = {"ray", "tensorboard"}  # they have extras of their own
+    optional = {"ray", "tensorboard", "timm"}  # they have extras of their own
     assert imported(modules - shown) - optional <= package
     assert imported(modules) - optional <= package | notebooks
     assert imported((ROOT / "notebooks").glob("*.py")) <= package | notebooks

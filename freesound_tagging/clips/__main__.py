@@ -33,7 +33,10 @@ def main(arguments=None):
         print(f"next: make check INPUT={shlex.quote(printable(options.dest))}")
         return 0
     if options.command == "check":
-        return 0 if check(options.root) else 1
+        if not check(options.root):
+            return 1
+        print(f"next: make train INPUT={shlex.quote(printable(options.root))} OUTPUT=my-run PROFILE=laptop")
+        return 0
     print("complete:", *download(options.dest, options.only, options.record))
     return 0
 

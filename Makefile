@@ -3,6 +3,7 @@
 # make test-quick   the same without notebooks, Ray, kills, benchmarks and mutated files: for the inner loop
 # make lint         set up, and have ruff read the code
 # make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
+# make mutants      put faults in by mutmut, one at a time, and see which no test sees: [ARGS="freesound_tagging.lwlrap*"]
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
 # make prepare SOURCE=... DEST=...  lay out a data set of your own, or a public one, to be trained on: [ARGS="--test 0.1"]
@@ -37,12 +38,12 @@ DEMO := build/demo
 export OMP_WAIT_POLICY ?= PASSIVE
 
 # Recipes take names of files from the environment, "$$INPUT", so that they may hold spaces and quotes.
-export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH SOURCE DEST
+export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH SOURCE DEST PROFILE
 # Notebooks run in this environment's kernel and draw their figures inline, whatever is set outside.
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 unexport MPLBACKEND
 
-.PHONY: demo test test-quick lint test-browser test-kaggle lab prepare train train-both submission score download check kaggle bench gpu rehearsal study notebooks clean
+.PHONY: demo test test-quick lint test-browser mutants test-kaggle lab prepare train train-both submission score download check kaggle bench gpu rehearsal study notebooks clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -85,6 +86,11 @@ test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'
 	BROWSER_TEST=1 $(BIN)/python -m pytest tests/whole/test_browser.py $(ARGS)
 
+mutants: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(ARGS)
+	$(BIN)/python tests/mutants.py
+
 OLDER := build/older-image
 
 $(OLDER)/installed: tests/whole/kaggle-requirements.txt
@@ -104,7 +110,7 @@ prepare: $(VENV)/installed
 
 # Trains, then has the notebooks executed over the finished run. A profile that is a file names its network itself.
 TRAIN = $(BIN)/python -W ignore -m freesound_tagging.training "$$INPUT" --output "$$OUTPUT" --weights "$$WEIGHTS" \
-	--profile $(PROFILE) --seed $(SEED) --executor $(EXECUTOR) --notebooks notebooks $(if $(FOLDS),--folds $(FOLDS))
+	--profile "$$PROFILE" --seed $(SEED) --executor $(EXECUTOR) --notebooks notebooks $(if $(FOLDS),--folds $(FOLDS))
 NETWORKS = $(if $(and $(filter %.toml,$(PROFILE)),$(filter file,$(origin MODEL))),,--networks $(MODEL))
 
 train: $(VENV)/installed
@@ -117,9 +123,11 @@ train-both: $(VENV)/installed
 absolute = "$(1)=$$($(PYTHON) -IS -c 'import os, sys; os.write(1, os.fsencode(os.path.realpath(sys.argv[1])))' "$$$(2)")$(3)"
 FOLDERS = $(call absolute,input_folder,INPUT) $(call absolute,weights_folder,WEIGHTS) \
           $(call absolute,work_folder,OUTPUT,/work)
+OWN_PROFILE = $(if $(filter %.toml,$(PROFILE)),$(call absolute,profile,PROFILE))
 
 submission: $(VENV)/installed
-	@$(call execute,inference-kernel,$$OUTPUT/build/notebooks,$(FOLDERS) $(call absolute,submission_file,OUTPUT,/submission.csv))
+	@$(call execute,inference-kernel,$$OUTPUT/build/notebooks,$(FOLDERS) \
+		$(call absolute,submission_file,OUTPUT,/submission.csv) $(OWN_PROFILE))
 	@cat "$$OUTPUT/submission.scores.txt" 2>/dev/null || true
 	@echo "The submission is $$OUTPUT/submission.csv, the notebook with its figures is in $$OUTPUT/build/notebooks."
 	@test ! -f "$$INPUT/test_post_competition.csv" || echo "next: make score SUBMISSION='$$OUTPUT/submission.csv'" \

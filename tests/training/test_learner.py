@@ -330,8 +330,8 @@ def test_what_people_do_with_a_learner_works_or_says_how(pool, demo, tmp_path):
     with learner.no_bar(), learner.no_logging():
         assert 1e-7 <= learner.lr_find(num_it=12, show_plot=False).valley <= 10
         learner.fit_one_cycle(2, 1e-3)
+        assert len(learner.recorder.values) == 2 and len(learner.recorder.losses) == 12
         probabilities, targets = learner.get_preds()
-    assert len(learner.recorder.values) == 2 and len(learner.recorder.losses) == 12
     images, expected = next(iter(learner.dls.valid))
     assert torch.equal(targets, expected)
     torch.testing.assert_close(probabilities, learner.model.eval()(images).detach().sigmoid())

@@ -119,7 +119,7 @@ def train(device, precision, augmentation=None, pool=None):
     pool = pool or pool_on(device)
     random = RandomExcerpts(pool, np.arange(CLIPS), BATCH, STEPS, None)
     middle = MiddleExcerpts(pool, np.arange(CLIPS), 5)
-    learner = make_learner(tagger, random, middle, augmentation or compose(), None, cbs=[history])
+    learner = make_learner(tagger, random, middle, augmentation or compose(), None, cbs=[history], recorder=False)
 
     def backward():
         assert learner.loss_grad.dtype == torch.float32 and learner.loss_grad.requires_grad

@@ -53,7 +53,7 @@ class SoundsBelow:
         list of pathlib.Path
             One if it is found, none, or several that nothing tells apart.
         """
-        listed = PurePosixPath(name.replace("\\", "/").removeprefix("./"))
+        listed = PurePosixPath(name.strip(" \"'").replace("\\", "/").removeprefix("./"))
         found = self._named.get(same_name(listed.name)) or self._stems.get(same_name(listed.name))
         if not found and listed.suffix.lower() in ENDINGS:
             found = self._stems.get(same_name(listed.stem))

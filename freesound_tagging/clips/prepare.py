@@ -177,7 +177,9 @@ def _link(path, link, copy):
         with contextlib.suppress(OSError, NotImplementedError):
             link.symlink_to(path)
             return False
-    shutil.copy2(path, link)
+    with whole_file(link) as part:
+        shutil.copyfile(path, part)
+        os.utime(part, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
     return True
 
 

@@ -181,7 +181,8 @@ def _esc50(source, sounds, options, notes):
 def _tables(source, sounds, options, notes):
     """One table or several of any kind; which set one is of is seen from its name."""
     paths = [source] if not source.is_dir() else [
-        path for path in files_below(source) if path.suffix.lower() in (".csv", ".tsv", ".tab")
+        path for path in files_below(source)
+        if path.suffix.lower() in (".csv", ".tsv", ".tab") and not path.name.startswith("sample_submission")
         and not any(part.startswith(".") or part in ("__MACOSX", "truth") for part in path.relative_to(source).parts)]
     found = {}
     for path in paths:
@@ -215,23 +216,26 @@ def _tables(source, sounds, options, notes):
 
 
 def _folders(source, sounds, options, notes):
-    """Class folders: the first folder is the label, what is below it a recording; train/ and test/ may come before."""
+    """Class folders: the first is the label, what is below it a recording; train/, test/ or fold1/ may come before."""
     if not source.is_dir():
         return None
     rows, start, left_out = [], 0, set()
     while len(tops := {path.parts[start] for path in sounds.paths if len(path.parts) > start + 1}) == 1 and all(
             len(path.parts) > start + 2 for path in sounds.paths):
         start += 1  # one folder further down than expected
+    folds = {top: re.fullmatch(r"fold[ _-]?(\d+)", top.casefold()) for top in tops}
     is_set = {top: top.casefold() in TEST | NOISY | TRAIN for top in tops}
     for path in sounds.paths:
-        parts, which = path.parts[start:], "curated"
+        parts, which, fold = path.parts[start:], "curated", ""
         if len(parts) > 2 and all(is_set.values()):
             which = "test" if parts[0].casefold() in TEST else "noisy" if parts[0].casefold() in NOISY else "curated"
             parts = parts[1:]
+        elif len(parts) > 2 and all(folds.values()):
+            fold, parts = folds[parts[0]][1], parts[1:]
         if len(parts) < 2 or NO_CLASS.fullmatch(parts[0]):
             left_out.add(path.parts[-2] if len(path.parts) > 1 else path.name)
             continue
-        rows.append((path.as_posix(), split_labels([parts[0]], "")[0], which, "", "/".join(parts[:-1])
+        rows.append((path.as_posix(), split_labels([parts[0]], "")[0], which, fold, "/".join(parts[:-1])
                      if len(parts) > 2 else "", ()))
     if left_out:
         notes.append(f"sounds that are in no class's folder are left out: {few(sorted(left_out))}")

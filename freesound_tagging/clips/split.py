@@ -55,11 +55,11 @@ def _one_each(rows, notes):
     if rows["path"].duplicated().any():
         joined = rows.groupby("path", sort=False)["labels"].agg(lambda own: tuple(dict.fromkeys(sum(own, ()))))
         twice = rows["path"].duplicated()
-        differ = {path for path in rows["path"][twice] if len(set(rows["labels"][rows["path"] == path])) > 1}
+        differ = rows.groupby("path", sort=False)["labels"].nunique() > 1
         rows = rows[~twice].copy()
         rows["labels"] = joined.reindex(rows["path"]).tolist()
         notes.append(f"{twice.sum()} rows are of a clip that another row is of" + (
-            f"; of {len(differ)} clips they have other labels, which were joined" if differ else ""))
+            f"; of {differ.sum()} clips they have other labels, which were joined" if differ.any() else ""))
     return rows.drop(columns="order").sort_index().reset_index(drop=True)
 
 

@@ -59,6 +59,31 @@ def test_class_folders_are_labels_and_what_systems_hide_between_them_is_none(tmp
     assert "next: make check INPUT=" in said
 
 
+def test_folders_of_sets_or_folds_may_come_before_the_labels_and_recordings_after_them(tmp_path, capsys):
+    root = sounds(tmp_path / "in", *(f"data/{which}/{label}/{which}{number}.wav" for which in ("train", "test")
+                                     for label in ("dog", "train") for number in range(3)))
+    sets = prepared(root, tmp_path)
+    assert sets["test"] == {f"data_test_{label}_test{number}.wav": (label,) for label in ("dog", "train")
+                            for number in range(3)}, "names that are there twice get their folders before them"
+    assert {name: len(clips) for name, clips in sets.items()} == {"curated": 6, "test": 6}
+    root = sounds(tmp_path / "folds", *(f"fold{fold}/{label}/{fold}{label}{number}.wav" for fold in range(1, 4)
+                                        for label in ("a", "b") for number in range(2)))
+    assert set(prepared(root, tmp_path)["test"]) == {"3a0.wav", "3a1.wav", "3b0.wav", "3b1.wav"}
+    root = sounds(tmp_path / "sessions", *(f"{label}/{session}/{label}{session}{number}.wav" for label in "ab"
+                                           for session in range(6) for number in range(2)))
+    sets = prepared(root, tmp_path, "--test", "0.25")
+    assert not {name[:2] for name in sets["test"]} & {name[:2] for name in sets["curated"]}, "a session is on one side"
+    assert "folders below it count as recordings" in capsys.readouterr().out
+
+
+def test_one_row_a_label_is_as_good_as_a_list(tmp_path, capsys):
+    root = sounds(tmp_path / "in", "1.wav", "2.wav")
+    write(root / "t.csv", 'path,tag\n"""1.wav""",A\n1.wav,B\n2.wav,A\n')
+    assert prepared(root, tmp_path, "--test", "0") == {"curated": {"1.wav": ("A", "B"), "2.wav": ("A",)}}
+    assert "1 rows are of a clip that another row is of; of 1 clips they have other labels, which were joined" in (
+        capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
 @pytest.mark.parametrize(("separator", "cell"), [(",", '"{}"'), (";", "{}"), ("\t", "{}"), ("|", "{}")])
 def test_a_table_is_read_in_any_encoding_and_separator(tmp_path, encoding, separator, cell):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freesound_tagging.clips.__main__ import main
-from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019
+from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019, is_competitions
 from freesound_tagging.clips.tables import label_matrix, odd_labels, read_table
 
 
@@ -68,6 +68,8 @@ def test_the_real_vocabulary_is_the_alphabetical_order_of_its_labels(shared, tmp
     for clip in clips:
         (audio / clip).touch()
     assert FSDKaggle2019(tmp_path).vocabulary == labels
+    assert is_competitions(labels[::-1])
+    assert not is_competitions(labels[:-1])
 
 
 def test_quoted_labels_become_several(tmp_path):

@@ -101,6 +101,7 @@ def _draw(pipeline, options, weights):
     profile = options.profile if options.profile in NAMES else str(Path(options.profile).expanduser().resolve())
     texts = {"input_folder": options.input, "weights_folder": weights, "work_folder": options.output / "work"}
     others = {"seed": options.seed, "n_folds": options.folds}
+    sys.stdout.flush()
     done = subprocess.run([
         sys.executable, "-W", "ignore", options.notebooks / "run.py", name, folder, f"profile={profile}",
         f"network={pipeline.profile.network}", "executor=in-process",

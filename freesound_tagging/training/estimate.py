@@ -111,7 +111,7 @@ def estimate(pipelines):
         at_once = min(getattr(executor, "workers", 1), profile.n_folds)
         text = (f"{profile.network}: {len(profile.stages)} stages of {profile.n_folds} folds, about {steps:,} steps of "
                 f"{profile.batch_size} excerpts")
-        if executor.device() == "cpu" or executor.device() is None:  # else other machines may do it
+        if executor.device() is None or hasattr(executor, "workers"):  # on a cluster other machines may do it
             step = seconds_a_step(pipeline, getattr(executor, "threads", None))
             mine = steps * step / at_once
             seconds += mine

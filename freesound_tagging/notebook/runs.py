@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
+from ..clips.dataset import is_competitions
 from ..lwlrap import clip_lwlrap
 from ..prediction.submission import TABLE_2
 from .reports import selection_figure, selection_table, training_figure
@@ -80,7 +81,9 @@ def purity_table(pipeline, right, name="noisy"):
 
 
 def show_table(pipeline):
-    """Cross-validated lwlrap of each model, beside the published Table 2; kept in the run's folder as ``table.txt``.
+    """Cross-validated lwlrap of each model, kept in the run's folder as ``table.txt``.
+
+    Of the competition's labels the published Table 2 stands beside it.
 
     Parameters
     ----------
@@ -88,4 +91,6 @@ def show_table(pipeline):
     """
     table = pipeline.table()
     (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
-    display(table.join(TABLE_2).style.format("{:.5f}", na_rep=""))
+    if is_competitions(pipeline.clips.vocabulary):
+        table = table.join(TABLE_2)
+    display(table.style.format("{:.5f}", na_rep=""))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freesound_tagging.clips.__main__ import main
-from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019
+from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019, is_competitions
 from freesound_tagging.clips.tables import label_matrix, odd_labels, read_table
 
 
@@ -68,6 +68,8 @@ def test_the_real_vocabulary_is_the_alphabetical_order_of_its_labels(shared, tmp
     for clip in clips:
         (audio / clip).touch()
     assert FSDKaggle2019(tmp_path).vocabulary == labels
+    assert is_competitions(labels[::-1])
+    assert not is_competitions(labels[:-1])
 
 
 def test_quoted_labels_become_several(tmp_path):
@@ -114,9 +116,10 @@ def test_a_part_of_the_data_set_is_enough_for_what_needs_no_more(demo, tmp_path,
     if here == "test":
         for name, clips in (("curated", 36), ("noisy", 72)):
             assert re.search(f"none of the {clips} {name} clips is in .*audio_train_{name}: training needs some", said)
+        assert said.splitlines()[-1] == "this would stop training"
     else:
-        assert re.search("none of the 36 test clips is in .*audio_test: there is no submission to make", said)
-        assert "nothing here would stop training" in said
+        assert re.search("spoils: none of the 36 test clips is in .*audio_test: there is no submission to make", said)
+        assert said.splitlines()[-1] == "training would begin, with what is said above"
 
 
 def test_of_a_set_that_is_not_needed_some_missing_clips_are_left_out_with_a_warning(tmp_path):
@@ -267,13 +270,15 @@ def test_a_set_without_clips_is_named_with_its_table(tmp_path, capsys, table):
         (root / "train_noisy.csv").write_text(table)
     says = (rf"no noisy clips: .*train_noisy\.csv {'lists none' if table else 'is missing'}, "
             "though .*train_noisy has files")
-    assert main(["check", str(root)]) == 1
+    assert main(["check", str(root)]) == 1, "a.wav and b.wav are no sounds"
     said = capsys.readouterr().out
-    assert re.search(says + ": training needs some", said)
+    assert re.search(says + ": one stage is trained, on the curated clips alone", said)
     assert "nothing here would stop" not in said
     assert re.search(r"no test clips: .*sample_submission\.csv is missing, though .*test has files: there is", said)
     with pytest.raises(ValueError, match=says):
         FSDKaggle2019(root, needed=("curated", "noisy"))
+    with pytest.warns(UserWarning, match=says):
+        assert not len(FSDKaggle2019(root, needed=("curated", "noisy"), may_lack=["noisy"]).noisy)
     with pytest.raises(ValueError, match=r"no test clips: .*sample_submission\.csv is missing"):
         FSDKaggle2019(root, needed=("test",))
     assert len(FSDKaggle2019(root, needed=("curated",)).curated) == 2, "what is enough goes on"
@@ -419,6 +424,13 @@ def test_the_doctor_names_what_is_wrong(tmp_path, capsys):
                  "1 unreadable clips would be left out", "not mono"):
         assert line in said, line
     assert "Kaggle's layout, 6 curated" in said
+    assert "in all: 6 curated, 1 noisy, 1 test clips" in said
+    again = said[said.index("in all:"):].splitlines()[1:]
+    kinds = [line.split(":")[0] for line in again[:-1]]
+    assert kinds == sorted(kinds, key=["stops", "spoils", "doubtful", "note"].index), "the worst first"
+    assert again[0] == "stops: 1 missing curated clips would stop training"
+    assert "spoils: curated, unreadable: text.wav" in again
+    assert again[-1] == "this would stop training"
 
 
 def test_the_doctor_says_what_is_wrong_with_a_table(tmp_path, capsys):

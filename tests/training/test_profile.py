@@ -125,3 +125,18 @@ def test_every_augmentation_has_a_name_in_a_file():
         step, = parse_profile(f'n_folds = 2\naugmentation = ["{name}"]\n' + STAGE).augmentation
         assert step is getattr(augment, name)
     assert len(batch) == 5
+
+
+def test_without_noisy_clips_one_stage_takes_the_steps_of_all_and_of_full_that_is_curated(demo):
+    clips = demo.clips("curated")
+    full = load_profile("full")
+    assert full.optional == ["noisy"]
+    assert full.fitted(demo.clips()) is full
+    with pytest.warns(UserWarning, match="without noisy clips the profile's 4 stages become one, on the curated ones"):
+        fitted = full.fitted(clips)
+    assert fitted == load_profile("curated")
+    stage, = fitted.stages
+    assert (stage.passes, stage.least_steps) == (100 + 60 + 60, 4 * 500)
+    assert stage.starts_from is stage.selects_from is None
+    with pytest.raises(ValueError, match="no curated clips, and all of the profile's stages train on them"):
+        full.fitted(demo.clips("noisy"))

@@ -6,13 +6,15 @@
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
 # make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model-1|vgg16] [FOLDS=10] [PROFILE=full] [SEED=0]
-#                            [EXECUTOR=ray: over all GPUs, or over the cluster of RAY_ADDRESS]
-# make train-both INPUT=...  both networks, without the notebooks; with EXECUTOR=ray side by side
+#                            [EXECUTOR=ray: over the cluster of RAY_ADDRESS]
+# make train-both INPUT=...  both networks, without the notebooks; on several GPUs, or with EXECUTOR=ray, side by side
 # make submission INPUT=...  tag the test clips with all trained networks: [WEIGHTS=folder]
 # make score SUBMISSION=... TRUTH=...  score a submission by the table of the test clips' labels
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
+#                            [TRAINING=both|cnn-model-1|vgg16: the training kernels in place of weights, PROFILE=full
+#                            SEED=0 HOURS=11.5]
 # make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=recordings for two parts more]
 # make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
 # make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]
@@ -131,6 +133,7 @@ check: $(VENV)/installed
 
 kaggle: $(VENV)/installed
 	$(BIN)/python notebooks/for_kaggle.py build/kaggle --weights "$$WEIGHTS" \
+		$(if $(TRAINING),--training $(TRAINING) --profile $(PROFILE) --seed $(SEED) $(if $(HOURS),--hours $(HOURS))) \
 		$(if $(filter command line,$(origin USER)),--user "$(USER)")
 
 bench: $(VENV)/installed

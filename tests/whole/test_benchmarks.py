@@ -100,3 +100,11 @@ def test_the_rehearsal_goes_through_with_kills_in_small(benchmark, tmp_path):
     assert results["test side"]["networks"] == 60
     assert results["training"]["a run that is finished, s"] < results["training"]["in all, s"]
     assert results["training"]["most clips of a label in a fold less the fewest"] <= 3
+    for parts in results["device memory, MB"].values():
+        assert parts["pixels"] * 2**20 == pytest.approx(90.5 * 3600 * 44_100 / 694 * 128), "90.5 hours"
+    # Of CNN-model-1 with 2 channels: what each convolution and batch normalization gets, in half precision, and not
+    # as much again twice, for the pools and what is kept in float32. The sides of its four blocks are 128 to 16.
+    gets = sum((into + out) * side**2 for into, out, side in (
+        (3, 2, 128), (2, 2, 128), (2, 4, 64), (4, 4, 64), (4, 8, 32), (8, 8, 32), (8, 16, 16), (16, 16, 16)))
+    least = 128 * 2 * gets / 2**20
+    assert least < results["device memory, MB"]["cnn-model-1"]["what a step of 128 keeps"] < 3 * least

@@ -55,6 +55,8 @@ def test_every_command_takes_folders_of_any_name(make, tmp_path, name):
     assert make("study", INPUT=folder)[-1] == folder
     assert make("bench", INPUT=folder)[-2:] == ["--input", folder]
     assert make("kaggle", WEIGHTS=folder, USER="somebody")[-3:] == [folder, "--user", "somebody"]
+    assert make("kaggle", TRAINING="both", USER="somebody", HOURS="2")[-10:] == [
+        "--training", "both", "--profile", "full", "--seed", "0", "--hours", "2", "--user", "somebody"]
     for target, notebook in (("train", "training-cnn-model1"), ("submission", "inference-kernel")):
         called = make(target, INPUT=folder, OUTPUT=output)
         assert called[3] == f"{output}/build/notebooks/{notebook}.ipynb"

@@ -56,6 +56,19 @@ def test_the_speed_pages_table_is_that_of_the_committed_results():
                f"{100 * row['share that is not arithmetic']:.1f} % |" in page
 
 
+def test_what_is_said_of_kaggles_memory_was_measured():
+    page = (ROOT / "docs/kaggle.md").read_text()
+    results = json.loads((ROOT / "benchmarks/results/rehearsal-two-processes.json").read_text())
+    training = results["training"]
+    assert f"process {training['peak memory, MB']:,.0f}" in page
+    assert f"together {training['peak memory of other processes, MB']:,.0f}." in page
+    ours, theirs = results["device memory, MB"].values()
+    assert f"pixels {ours['pixels']:,.0f};" in page
+    for name in ("weights, gradients, and AdamW's two means", "what a step of 128 keeps"):
+        assert f"{ours[name]:,.0f}" in page and f"{theirs[name]:,.0f}" in page
+    assert f"In all {sum(ours.values()):,.0f} and {sum(theirs.values()):,.0f};" in page
+
+
 def test_what_waits_for_a_gpu_runs_here_in_small_and_keeps_what_each_part_found(benchmark, tmp_path):
     with pytest.raises(SystemExit, match="False"):
         benchmark("gpu", "--out", tmp_path, "run", "step")

@@ -132,7 +132,7 @@ def test_a_process_that_died_is_said(two):
 def test_of_several_one_whose_process_died_is_said_and_others_may_follow(two):
     for number, task in enumerate(("wait", "die", "wait", "wait", "wait", "wait")):
         two.submit(f"fold {number}", count, task, Nothing())
-    with pytest.raises(RuntimeError, match="^fold 1: its process died"):
+    with pytest.raises(RuntimeError, match=r"^fold 1: its process died"):
         list(two.completed(lambda *_: None))
     two.submit("c", count, "c", Nothing())
     assert [key for key, _ in two.completed(lambda *_: None)] == ["c"]

@@ -83,7 +83,7 @@ def test_another_runs_output_is_refused_with_what_differs(make_pipeline, finishe
         make_pipeline(tmp_path / "seed", seed=1, earlier=[as_output(finished_run)])
     assert not list(tmp_path.glob("seed/*/*.*")), "and nothing of it is taken"
     same = make_pipeline(tmp_path / "same")  # begun anew, as its input was forgotten
-    with pytest.raises(ValueError, match=rf"^{finished_run.work} holds another run of the same .* than {same.work}, and"):
+    with pytest.raises(ValueError, match=rf"^{finished_run.work} holds another run of the .* than {same.work}, and"):
         make_pipeline(tmp_path / "same", earlier=[as_output(finished_run)])
     with pytest.raises(ValueError, match=rf"^{same.work} holds another run of the same settings"):
         make_pipeline(tmp_path / "both", earlier=[as_output(finished_run), as_output(same)])

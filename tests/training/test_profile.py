@@ -105,7 +105,8 @@ def test_what_cannot_be_is_said_by_file_and_key(tmp_path, old, new, said):
 
 
 def test_a_profile_that_there_is_not_is_said():
-    with pytest.raises(ValueError, match=r"profile='ful': expected full, laptop, demo, tiny, curated, or a TOML .*'full' is meant"):
+    said = r"profile='ful': expected full, laptop, demo, tiny, curated, or a TOML .*'full' is meant"
+    with pytest.raises(ValueError, match=said):
         load_profile("ful")
 
 

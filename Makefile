@@ -9,13 +9,15 @@
 # make prepare SOURCE=... DEST=...  lay out a data set of your own, or a public one, to be trained on: [ARGS="--test 0.1"]
 # make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model-1|vgg16] [PROFILE=full|laptop|demo|mine.toml]
 #                            [OUTPUT=folder] [FOLDS=10] [SEED=0]
-#                            [EXECUTOR=ray: over all GPUs, or over the cluster of RAY_ADDRESS]
-# make train-both INPUT=...  both networks; with EXECUTOR=ray side by side
+#                            [EXECUTOR=ray: over the cluster of RAY_ADDRESS]
+# make train-both INPUT=...  both networks; on several GPUs, or with EXECUTOR=ray, side by side
 # make submission INPUT=...  tag the test clips with all trained networks: [OUTPUT=folder of the run] [WEIGHTS=folder]
 # make score SUBMISSION=... TRUTH=...  score a submission by the table of the test clips' labels
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
+#                            [TRAINING=both|cnn-model-1|vgg16: the training kernels in place of weights, PROFILE=full
+#                            SEED=0 HOURS=11.5]
 # make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=recordings for two parts more]
 # make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
 # make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]
@@ -145,6 +147,7 @@ check: $(VENV)/installed
 
 kaggle: $(VENV)/installed
 	$(BIN)/python notebooks/for_kaggle.py build/kaggle --weights "$$WEIGHTS" \
+		$(if $(TRAINING),--training $(TRAINING) --profile $(PROFILE) --seed $(SEED) $(if $(HOURS),--hours $(HOURS))) \
 		$(if $(filter command line,$(origin USER)),--user "$(USER)")
 
 bench: $(VENV)/installed

@@ -60,6 +60,8 @@ def test_every_command_takes_folders_of_any_name(make, tmp_path, name):
     assert make("submission", INPUT=folder, OUTPUT=output)[2:] == [
         "notebooks/run.py", "inference-kernel", f"{output}/build/notebooks", f"input_folder={folder}",
         f"weights_folder={output}/weights", f"work_folder={output}/work", f"submission_file={output}/submission.csv"]
+    assert make("kaggle", TRAINING="both", USER="somebody", HOURS="2")[-10:] == [
+        "--training", "both", "--profile", "full", "--seed", "0", "--hours", "2", "--user", "somebody"]
 
 
 def test_a_folder_is_made_absolute_for_a_notebook(make, tmp_path):

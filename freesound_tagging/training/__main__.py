@@ -78,7 +78,7 @@ def main(arguments=None):
     drawn = [] if left or not options.notebooks else [_draw(pipeline, options, weights) for pipeline in pipelines]
     for pipeline, table in zip(pipelines, tables):
         (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
-        print(f"\n{pipeline.profile.network}, cross-validated (lwlrap, at best 1):\n{table.round(5).to_string()}")
+        print(f"\n{pipeline.profile.network}, cross-validated:\n{table.round(5).to_string()}")
     if left:
         print(f"\nThe time is up: {left} folds are left. Run the same again, and it goes on.")
         return 0

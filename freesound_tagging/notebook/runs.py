@@ -18,7 +18,7 @@ def train_stage(pipeline, stage, budget=None):
     pipeline : WarmupPipeline
     stage : int
         Of one that the profile does not have it is only said.
-    budget : training.SessionHours, optional
+    budget : training.SessionBudget, optional
         If the time is up before, that is said.
     """
     if stage not in pipeline.stages:

@@ -35,7 +35,7 @@ def train_runs(stages, budget=None, train=train_fold):
     ----------
     stages : dict of WarmupPipeline to list of int
         The stages of each, in order. The first run's executor trains all.
-    budget : SessionHours, optional
+    budget : SessionBudget, optional
     train : callable
         What trains a fold, as `train_fold`.
 
@@ -54,7 +54,7 @@ def train_runs(stages, budget=None, train=train_fold):
     executor = next(iter(stages)).executor
     # One copy on the device for all.
     shared = {run.shared.identity: run.shared for run in stages}
-    budget, begun, seen = budget or SessionHours(None), {}, set()
+    budget, begun, seen = budget or SessionBudget(None), {}, set()
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(any(run.progress for run in stages)))
 
@@ -102,7 +102,7 @@ def train_runs(stages, budget=None, train=train_fold):
                 time.sleep(WAIT_SECONDS)
 
 
-class SessionHours:
+class SessionBudget:
     """No fold is begun that, by those before, would not be finished in time.
 
     Parameters

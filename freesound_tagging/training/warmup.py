@@ -21,7 +21,7 @@ from .fold import FoldTraining, train_fold
 from .functions import code_of, name_of
 from .held_out import deal_folds
 from .pool import SharedClips
-from .queue import SessionHours, train_runs
+from .queue import SessionBudget, train_runs
 from .runfolder import RunFolder
 from .stages import batch_size_for, select_noisy
 
@@ -136,7 +136,7 @@ class WarmupPipeline:
         ----------
         stage : int
             The stages that it builds on have to be finished.
-        budget : SessionHours, optional
+        budget : SessionBudget, optional
             The same for all stages, so that each knows how long a fold took before.
 
         Returns
@@ -337,7 +337,7 @@ def run_together(*pipelines, hours=None, train=train_fold):
     Exception
         As `WarmupPipeline.run_stage`.
     """
-    train_runs({pipeline: list(pipeline.stages) for pipeline in pipelines}, SessionHours(hours), train)
+    train_runs({pipeline: list(pipeline.stages) for pipeline in pipelines}, SessionBudget(hours), train)
     return [pipeline.table() for pipeline in pipelines]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from freesound_tagging.notebook.runs import purity_table, show_selection, show_table, train_stage
 from freesound_tagging.training.fold import train_fold
-from freesound_tagging.training.queue import SessionHours, train_runs
+from freesound_tagging.training.queue import SessionBudget, train_runs
 from freesound_tagging.training.sessions import earlier_runs, how_far, how_to_go_on
 from freesound_tagging.training.warmup import run_together
 
@@ -111,17 +111,17 @@ def test_what_earlier_sessions_left_is_found_where_kaggle_mounts_it(tmp_path, mo
 
 
 def test_a_stage_is_not_begun_if_folds_before_took_longer_than_is_left(make_pipeline, tmp_path, slowly, trained):
-    pipeline, budget = make_pipeline(tmp_path), SessionHours(1)
+    pipeline, budget = make_pipeline(tmp_path), SessionBudget(1)
     assert train_runs({pipeline: [1]}, budget, slowly)
     budget.end_at = time.monotonic() + FOLD * min(pipeline.n_steps(2)) / max(pipeline.n_steps(1))
     assert not train_runs({pipeline: [2]}, budget, slowly)
     assert {stage for stage, _ in trained} == {1}
     with pytest.raises(ValueError, match="hours=-1: expected a number, at least 0"):
-        SessionHours(-1)
+        SessionBudget(-1)
 
 
 def test_a_notebook_says_what_is_not_finished_and_goes_on(make_pipeline, demo, tmp_path, capsys):
-    pipeline, budget = make_pipeline(tmp_path), SessionHours(0)
+    pipeline, budget = make_pipeline(tmp_path), SessionBudget(0)
     show_table(pipeline)
     assert "No stage is finished yet." in capsys.readouterr().out
     pipeline.run_stage(1)

@@ -82,10 +82,13 @@ def purity_table(pipeline, right, name="noisy"):
 def show_table(pipeline):
     """Cross-validated lwlrap of each model, beside the published Table 2; kept in the run's folder as ``table.txt``.
 
+    Of a finished run the model card is written beside its networks.
+
     Parameters
     ----------
     pipeline : WarmupPipeline
     """
     table = pipeline.table()
     (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
+    pipeline.write_card()
     display(table.join(TABLE_2).style.format("{:.5f}", na_rep=""))

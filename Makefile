@@ -22,6 +22,7 @@
 # make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
 # make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]
 # make notebooks             execute the notebooks that are kept, on the demo data
+# make docs                  the site: these pages, the notebooks and the reference, in build/docs
 # make study INPUT=...       train the method and parts of it over seeds, and compare: [ARGS="--seeds 0 1"]
 
 PYTHON ?= python3.11
@@ -45,7 +46,7 @@ export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH SOURCE DEST PROFILE
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 unexport MPLBACKEND
 
-.PHONY: demo test test-quick lint test-browser mutants test-kaggle lab prepare train train-both submission score download check kaggle bench gpu rehearsal study notebooks clean
+.PHONY: demo test test-quick lint test-browser mutants test-kaggle lab prepare train train-both submission score download check kaggle bench gpu rehearsal study notebooks docs clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -167,6 +168,11 @@ notebooks: $(VENV)/installed
 	rm -rf $(DEMO)
 	$(BIN)/python notebooks/execute.py $(foreach name,training-cnn-model1 training-vgg16 inference-kernel,notebooks/$(name).ipynb)
 	cp $(DEMO)/work/augmentation.png $(DEMO)/work/pipeline.png docs
+
+docs: $(VENV)/installed
+	$(BIN)/python docs/rooms.py
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
+	@echo "The site is build/docs/index.html."
 
 clean:
 	rm -rf build $(VENV)

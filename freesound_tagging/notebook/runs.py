@@ -95,6 +95,8 @@ def show_table(pipeline):
 
     Of the competition's labels the published Table 2 stands beside it.
 
+    Of a finished run the model card is written beside its networks.
+
     Parameters
     ----------
     pipeline : WarmupPipeline
@@ -104,6 +106,7 @@ def show_table(pipeline):
         print("No stage is finished yet.")
         return
     (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
+    pipeline.write_card()
     if is_competitions(pipeline.clips.vocabulary):
         table = table.join(TABLE_2)
     display(table.style.format("{:.5f}", na_rep=""))

@@ -17,6 +17,7 @@ from ..machine.files import as_path
 from ..networks.check import check_network
 from ..networks.models import FIRST_WEIGHTS, PUBLISHED_NETWORKS
 from ..networks.tagger import NetworkSpec
+from .card import write_card
 from .fold import FoldTraining, train_fold
 from .functions import code_of, name_of
 from .held_out import deal_folds
@@ -314,6 +315,11 @@ class WarmupPipeline:
                                       for name, mine in which.items()}
         return pd.DataFrame.from_dict(rows, "index", columns=[f"lwlrap {name}" for name in sets])
 
+    def write_card(self):
+        """Once all folds are finished: say beside the networks what they are (`card`)."""
+        if not self.unfinished():
+            write_card(self)
+
 
 def run_together(*pipelines, hours=None, train=train_fold):
     """Train several networks: side by side on a Ray cluster, each going on as soon as its own stage is done.
@@ -338,6 +344,8 @@ def run_together(*pipelines, hours=None, train=train_fold):
         As `WarmupPipeline.run_stage`.
     """
     train_runs({pipeline: list(pipeline.stages) for pipeline in pipelines}, SessionBudget(hours), train)
+    for pipeline in pipelines:
+        pipeline.write_card()
     return [pipeline.table() for pipeline in pipelines]
 
 

@@ -18,6 +18,8 @@ def test_the_command_trains_both_networks_and_goes_on(demo, tmp_path, capsys):
     assert {load_tagger(path).spec.network for path in paths} == {"cnn-model-1", "vgg16"}
     table = (tmp_path / "work/cnn-model-1/table.txt").read_text()
     assert table.strip() in shown
+    for network in ("cnn-model-1", "vgg16"):
+        assert (tmp_path / f"weights/{network}/README.md").read_text().startswith(f"# {network}: ")
     written = [path.stat().st_mtime_ns for path in paths]
     assert main(command) == 0
     assert [path.stat().st_mtime_ns for path in paths] == written, "finished folds are not trained again"

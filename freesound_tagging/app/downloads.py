@@ -1,34 +1,13 @@
-"""What can be taken home of a sound that has been listened to: a file a format."""
+"""What can be taken home of a sound that has been listened to, by the command's writers."""
 
-import json
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
-from ..machine.files import output_file
-from ..prediction import events, write_labels
+from ..prediction.formats import Json, Labels, Timelines
 
-
-def _labels(path, name, heard, threshold):
-    write_labels(path, events(heard.timeline, threshold))
-
-
-def _timeline(path, name, heard, threshold):
-    with output_file(path) as part:
-        heard.timeline.to_csv(part, errors="backslashreplace")
-
-
-def _json(path, name, heard, threshold):
-    found = {"path": name, "seconds": heard.timeline.attrs["duration"],
-             "labels": [{"label": label, "probability": float(value)}
-                        for label, value in zip(heard.timeline.columns, heard.probabilities)],
-             "events": events(heard.timeline, threshold).to_dict("records"),
-             **({"remark": heard.remark} if heard.remark else {})}
-    with output_file(path) as part:
-        part.write_text(json.dumps(found) + "\n")
-
-
-# By what is added to the sound's name: what a link says, and what writes the file.
-DOWNLOADS = {"txt": ("labels for Audacity", _labels), "csv": ("CSV of all windows", _timeline), "json": ("JSON", _json)}
+# By what is added to the sound's name: what a link says.
+DOWNLOADS = {"txt": "labels for Audacity", "csv": "CSV of all windows", "json": "JSON"}
 
 
 def write_download(ending, visit, threshold):
@@ -54,5 +33,11 @@ def write_download(ending, visit, threshold):
         If `threshold` is not above 0 and at most 1.
     """
     path = Path(tempfile.mkdtemp(dir=visit.folder), f"{visit.path.name}.{ending}")
-    DOWNLOADS[ending][1](path, visit.path.name, visit.heard, threshold)
+    if ending == "json":
+        with path.open("w", encoding="utf-8") as out:
+            Json(len(visit.heard.timeline.columns), threshold, out).add(visit.heard)
+    else:
+        kind = {"txt": Labels, "csv": Timelines}[ending]
+        with closing(kind(path, [visit.heard.path], threshold)) as writer:
+            writer.add(visit.heard)
     return path

@@ -35,7 +35,7 @@ def hear(networks, turns, visit, max_minutes, tell):
     Returns
     -------
     Heard
-        Its problem and remark name the file as the page does, without its folder.
+        Its path, problem and remark are without the file's folder.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def hear(networks, turns, visit, max_minutes, tell):
         sound, = networks.listen(visit.path, BATCH, after_a_batch)
     _go_on(visit)
     inside = f"{visit.folder}{os.sep}"
-    return dataclasses.replace(sound, problem=sound.problem.replace(inside, ""),
+    return dataclasses.replace(sound, path=visit.path.name, problem=sound.problem.replace(inside, ""),
                                remark=sound.remark.replace(inside, ""))
 
 

@@ -1,7 +1,6 @@
 """The page itself, by Gradio: what is asked for, by whom, and where it is shown."""
 
 import contextlib
-import dataclasses
 import functools
 import mimetypes
 import os
@@ -189,7 +188,7 @@ def _page(networks, visits, max_minutes, folder):
                 microphone = _only_uploads(gr.Audio(
                     sources=["microphone"], type="filepath", label="Record", editable=False, buttons=[], min_width=260))
             stop = gr.Button("Stop listening", interactive=False, size="sm")
-            view = gr.HTML(elem_id="view", apply_default_css=False)
+            view = gr.HTML(elem_id="view", apply_default_css=False, min_height=100)  # room for progress
             threshold = gr.Slider(0.05, 0.95, 0.3, step=0.05, label="An event from which probability on?")
             table = gr.HTML(elem_id="events", apply_default_css=False)
         with gr.Tab("Live"):
@@ -231,7 +230,7 @@ def _heard_views(networks, turns, visit, max_minutes, threshold, tell):
     heard = hear(networks, turns, visit, max_minutes, tell)
     if heard.problem:
         raise OSError(heard.problem)
-    visit.heard = dataclasses.replace(heard, path=visit.path.name)
+    visit.heard = heard
     return sound_view(visit, *overview(visit, networks.mel)), events_view(visit, threshold)
 
 

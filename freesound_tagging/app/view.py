@@ -71,9 +71,9 @@ def sound_view(visit, image, config):
         HTML, whose player asks for the sound by the visit's token.
     """
     heard = visit.heard
-    best = pd.Series(heard.probabilities, heard.timeline.columns).nlargest(TOP)
     remark = f'<p class="said">{as_html(heard.remark)}</p>' if heard.remark else ""
-    return (f'<div class="heard"><h3>{as_html(visit.path.name)}</h3>{remark}<div class="bars">{_bars(best)}</div>'
+    return (f'<div class="heard"><h3>{as_html(visit.path.name)}</h3>{remark}'
+            f'<div class="bars">{_bars(heard.best(TOP))}</div>'
             f'<audio controls preload="metadata" src="heard/{visit.token}/sound"></audio>'
             f'<div class="figure"><img alt="spectrogram and timeline" src="{_figure(heard, image, config)}"></div>'
             "</div>")
@@ -123,7 +123,7 @@ def events_view(visit, threshold):
     links = "".join(
         f'<a download="{html.escape(visit.path.name)}.{ending}" '
         f'href="heard/{visit.token}/{ending}?{urllib.parse.urlencode({"threshold": threshold})}">{words}</a>'
-        for ending, (words, _) in DOWNLOADS.items())
+        for ending, words in DOWNLOADS.items())
     return f'<div class="heard">{rows}{left}<div class="downloads">Download: {links}</div></div>'
 
 

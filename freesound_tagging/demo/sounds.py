@@ -182,6 +182,7 @@ def race_car(rng, seconds):
         + 0.3 * _noise_band(rng, len(pitch), 300, 3_000)
 
 
+# Of each label the function that draws a sound of it, of a generator and a length in seconds.
 SOUNDS = {
     "Acoustic_guitar": acoustic_guitar,
     "Applause": applause,

@@ -107,6 +107,7 @@ def vgg16_bn(n_classes, width=64, body_pool=7):
 
 
 NETWORKS = {"cnn-model-1": cnn_model_1, "vgg16": vgg16_bn}  # what a file may ask for, beside timm's; `register` adds
+# The names of the two networks of the published system.
 PUBLISHED_NETWORKS = tuple(NETWORKS)
 
 

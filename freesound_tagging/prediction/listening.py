@@ -8,6 +8,7 @@ import pandas as pd
 import soundfile as sf
 from tqdm import tqdm
 
+from ..clips.streams import is_pipe
 from ..images.excerpts import window_starts
 from ..images.sections import sections_of_all
 from ..machine.files import as_path
@@ -23,6 +24,10 @@ class Heard:
     probabilities: np.ndarray  # float32 (labels,), of the whole sound; NaN where it cannot be read
     problem: str = ""  # why it cannot be read
     remark: str = ""  # what is to be known of it, such as that it is silent or that not all of it was read
+
+    def best(self, top):
+        """The most probable labels: pandas.Series of float32 by label."""
+        return pd.Series(self.probabilities, self.timeline.columns).nlargest(top)
 
 
 def listen(paths, look_at, mel, vocabulary, batch_size, progress):
@@ -91,7 +96,7 @@ def _windows(paths, mel):
         pixels, sound, last = np.ascontiguousarray(section.image.T), number, last if number == sound else -np.inf
         for start in window_starts(len(pixels), mel.excerpt_frames):
             second = section.begin + start * hop
-            # What is short and padded may begin no later than the last window of the section before, which saw it.
+            # What is short and padded may begin before the last window of the section before, which saw it whole.
             excerpt = pixels[start:start + mel.excerpt_frames] if second > last else None
             last = max(last, second)
             yield _Window(number, excerpt, "", second, section.end, section.remark)
@@ -134,6 +139,6 @@ class _Listening:
 def _seconds(path):
     """How long a sound lasts by its header, 0 if that cannot be told."""
     try:
-        return sf.info(as_path(path)).duration
+        return 0.0 if is_pipe(path) else sf.info(as_path(path)).duration
     except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
         return 0.0

@@ -1,6 +1,8 @@
 import re
 from pathlib import Path
 
+import freesound_tagging
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -14,7 +16,7 @@ def test_every_test_that_a_promise_names_is_there():
 
 
 def test_every_file_that_the_readme_and_the_docs_link_to_is_there():
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
@@ -43,3 +45,12 @@ def test_the_errors_that_are_explained_are_those_that_people_see():
     for row in ours:
         for part in filter(None, (part.strip() for part in row.replace("process 123 on host is", "...").split("..."))):
             assert part in source, part
+
+
+def test_the_version_of_ruff_that_reads_a_commit_is_that_of_the_environment():
+    (pinned,) = re.findall(r"^ruff==(\S+)", (ROOT / "requirements.txt").read_text(), re.M)
+    assert f"ruff-pre-commit\n    rev: v{pinned}\n" in (ROOT / ".pre-commit-config.yaml").read_text()
+
+
+def test_the_changelog_has_this_version():
+    assert f"\n## {freesound_tagging.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()

@@ -109,7 +109,8 @@ def estimate(pipelines):
             continue
         executor = pipeline.executor
         at_once = min(getattr(executor, "workers", 1), profile.n_folds)
-        text = (f"{profile.network}: {len(profile.stages)} stages of {profile.n_folds} folds, about {steps:,} steps of "
+        stages = f"{len(profile.stages)} stage{'s'[:len(profile.stages) > 1]}"
+        text = (f"{profile.network}: {stages} of {profile.n_folds} folds, about {steps:,} steps of "
                 f"{profile.batch_size} excerpts")
         if executor.device() is None or hasattr(executor, "workers"):  # on a cluster other machines may do it
             step = seconds_a_step(pipeline, getattr(executor, "threads", None))

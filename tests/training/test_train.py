@@ -56,9 +56,9 @@ def test_without_noisy_clips_one_stage_is_trained_with_a_word(esc10, tmp_path, c
     assert "train_noisy.csv lists none" in errors
     assert "the profile's 4 stages become one" in errors
     # 80 curated clips by the tiny profile: 2 folds of 40 clips, batches of 32, 2 + 2 + 2 passes of 2 batches.
-    assert "cnn-model-1: 1 stages of 2 folds, about 24 steps of 32 excerpts: about" in said
+    assert "cnn-model-1: 1 stage of 2 folds, about 24 steps of 32 excerpts: about" in said
     assert re.search(r"lwlrap curated\nmodel 1 +0\.\d+\n", said)
-    assert "noisy" not in said
+    assert "lwlrap noisy" not in said
     assert f"The networks are in {tmp_path / 'run/weights'}." in said
     assert "next: .venv/bin/python -m freesound_tagging --weights" in said
     assert len(find_weights(tmp_path / "run/weights")) == 2

@@ -2,17 +2,24 @@
 # make test         set up, and run the tests, one more at a time than there are cores
 # make test-quick   the same without notebooks, Ray, kills, benchmarks and mutated files: for the inner loop
 # make lint         set up, and have ruff read the code
-# make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
+# make test-browser set up, and click through the notebooks and the page in Chromium (Debian's package chromium)
+# make mutants      put faults in by mutmut, one at a time, and see which no test sees: [ARGS="freesound_tagging.lwlrap*"]
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
-# make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model-1|vgg16] [FOLDS=10] [PROFILE=full] [SEED=0]
-#                            [EXECUTOR=ray: over all GPUs, or over the cluster of RAY_ADDRESS]
-# make train-both INPUT=...  both networks, without the notebooks; with EXECUTOR=ray side by side
-# make submission INPUT=...  tag the test clips with all trained networks: [WEIGHTS=folder]
+# make prepare SOURCE=... DEST=...  lay out a data set of your own, or a public one, to be trained on: [ARGS="--test 0.1"]
+# make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model-1|vgg16] [PROFILE=full|laptop|demo|mine.toml]
+#                            [OUTPUT=folder] [FOLDS=10] [SEED=0]
+#                            [EXECUTOR=ray: over the cluster of RAY_ADDRESS]
+# make train-both INPUT=...  both networks; on several GPUs, or with EXECUTOR=ray, side by side
+# make submission INPUT=...  tag the test clips with all trained networks: [OUTPUT=folder of the run] [WEIGHTS=folder]
 # make score SUBMISSION=... TRUTH=...  score a submission by the table of the test clips' labels
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
+#                            [TRAINING=both|cnn-model-1|vgg16: the training kernels in place of weights, PROFILE=full
+#                            SEED=0 HOURS=11.5]
+# make app                   a page in the browser that tags sounds: [WEIGHTS=folder] [ARGS="--port 8000"]
+# make space                 a Hugging Face Space of that page, in build/space: [WEIGHTS=folder]
 # make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=recordings for two parts more]
 # make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
 # make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]
@@ -36,12 +43,12 @@ DEMO := build/demo
 export OMP_WAIT_POLICY ?= PASSIVE
 
 # Recipes take names of files from the environment, "$$INPUT", so that they may hold spaces and quotes.
-export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH
+export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH SOURCE DEST PROFILE
 # Notebooks run in this environment's kernel and draw their figures inline, whatever is set outside.
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 unexport MPLBACKEND
 
-.PHONY: demo test test-quick lint test-browser test-kaggle lab train train-both submission score download check kaggle bench gpu rehearsal study notebooks docs clean
+.PHONY: demo test test-quick lint test-browser mutants test-kaggle lab prepare train train-both submission score download check kaggle app space bench gpu rehearsal study notebooks docs clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -53,10 +60,9 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	touch $@
 
 # Runs a notebook headless from its own folder: $(call execute,NAME,FOLDER OF THE EXECUTED COPY,PARAMETERS)
-execute = $(BIN)/python -m papermill notebooks/$(1).ipynb "$(2)/$(1).ipynb" --cwd notebooks --kernel python3 $(3)
+execute = $(BIN)/python -W ignore notebooks/run.py $(1) "$(2)" $(3)
 
 demo: $(VENV)/installed
-	mkdir -p $(DEMO)/notebooks
 	$(call execute,training-cnn-model1,$(DEMO)/notebooks)
 	$(call execute,training-vgg16,$(DEMO)/notebooks)
 	$(call execute,inference-kernel,$(DEMO)/notebooks)
@@ -83,7 +89,12 @@ lint: $(VENV)/installed
 
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'
-	BROWSER_TEST=1 $(BIN)/python -m pytest tests/whole/test_browser.py $(ARGS)
+	BROWSER_TEST=1 $(BIN)/python -m pytest tests/whole/test_browser.py tests/app/test_page_in_browser.py $(ARGS)
+
+mutants: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(ARGS)
+	$(BIN)/python tests/mutants.py
 
 OLDER := build/older-image
 
@@ -98,28 +109,35 @@ test-kaggle: $(VENV)/installed $(OLDER)/installed
 lab: $(VENV)/installed
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-# Paths are made absolute, as the notebooks run in their own folder; by Python, as macOS has no realpath -m.
-absolute = "$$($(PYTHON) -IS -c 'import os, sys; os.write(1, os.fsencode(os.path.realpath(sys.argv[1])))' "$$$(1)")$(2)"
-FOLDERS = -p input_folder $(call absolute,INPUT) -p weights_folder $(call absolute,WEIGHTS) \
-          -p work_folder $(call absolute,OUTPUT,/work)
+prepare: $(VENV)/installed
+	$(BIN)/python -m freesound_tagging.clips prepare "$${SOURCE:?which one? SOURCE=folder or table}" \
+		"$${DEST:?where to? DEST=folder}" $(ARGS)
 
-# The notebook of cnn-model-1 has the published name, training-cnn-model1.
-NETWORK_NOTEBOOK = training-$(subst cnn-model-1,cnn-model1,$(MODEL))
+# Trains, then has the notebooks executed over the finished run. A profile that is a file names its network itself.
+TRAIN = $(BIN)/python -W ignore -m freesound_tagging.training "$$INPUT" --output "$$OUTPUT" --weights "$$WEIGHTS" \
+	--profile "$$PROFILE" --seed $(SEED) --executor $(EXECUTOR) --notebooks notebooks $(if $(FOLDS),--folds $(FOLDS))
+NETWORKS = $(if $(and $(filter %.toml,$(PROFILE)),$(filter file,$(origin MODEL))),,--networks $(MODEL))
 
 train: $(VENV)/installed
-	@test -f "notebooks/$(NETWORK_NOTEBOOK).ipynb" || { echo "MODEL=$(MODEL): expected cnn-model-1 or vgg16"; exit 1; }
-	mkdir -p "$$OUTPUT/build/notebooks"
-	$(call execute,$(NETWORK_NOTEBOOK),$$OUTPUT/build/notebooks,$(FOLDERS) -p profile $(PROFILE) -p seed $(SEED) -p executor $(EXECUTOR) $(if $(FOLDS),-p n_folds $(FOLDS)))
+	@$(TRAIN) $(NETWORKS)
 
 train-both: $(VENV)/installed
-	$(BIN)/python -W ignore -m freesound_tagging.training "$$INPUT" --output "$$OUTPUT" --weights "$$WEIGHTS" --profile $(PROFILE) \
-		--seed $(SEED) --executor $(EXECUTOR) $(if $(FOLDS),--folds $(FOLDS))
+	@$(TRAIN)
+
+# Paths are made absolute, as the notebook runs in its own folder; by Python, as macOS has no realpath -m.
+absolute = "$(1)=$$($(PYTHON) -IS -c 'import os, sys; os.write(1, os.fsencode(os.path.realpath(sys.argv[1])))' "$$$(2)")$(3)"
+FOLDERS = $(call absolute,input_folder,INPUT) $(call absolute,weights_folder,WEIGHTS) \
+          $(call absolute,work_folder,OUTPUT,/work)
+OWN_PROFILE = $(if $(filter %.toml,$(PROFILE)),$(call absolute,profile,PROFILE))
 
 submission: $(VENV)/installed
-	mkdir -p "$$OUTPUT/build/notebooks"
-	$(call execute,inference-kernel,$$OUTPUT/build/notebooks,$(FOLDERS) -p submission_file $(call absolute,OUTPUT,/submission.csv))
+	@$(call execute,inference-kernel,$$OUTPUT/build/notebooks,$(FOLDERS) \
+		$(call absolute,submission_file,OUTPUT,/submission.csv) $(OWN_PROFILE))
 	@cat "$$OUTPUT/submission.scores.txt" 2>/dev/null || true
-	@echo "The submission is $$OUTPUT/submission.csv."
+	@echo "The submission is $$OUTPUT/submission.csv, the notebook with its figures is in $$OUTPUT/build/notebooks."
+	@test ! -f "$$INPUT/test_post_competition.csv" || echo "next: make score SUBMISSION='$$OUTPUT/submission.csv'" \
+		"TRUTH='$$INPUT/test_post_competition.csv' (each label's)"
+	@echo "next: .venv/bin/python -m freesound_tagging --weights '$$WEIGHTS' FILE..."
 
 score: $(VENV)/installed
 	$(BIN)/python -m freesound_tagging.prediction "$${SUBMISSION:?which one? SUBMISSION=file}" "$${TRUTH:?which one? TRUTH=file}"
@@ -132,7 +150,14 @@ check: $(VENV)/installed
 
 kaggle: $(VENV)/installed
 	$(BIN)/python notebooks/for_kaggle.py build/kaggle --weights "$$WEIGHTS" \
+		$(if $(TRAINING),--training $(TRAINING) --profile $(PROFILE) --seed $(SEED) $(if $(HOURS),--hours $(HOURS))) \
 		$(if $(filter command line,$(origin USER)),--user "$(USER)")
+
+app: $(VENV)/installed
+	$(BIN)/python -W ignore -m freesound_tagging.app --weights "$$WEIGHTS" $(ARGS)
+
+space: $(VENV)/installed
+	$(BIN)/python notebooks/for_space.py build/space --weights "$$WEIGHTS"
 
 bench: $(VENV)/installed
 	$(BIN)/python -W ignore -m benchmarks.speed.run $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "freesound_tagging"
 HALL = ("augment", "lwlrap")  # modules outside of all rooms, which import nothing of ours
-ORDER = ("machine", "clips", "demo", "images", "networks", "prediction", "training", "notebook")
+ORDER = ("machine", "clips", "demo", "images", "networks", "prediction", "training", "notebook", "app")
 BENCHMARKS = ("speed", "gpu", "rehearsal", "evidence")  # folders beside the package, which import any room
 
 
@@ -52,7 +52,7 @@ def draw(rooms):
     import matplotlib.pyplot as plt
 
     names = list(rooms)
-    figure, axes = plt.subplots(figsize=(12.5, 7.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(12.5, 7.6), layout="constrained")
     for row, (room, (files, imported)) in enumerate(rooms.items()):
         colour = "0.93" if room in HALL else "#f3e3c3" if room in BENCHMARKS else "#cfe3f7"
         axes.text(row, -row, room, ha="center", va="center", weight="bold", family="monospace", fontsize=9,

@@ -1,16 +1,17 @@
 """``python -m freesound_tagging FILE...``: what is to be heard in a file."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 
-from .machine.commands import a_count, a_path, a_probability, command, printable
-from .machine.files import check_writable, output_file
+from .machine.commands import a_count, a_path, a_probability, command, printable, stoppable
+from .machine.files import check_writable
 
 TABLES = (".csv", ".txt", ".tsv")
+STDIN, MISSING = Path("/dev/stdin"), "no such file, or it may not be read"
 
 
 @command
@@ -21,7 +22,9 @@ def main(arguments=None):
         description="Print the most probable labels of sounds of any length: WAV, FLAC, Ogg, MP3 or what else "
                     "libsndfile reads. Exit status 1 if a file could not be tagged.")
     parser.add_argument("file", nargs="+", type=a_path,
-                        help="a sound, a folder of sounds, or a pattern in quotes such as '2026/**/*.flac'")
+                        help="a sound, a folder of sounds, a pattern in quotes such as '2026/**/*.flac', or - for what "
+                             "comes through a pipe: WAV and FLAC are read as they come, other formats are first kept "
+                             "in a temporary file")
     parser.add_argument("--weights", type=a_path, default=Path("weights"), metavar="FOLDER",
                         help="the trained networks (default: weights)")
     parser.add_argument("--profile", metavar="FILE",
@@ -45,21 +48,30 @@ def main(arguments=None):
         parser.error(f"--csv and --timeline are both {options.csv}; name two files")
     for path in filter(None, (options.csv, options.timeline)):
         check_writable(path)
-    from .machine.device import device_named, prepare_device  # takes seconds to import; --help should not
+    from .clips.streams import is_given  # what follows takes seconds to import; --help should not
+    from .machine.device import device_named, prepare_device
     from .prediction import Ensemble, sounds_of
+    from .prediction.formats import Json, Table, Text, timelines_writer
 
-    paths = sounds_of(options.file)
-    present = [path for path in paths if os.path.isfile(path)]
-    missing = [path for path in paths if not os.path.isfile(path)]
+    paths = sounds_of([STDIN if path == Path("-") else path for path in options.file])
+    present = [path for path in paths if is_given(path)]
+    missing = [path for path in paths if not is_given(path)]
     for path in missing:
-        print(f"{printable(path)}: no such file, or it may not be read", file=sys.stderr)
+        print(f"{printable(path)}: {MISSING}", file=sys.stderr)
         if options.json:
-            print(json.dumps({"path": str(path), "error": "no such file, or it may not be read"}))
+            print(json.dumps({"path": str(path), "error": MISSING}))
     if not paths:
         raise ValueError("no sounds: expected at least one file that libsndfile reads")
     if not present:
         return 1
-    timelines, table = _TimelineOut(parser, options.timeline, options.threshold, present), _TableOut(options.csv)
+    writers = [Json(options.top, options.threshold) if options.json else Text(options.top)]
+    if options.csv:
+        writers.insert(0, Table(options.csv))
+    if options.timeline:
+        try:
+            writers.insert(0, timelines_writer(options.timeline, present, options.threshold))
+        except ValueError as error:
+            parser.error(f"--timeline {error}")
     if options.profile:
         from .training.profile import load_profile
 
@@ -67,20 +79,22 @@ def main(arguments=None):
     device = device_named(options.device)
     prepare_device(device)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    networks, unread = Ensemble.load(options.weights, device), 0
-    try:
-        for sound in networks.listen(present, progress=on_terminal):
-            unread += bool(sound.problem)
-            timelines.add(sound)
-            table.add(sound)
-            _report(sound, options)
-    finally:  # what was heard before an interrupt or an error is kept
+    networks, heard, unread = Ensemble.load(options.weights, device), 0, 0
+    with stoppable():
         try:
-            table.close()
-        finally:
-            timelines.close()
-        if 0 < len(table.paths) < len(present) and (options.csv or options.timeline):
-            print(f"stopped after {len(table.paths)} of {len(present)} sounds, which were written", file=sys.stderr)
+            for sound in networks.listen(present, progress=on_terminal):
+                unread += bool(sound.problem)
+                for said in filter(None, (sound.problem, sound.remark)):
+                    print(printable(said), file=sys.stderr)
+                heard += 1
+                for writer in writers:  # the one that prints is the last
+                    writer.add(sound)
+        finally:  # what was heard before an interrupt, a signal or an error is kept
+            with contextlib.ExitStack() as each:
+                for writer in writers:
+                    each.callback(writer.close)
+            if 0 < heard < len(present) and len(writers) > 1:
+                print(f"stopped after {heard} of {len(present)} sounds, which were written", file=sys.stderr)
     return 1 if missing or unread else 0
 
 
@@ -91,98 +105,6 @@ def _check_output(parser, name, path):
         parser.error(f"--csv {path} is a folder; name a file")
     if path.is_file() and path.suffix.lower() not in TABLES:
         parser.error(f"--{name} {path} is there and no table by its name; name a file that ends in .csv")
-    if name == "timeline" and not path.is_dir() and path.suffix.lower() not in (".csv", ".txt"):
-        parser.error(f"--timeline {path}: expected a name that ends in .csv or .txt, or a folder that is there")
-
-
-def _report(sound, options):
-    """Print what is heard in a sound, or why it cannot be read."""
-    import pandas as pd
-
-    from .prediction import events
-
-    path, best = str(sound.path), pd.Series(sound.probabilities, sound.timeline.columns).nlargest(options.top)
-    if sound.problem:
-        print(printable(sound.problem), file=sys.stderr)
-    if sound.remark:
-        print(printable(sound.remark), file=sys.stderr)
-    if options.json:
-        found = {"path": path, "error": sound.problem} if sound.problem else {
-            "path": path, "seconds": sound.timeline.attrs["duration"],
-            "labels": [{"label": label, "probability": float(value)} for label, value in best.items()],
-            "events": events(sound.timeline, options.threshold).to_dict("records"),
-            **({"remark": sound.remark} if sound.remark else {})}
-        print(json.dumps(found), flush=True)
-    elif not sound.problem:
-        print(printable(path))
-        for label, probability in best.items():
-            print(f"  {probability:.3f}  {printable(label)}", flush=True)
-
-
-class _TableOut:
-    """Where ``--csv`` writes: a row a sound."""
-
-    def __init__(self, path):
-        self.path, self.paths, self.rows = path, [], []
-
-    def add(self, sound):
-        self.paths.append(str(sound.path))
-        self.rows.append(sound.probabilities)
-        self.labels = sound.timeline.columns
-
-    def close(self):
-        import pandas as pd
-
-        if self.path and self.rows:
-            with output_file(self.path) as part:
-                table = pd.DataFrame(self.rows, pd.Index(self.paths, name="path"), self.labels)
-                table.to_csv(part, errors="backslashreplace")
-
-
-class _TimelineOut:
-    """Where ``--timeline`` writes: a table of all sounds, the labels of one, or of each in a folder."""
-
-    def __init__(self, parser, path, threshold, sounds):
-        self.path, self.threshold, self.tables = path, threshold, []
-        self.is_folder, self.is_labels = path is not None and path.is_dir(), False
-        if path is None:
-            return
-        if self.is_folder:
-            (twice, times), *_ = Counter(map(_labels_of, sounds)).most_common(1)
-            check_writable(path / _labels_of(max(sounds, key=lambda sound: len(os.fsencode(sound.name)))))
-            if times > 1:
-                parser.error(f"--timeline {path}: two of the sounds would be {twice} there; tag one folder at a time")
-        else:
-            self.is_labels = path.suffix.lower() == ".txt"
-            if self.is_labels and len(sounds) > 1:
-                parser.error(f"--timeline {path} has room for the labels of one sound, and there are {len(sounds)}; "
-                             "name a folder, which gets a file for each, or a .csv")
-
-    def add(self, sound):
-        from .prediction import events, write_labels
-
-        if self.path is None or (sound.problem and (self.is_folder or self.is_labels)):
-            return
-        if self.is_folder:
-            write_labels(self.path / _labels_of(sound.path), events(sound.timeline, self.threshold))
-        elif self.is_labels:
-            write_labels(self.path, events(sound.timeline, self.threshold))
-        else:
-            table = sound.timeline.reset_index()
-            table.insert(0, "path", str(sound.path))
-            self.tables.append(table)
-
-    def close(self):
-        import pandas as pd
-
-        if self.tables:
-            with output_file(self.path) as part:
-                tables = [table for table in self.tables if len(table)] or self.tables[:1]
-                pd.concat(tables).to_csv(part, index=False, errors="backslashreplace")
-
-
-def _labels_of(sound):
-    return f"{Path(sound).name}.txt"
 
 
 if __name__ == "__main__":

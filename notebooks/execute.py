@@ -25,7 +25,7 @@ def main(paths):
         notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
         notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"]}
         for cell in notebook.cells:
-            cell.metadata = {key: cell.metadata[key] for key in ("tags",) if key in cell.metadata}
+            cell.metadata = {key: cell.metadata[key] for key in ("tags", "jupyter") if key in cell.metadata}
             for output in cell.get("outputs", []):
                 output.get("data", {}).pop(WIDGET, None)
         nbformat.write(notebook, path)

@@ -1,7 +1,9 @@
 """Make what Kaggle takes: ``python notebooks/for_kaggle.py FOLDER --weights WEIGHTS --user NAME``.
 
 FOLDER/dataset holds the package as a wheel and the weights as safetensors, FOLDER/kernel the inference notebook; each
-with the metadata that Kaggle's command-line program wants. `make kaggle` calls this.
+with the metadata that Kaggle's command-line program wants. With ``--training both``, or one network's name, there are
+the training notebooks too, a folder each, the data set is the package alone, and the inference notebook takes the
+networks out of their outputs. `make kaggle` calls this.
 """
 
 import argparse
@@ -16,36 +18,35 @@ import nbformat
 from nbconvert.preprocessors import ClearOutputPreprocessor
 
 from freesound_tagging.networks.weights import find_weights, load_tagger, read_spec, save_tagger, weights_path
+from freesound_tagging.training.profile import NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
-NAME = "freesound-tagging"
+NAME = "freesound-tagging"  # of the data set, and the beginning of the kernels' names
 COMPETITION = "freesound-audio-tagging-2019"
 MACHINE = "NvidiaTeslaT4"  # else it may be a P100, which the torch of Kaggle's present images is not built for
+TRAINING = {"cnn-model-1": "training-cnn-model1", "vgg16": "training-vgg16"}  # the networks' notebooks
+HOURS = 11.5  # of the twelve that a session may take: the images, and the fold after which it ends, want some
 
 
 def main(arguments=None):
-    """Build both folders anew and say how they are uploaded."""
+    """Build all folders anew and say how they are uploaded."""
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=Path, default=ROOT / "weights", help="ours or the author's, of models 2 to 4")
     parser.add_argument("--user", help="on Kaggle (default: $KAGGLE_USERNAME, or that of ~/.kaggle/kaggle.json)")
+    parser.add_argument("--training", choices=["both", *TRAINING], help="make the training notebooks too, and take the "
+                                                                        "networks out of their outputs")
+    parser.add_argument("--profile", choices=NAMES, default="full", help="that they train (default: full)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hours", type=float, default=HOURS, help=f"of each session (default: {HOURS})")
     options = parser.parse_args(arguments)
-    try:
-        networks = find_weights(options.weights)
-    except FileNotFoundError as error:
-        parser.error(str(error))
-    places = {}
-    for path in networks:
-        spec = read_spec(path)
-        other = places.setdefault((spec.network, spec.stage, spec.fold), path)
-        if other != path:
-            parser.error(f"{other} and {path} are both model {spec.stage} of fold {spec.fold} of {spec.network}: "
-                         "give the folder of one run by --weights (make kaggle WEIGHTS=folder)")
+    networks = [] if options.training else _networks(options.weights, parser)
+    trained = list(TRAINING) if options.training == "both" else [options.training] if options.training else []
     user = options.user or _kaggle_user() or parser.error("who are you on Kaggle? Give --user (make kaggle USER=name)")
     dataset, kernel = options.folder / "dataset", options.folder / "kernel"
-    for folder in (dataset, kernel):  # and nothing else of a folder that was given by mistake
+    # And nothing else of a folder that was given by mistake.
+    for folder in (dataset, kernel, *(options.folder / notebook for notebook in TRAINING.values())):
         shutil.rmtree(folder, ignore_errors=True)
-    kernel.mkdir(parents=True)
     shutil.rmtree(ROOT / "build/lib", ignore_errors=True)  # of an earlier wheel, whose modules would come along
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", dataset, ROOT],
                    check=True)
@@ -55,15 +56,50 @@ def main(arguments=None):
         copy.parent.mkdir(parents=True, exist_ok=True)
         save_tagger(tagger, copy)
     _write(dataset / "dataset-metadata.json", title=NAME, id=f"{user}/{NAME}", licenses=[{"name": "other"}])
-    notebook, _ = ClearOutputPreprocessor().preprocess(nbformat.read(ROOT / "notebooks/inference-kernel.ipynb", 4), {})
-    nbformat.write(notebook, kernel / "inference-kernel.ipynb")
-    _write(kernel / "kernel-metadata.json", id=f"{user}/{NAME}-inference", title=f"{NAME} inference",
-           code_file="inference-kernel.ipynb", language="python", kernel_type="notebook", is_private=True,
-           enable_gpu=True, machine_shape=MACHINE, enable_internet=False, dataset_sources=[f"{user}/{NAME}"],
-           competition_sources=[COMPETITION], kernel_sources=[])
-    print(f"{len(networks)} networks in {dataset}, the notebook in {kernel}. To upload them:\n"
-          f"  kaggle datasets create --dir-mode zip -p {dataset}\n"
-          f"  kaggle kernels push -p {kernel}")
+    steps = [f"kaggle datasets create --dir-mode zip -p {dataset}"]
+    for network in trained:
+        _write_kernel(options.folder / TRAINING[network], TRAINING[network], user, f"training {network}", [],
+                      profile=options.profile, seed=options.seed, hours=options.hours)
+        steps.append(f"kaggle kernels push -p {options.folder / TRAINING[network]}")
+    _write_kernel(kernel, "inference-kernel", user, "inference", [f"training {network}" for network in trained])
+    steps.append(f"kaggle kernels push -p {kernel}" + "  # once they have finished" * bool(trained))
+    what = f"{len(networks)} networks" if not trained else "The package"
+    print(f"{what} in {dataset}, the notebooks beside it. To upload them:\n  " + "\n  ".join(steps))
+
+
+def _networks(weights, parser):
+    """The networks in a folder, of one run of each network."""
+    try:
+        networks = find_weights(weights)
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    places = {}
+    for path in networks:
+        spec = read_spec(path)
+        other = places.setdefault((spec.network, spec.stage, spec.fold), path)
+        if other != path:
+            parser.error(f"{other} and {path} are both model {spec.stage} of fold {spec.fold} of {spec.network}: "
+                         "give the folder of one run by --weights (make kaggle WEIGHTS=folder)")
+    return networks
+
+
+def _write_kernel(folder, name, user, title, outputs_of, **parameters):
+    """A notebook without its outputs, with parameters of its own, and what Kaggle has to know of it."""
+    folder.mkdir(parents=True)
+    notebook, _ = ClearOutputPreprocessor().preprocess(nbformat.read(ROOT / f"notebooks/{name}.ipynb", 4), {})
+    if parameters:
+        own = next(n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+        lines = ["# On Kaggle", *(f"{parameter} = {value!r}" for parameter, value in parameters.items())]
+        notebook.cells.insert(own + 1, nbformat.v4.new_code_cell("\n".join(lines), id="on-kaggle"))
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    _write(folder / "kernel-metadata.json", id=_kernel_id(user, title), title=f"{NAME} {title}",
+           code_file=f"{name}.ipynb", language="python", kernel_type="notebook", is_private=True, enable_gpu=True,
+           machine_shape=MACHINE, enable_internet=False, dataset_sources=[f"{user}/{NAME}"],
+           competition_sources=[COMPETITION], kernel_sources=[_kernel_id(user, other) for other in outputs_of])
+
+
+def _kernel_id(user, title):
+    return f"{user}/{NAME}-{title.replace(' ', '-')}"
 
 
 def _write(path, **metadata):

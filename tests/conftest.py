@@ -14,7 +14,8 @@ os.environ["MPLBACKEND"] = "Agg"  # kernels draw inline all the same
 # Whole runs, other processes, a minute of mutated files: left out by make test-quick, and begun first, so that no core
 # is without work at the end.
 SLOW = ("test_benchmarks", "test_study", "test_ray", "test_notebooks", "test_interruption", "test_fuzz",
-        "test_kaggle", "test_own_data", "test_author", "test_changes", "test_train", "test_processes", "test_tagging",
+        "test_kaggle", "test_sessions", "test_own_data", "test_data_page",
+        "test_author", "test_changes", "test_train", "test_processes", "test_tagging",
         "test_bad_audio", "test_sections", "test_hostile_files", "test_warmup", "test_site")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -69,6 +70,12 @@ def demo(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("demo") / "input"
     return FSDKaggle2019(write_demo(root, curated=3, noisy=6, test=3, progress=False))
+
+
+@pytest.fixture(scope="session", params=["demo", "esc10"])
+def recordings(request):
+    """A data set of synthesized sounds, and one of real recordings where they are at hand."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")

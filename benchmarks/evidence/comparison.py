@@ -4,12 +4,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from freesound_tagging.prediction.submission import PUBLISHED, TABLE_2
+from freesound_tagging.prediction.submission import LEADERBOARD, TABLE_2
 
 # Published, of CNN-model-1's models and their ensemble: lwlrap of noisy and curated clips held out, and of test clips.
-PUBLISHED_ROWS = {model: [*(f"{value:.3f}" for value in cross_validated), PUBLISHED.get(f"cnn-model-1, {model}", "")]
+PUBLISHED_ROWS = {model: [*(f"{value:.3f}" for value in cross_validated), LEADERBOARD.get(f"cnn-model-1, {model}", "")]
                   for model, *cross_validated in TABLE_2.itertuples()}
-PUBLISHED_ROWS["ensemble"] = ["", "", PUBLISHED["cnn-model-1, ensemble"]]
+PUBLISHED_ROWS["ensemble"] = ["", "", LEADERBOARD["cnn-model-1, ensemble"]]
 PIPELINE, VGG_16, CONTROL = "d: pipeline", "g: VGG-16", "h: a fifth stage like the fourth"
 LAST, ENSEMBLE = "last model", "ensemble"  # one network a fold; those of three stages
 

@@ -2,8 +2,9 @@
 
 Tables, folds, stores, the folds' records and weights of all four stages of both networks (killed now and then),
 reading 60 networks, the submission and its score: seconds and peak memory of each part, and their share in the
-projection of the whole. It takes about 10 GB of disk while it runs. With ``--input`` the tables are the real ones, in
-Kaggle's layout.
+projection of the whole; and what a training takes of a GPU's memory, by arithmetic. It takes about 10 GB of disk while
+it runs. With ``--input`` the tables are the real ones, in Kaggle's layout; with ``--workers 2`` folds go side by side
+in two processes, as on two GPUs.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from benchmarks.speed.floors import GPUS
 from benchmarks.speed.synthetic import SIZES, put_sounds, told, write_store, write_tables
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.store import SpectrogramStore
-from freesound_tagging.machine import peak_memory
+from freesound_tagging.machine import Processes, peak_memory
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction import Ensemble, ensemble_mean, leaderboards, score_submission, write_submission
 from freesound_tagging.training.profile import load_profile
@@ -67,7 +68,7 @@ def opened(folder):
     return data, {name: SpectrogramStore(next((folder / "stores" / name).iterdir())) for name in STORES}
 
 
-def tables(folder, width):
+def tables(folder, options):
     """Reading the tables and opening the stores."""
     start = time.perf_counter()
     data = FSDKaggle2019(folder / "input")
@@ -100,24 +101,27 @@ def without_arithmetic(training, clips, report, threads=None):
                     "held_out": np.concatenate(scores)}
 
 
-def train(folder, width):
+def train(folder, options):
     """All folds of all stages of both networks that are not finished."""
     start = time.perf_counter()
     data, stores = opened(folder)
-    profile, clips = dataclasses.replace(load_profile("full"), options={"width": width}), data.clips()
+    profile, clips = dataclasses.replace(load_profile("full"), options={"width": options.width}), data.clips()
+    executor = Processes(options.workers) if options.workers else "in-process"
     made = time.perf_counter()
     pipelines = [WarmupPipeline(clips, stores["training"], dataclasses.replace(profile, network=name),
                                 folder / "work" / name, folder / "weights" / name, device="cpu", progress=False,
-                                executor="in-process", test=data.test["path"]) for name in NETWORKS]
+                                executor=executor, test=data.test["path"]) for name in NETWORKS]
     begun = time.perf_counter()
     run_together(*pipelines, train=without_arithmetic)
     counts = [np.bincount(pipelines[0].folds[clips.is_of(name) & (targets > 0)], minlength=SPEC_FOLDS)
               for name in clips.sets for targets in clips.targets.T]
+    workers = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split() if options.workers else ()
     return {"folds and identity, s": begun - made, "in all, s": time.perf_counter() - start,
+            "peak memory of other processes, MB": sum(map(peak_memory, map(int, workers))) / 2**20,
             "most clips of a label in a fold less the fewest": max(int(np.ptp(count)) for count in counts)}
 
 
-def test_side(folder, width):
+def test_side(folder, options):
     """60 networks read, their means over the test clips, the submission and both leaderboards."""
     start = time.perf_counter()
     ensemble = Ensemble.load(folder / "weights", "cpu")
@@ -136,7 +140,7 @@ def test_side(folder, width):
             "in all, s": time.perf_counter() - start - (numbers - opening)}
 
 
-def store(folder, width):
+def store(folder, options):
     """A store of as many short files as there are noisy clips."""
     data = FSDKaggle2019(folder / "input")
     start = time.perf_counter()
@@ -147,10 +151,10 @@ def store(folder, width):
 PARTS = {part.__name__: part for part in (tables, train, test_side, store)}
 
 
-def apart(name, folder, width, killed_after=None):
+def apart(name, folder, options, killed_after=None):
     """A part in a process of its own: what it says, and its peak memory. None if it was killed after some seconds."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.rehearsal.rehearsal", "--part", name, "--folder",
-               folder, "--width", str(width)]
+               folder, "--width", str(options.width), "--workers", str(options.workers)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         out, _ = process.communicate(timeout=killed_after)
@@ -163,18 +167,44 @@ def apart(name, folder, width, killed_after=None):
     return json.loads(out.splitlines()[-1])
 
 
-def train_with_kills(folder, width, kills, seed=0):
+def train_with_kills(folder, options, seed=0):
     """`train` begun as often as it is killed, at random moments, and once more; then a run that is finished."""
     rng, start, finished = random.Random(seed), time.perf_counter(), 0
-    for _ in range(kills):
-        if apart("train", folder, width, rng.uniform(8, 20)) is not None:
+    for _ in range(options.kills):
+        if apart("train", folder, options, rng.uniform(8, 20)) is not None:
             break
         finished += 1
-    last = apart("train", folder, width)
+    last = apart("train", folder, options)
     seconds = time.perf_counter() - start
-    again = apart("train", folder, width)
+    again = apart("train", folder, options)
     return last | {"killed": finished, "with all beginnings, s": seconds,
                    "a run that is finished, s": again["in all, s"]}
+
+
+def device_memory(architecture, width, batch=128):
+    """What training a network takes of a GPU's memory: MB of each part, by arithmetic.
+
+    What autograd keeps of a step is counted in steps of 2 and of 4 images in half precision on the CPU, where it is as
+    much as on a GPU, and grows evenly with the images. Not counted is what CUDA, cuDNN and torch's allocator take.
+    """
+    tagger, kept = Tagger(NetworkSpec(architecture, **SPEC | {"width": width}), torch.bfloat16).train(), []
+    for images in (2, 4):
+        saved = {}
+
+        def keep(tensor, saved=saved):
+            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = tagger(torch.rand(images, 1, 128, 128)).sum()
+        kept.append(sum(saved.values()))
+        del loss
+    weights = sum(parameter.nbytes for parameter in tagger.parameters())
+    clips = [SIZES[name] for name in ("curated", "noisy")]
+    return {name: size / 2**20 for name, size in {
+        "pixels": sum(hours for _, hours in clips) * 3600 * 44_100 / 694 * 128,
+        "targets": sum(count for count, _ in clips) * 80 * 4,
+        "weights, gradients, and AdamW's two means": 4 * weights,
+        f"what a step of {batch} keeps": kept[0] + (kept[1] - kept[0]) / 2 * (batch - 2)}.items()}
 
 
 def projected(not_arithmetic):
@@ -200,25 +230,27 @@ def main():
     parser.add_argument("--size", type=float, default=1.0, help="of the made-up tables, in parts of the real ones")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=0, help="train in so many processes (default: in one)")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/rehearsal.json")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
-        result = PARTS[options.part](options.folder, options.width)
+        result = PARTS[options.part](options.folder, options)
         told(result | {"peak memory, MB": peak_memory() / 2**20})
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         folder, results = Path(folder), {"size": options.size, "width": options.width}
         prepare(folder, options.size, options.input)
-        for name, work in (("tables", lambda: apart("tables", folder, options.width)),
-                           ("training", lambda: train_with_kills(folder, options.width, options.kills)),
-                           ("test side", lambda: apart("test_side", folder, options.width)),
-                           ("store", lambda: apart("store", folder, options.width))):
+        for name, work in (("tables", lambda: apart("tables", folder, options)),
+                           ("training", lambda: train_with_kills(folder, options)),
+                           ("test side", lambda: apart("test_side", folder, options)),
+                           ("store", lambda: apart("store", folder, options))):
             results[name] = work()
             print(f"{name}: {json.dumps(results[name])}", flush=True)
     results["not arithmetic, s"] = (results["training"]["with all beginnings, s"] + results["test side"]["in all, s"]
                                     + results["store"]["in all, s"])
+    results["device memory, MB"] = {name: device_memory(name, options.width) for name in NETWORKS}
     results["projection"] = projected(results["not arithmetic, s"])
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=1) + "\n")
@@ -226,6 +258,8 @@ def main():
     for name, row in results["projection"].items():
         hours, share = row.values()
         print(f"| {name} | {hours:.1f} h | {100 * share:.1f} % |")
+    for name, parts in results["device memory, MB"].items():
+        print(f"{name} on a GPU, MB: {', '.join(f'{what} {size:,.0f}' for what, size in parts.items())}")
     print(f"written to {options.out}")
 
 

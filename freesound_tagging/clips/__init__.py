@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "audio": ["read_audio"],
     "clips": ["Clips"],
-    "dataset": ["FSDKaggle2019"],
+    "dataset": ["FSDKaggle2019", "is_competitions"],
     "doctor": ["check", "examine"],
     "folds": ["stratified_folds"],
     "tables": ["label_matrix", "read_table"],

@@ -1,11 +1,14 @@
-"""The data set on the disk: ``python -m freesound_tagging.clips download DEST`` and ``... check ROOT``."""
+"""The data set on the disk: ``python -m freesound_tagging.clips download DEST``, ``... prepare`` and ``... check``."""
 
 import argparse
+import shlex
 import sys
 
-from ..machine.commands import a_path, command
+from ..machine.commands import a_count, a_path, command, printable
 from .doctor import check
 from .download import ARCHIVES, RECORD, download
+from .prepare import prepare
+from .sources import READERS, Options
 
 
 @command
@@ -18,11 +21,57 @@ def main(arguments=None):
     fetch.add_argument("--record", default=RECORD, help="address of the record (default: %(default)s)")
     doctor = commands.add_parser("check", help="examine a data set; exit status 1 if clips are missing or unreadable")
     doctor.add_argument("root", type=a_path)
+    _add_prepare(commands)
     options = parser.parse_args(arguments)
+    if options.command == "prepare":
+        if options.test is not None and options.test_fold is not None:
+            parser.error("--test and --test-fold both say which clips are for testing; give one")
+        prepare(options.source, options.dest,
+                Options(options.file_column, tuple(options.label_column or ()), options.separator, options.group,
+                        options.sounds, options.noisy_small),
+                options.test, options.test_fold, options.least, options.seed, options.copy)
+        print(f"next: make check INPUT={shlex.quote(printable(options.dest))}")
+        return 0
     if options.command == "check":
-        return 0 if check(options.root) else 1
+        if not check(options.root):
+            return 1
+        print(f"next: make train INPUT={shlex.quote(printable(options.root))} OUTPUT=my-run PROFILE=laptop")
+        return 0
     print("complete:", *download(options.dest, options.only, options.record))
     return 0
+
+
+def _add_prepare(commands):
+    lay_out = commands.add_parser(
+        "prepare", help="lay out a data set of your own, or a public one, to be trained on",
+        description=f"Make of {', '.join(READERS)} a folder to train on: tables and links. Nothing in SOURCE is "
+                    "changed; a second call replaces what the first one made.")
+    lay_out.add_argument("source", type=a_path, help="a folder, or a table with its sounds beside or below it")
+    lay_out.add_argument("dest", type=a_path, help="the folder to make")
+    lay_out.add_argument("--test", type=_a_share, metavar="SHARE", help="of the clips, for testing; 0: none (default: "
+                         "the set's own test clips or last fold, else 0.2)")
+    lay_out.add_argument("--test-fold", metavar="FOLD", help="of the set's own folds the one for testing")
+    lay_out.add_argument("--group", metavar="COLUMN", help="which says what clips are of one recording, which stay "
+                         'together; "none": each clip is one (default: seen from columns, folders or names)')
+    lay_out.add_argument("--file-column", metavar="COLUMN", help="of file names (default: seen from its name)")
+    lay_out.add_argument("--label-column", metavar="COLUMN", nargs="+", help="of labels, one or several")
+    lay_out.add_argument("--separator", metavar="TEXT", help='between labels of a cell; "": a cell is one label '
+                         "(default: the first of | ; , that occurs)")
+    lay_out.add_argument("--sounds", type=a_path, metavar="FOLDER", help="the sounds are there or below")
+    lay_out.add_argument("--least", type=a_count, default=1, metavar="N", help="leave out labels of fewer clips")
+    lay_out.add_argument("--noisy-small", action="store_true", help="FSDnoisy18k: the small part of the noisy clips")
+    lay_out.add_argument("--copy", action="store_true", help="copy the sounds in place of linking to them")
+    lay_out.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+
+
+def _a_share(text):
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"is {text}; expected a share from 0 on, below 1")
+    return share
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Audio files from strangers: the one place where a sound is read and judged, block by block."""
 
-import contextlib
 import dataclasses
 import hashlib
 import io
@@ -13,7 +12,8 @@ import numpy as np
 import soundfile as sf
 
 from ..machine.files import as_path
-from .containers import contents_of
+from .containers import Contents, contents_of
+from .streams import Forward, Stream, opened
 
 MAX_SECONDS = 900  # of a clip, whose image is made in one piece
 MAX_NUMBERS = 1 << 30  # samples of all channels of a clip: such as 900 s of 6 channels at 192 kHz
@@ -106,7 +106,7 @@ def read_blocks(path, content=None, a_clip=True, remarks=None):
     try:
         # By a handle of Python's, which is closed also where a Ctrl-C comes while libsndfile opens the file. Its name
         # does not count: clips read here and elsewhere are read alike.
-        with open(path, "rb", buffering=0) if content is None else io.BytesIO(content) as raw:
+        with opened(path) if content is None else io.BytesIO(content) as raw:
             head = raw.read(16)  # libsndfile takes a disk's error for a format that it does not know
             length = 0
             for block, rate, promised in _blocks(raw, path, remarks):
@@ -138,7 +138,7 @@ class _OtherRate(sf.SoundFileError):
 
 def _blocks(raw, path, remarks):
     """An open file's samples (samples, channels) in blocks, at least one, each with the rate and how many there are."""
-    contents, rate, promised = contents_of(raw), 0, 0
+    contents, rate, promised = Contents([raw]) if isinstance(raw, Stream) else contents_of(raw), 0, 0
     if contents.left:
         remarks["unread"] = f"{path} has {contents.left} bytes behind its sound that are of no known kind and not read"
     for number, recording in enumerate(contents.recordings):
@@ -161,16 +161,20 @@ def _blocks(raw, path, remarks):
 def _blocks_of(raw):
     """As `_blocks`, of one recording."""
     raw.seek(0)
+    streamed = isinstance(raw, Stream)
     by_number = os.name == "posix" and isinstance(raw, io.FileIO)  # which is quicker, and soundfile knows on POSIX only
     source = raw.fileno() if by_number else raw
-    with sf.SoundFile(source, closefd=False) as file:
+    kind, settings = (Forward, raw.settings) if streamed else (sf.SoundFile, {})
+    with kind(source, closefd=False, **settings) as file:
         size = max(1, BLOCK // file.channels)
-        endless = file.format == "FLAC" and file.frames == UNKNOWN
+        endless = not streamed and file.format == "FLAC" and file.frames == UNKNOWN
         if not endless:
             block = _next(file, size)
         while not endless:
+            if streamed and raw.error:
+                raise raw.error
             yield block, file.samplerate, file.frames
-            if not len(block := _next(file, size)):
+            if not len(block := _next(file, size)) and not (streamed and raw.error):
                 return
     raw.seek(0)
     with _Endless(source, closefd=False) as file:
@@ -180,25 +184,26 @@ def _blocks_of(raw):
 
 def _next(file, size):
     """The next samples. Where decoding fails, as at the end of a truncated FLAC, those before, if there are any."""
-    place = file.tell()
+    place, few, failed = file.tell(), [np.zeros((0, file.channels), np.float32)], None
     try:
-        return file.read(size, dtype="float32", always_2d=True)
-    except sf.SoundFileError:
-        few = [np.zeros((0, file.channels), np.float32)]
-        with contextlib.suppress(sf.SoundFileError):
+        if file.seekable():
+            return file.read(size, dtype="float32", always_2d=True)
+    except sf.SoundFileError as error:
+        failed = error
+    try:
+        if failed:
             file.seek(place)
-            for _ in range(0, size, DECODED):
-                few.append(file.read(DECODED, dtype="float32", always_2d=True))
-        if not place and len(few) == 1:
-            raise
-        return np.concatenate(few)[:size]
+        for _ in range(0, size, DECODED):
+            few.append(file.read(DECODED, dtype="float32", always_2d=True))
+    except sf.SoundFileError as error:
+        failed = failed or error
+    if failed and not place and len(few) == 1:
+        raise failed
+    return np.concatenate(few)[:size]
 
 
-class _Endless(sf.SoundFile):
+class _Endless(Forward):
     """A FLAC that does not say how long it is, as pipes leave it: in its middle libsndfile finds no place again."""
-
-    def seekable(self):
-        return False
 
     def blocks(self, size):
         """The samples to its end, or to where decoding fails."""
@@ -235,7 +240,7 @@ class _Power:
             return {"silent": f"{path} is silent throughout, and its tags are those of silence"}
         if self.mixed >= OPPOSITE * self.channels.sum() / len(self.channels) ** 2:
             return {}
-        loudest = int((self.channels > 0.99 * self.channels.max()).argmax())  # the first of those that are as loud
+        loudest = int((self.channels > 0.99 * self.channels.max()).argmax())  # the first of equals
         converted = shlex.join([str(path), "-af", f"pan=mono|c0=c{loudest}", str(path.with_suffix(".mono.wav"))])
         return {"opposite": f"{path} has channels that are opposite, and what is heard, their mean, is next to "
                             f"silence: take channel {loudest + 1} alone (ffmpeg -i {converted})"}

@@ -15,7 +15,7 @@ class Clips:
     ----------
     table : pandas.DataFrame
         A row a clip: `path`, `labels` (tuple of str), `set` (str, the set that it belongs to). Its `fname` becomes the
-        path's name.
+        path's name. `group` (str), where there is one, says which clips are of one recording.
     vocabulary : sequence of str
         The labels, in the order of every label matrix.
 

@@ -1,5 +1,6 @@
 """The clips of FSDKaggle2019 as data frames: which files there are, and what they are labelled."""
 
+import hashlib
 import warnings
 
 import numpy as np
@@ -19,6 +20,22 @@ FAULTY_CLIPS = {
     "7752cc8a.wav": "wrong label",
     "1d44b0bd.wav": "no signal",
 }
+
+VOCABULARY = "15715fa55257b74f"  # of the 80 labels' names, a line each in alphabetical order: how their SHA-256 begins
+
+
+def is_competitions(vocabulary):
+    """Whether labels are those of FSDKaggle2019, so that published figures can be compared with.
+
+    Parameters
+    ----------
+    vocabulary : iterable of str
+
+    Returns
+    -------
+    bool
+    """
+    return hashlib.sha256("\n".join(sorted(vocabulary)).encode("utf-8", "replace")).hexdigest().startswith(VOCABULARY)
 
 
 class FSDKaggle2019:
@@ -42,6 +59,8 @@ class FSDKaggle2019:
     needed : sequence of {"curated", "noisy", "test"}
         The sets that have to have clips. Of the others, what is missing is left out, as where a part of the data set
         was downloaded, with a warning if only some of a set's clips are.
+    may_lack : sequence of {"curated", "noisy", "test"}
+        Those of the needed sets whose table may be missing or empty, which a warning then says.
 
     Attributes
     ----------
@@ -50,7 +69,8 @@ class FSDKaggle2019:
         The labels, in the order of every label matrix and of the submission: the columns of
         ``sample_submission.csv`` where there is one, else all labels of the tables in alphabetical order.
     curated, noisy, test : pandas.DataFrame
-        A row a clip, with columns `fname` (str), `labels` (tuple of str) and `path` (pathlib.Path). `test` has
+        A row a clip, with columns `fname` (str), `labels` (tuple of str), `path` (pathlib.Path) and, where the table
+        has it, `group` (str, the recording that the clip is of, or ``""``). `test` has
         `labels` only where the ground truth is known, and then also `usage` (``Public`` or ``Private``).
     sample : pathlib.Path or None
         ``sample_submission.csv``, where there is one.
@@ -68,7 +88,7 @@ class FSDKaggle2019:
         no clips.
     """
 
-    def __init__(self, root, drop_faulty=True, missing="error", needed=()):
+    def __init__(self, root, drop_faulty=True, missing="error", needed=(), may_lack=()):
         if missing not in ("error", "skip", "list"):
             raise ValueError(f"missing={missing!r}: expected 'error', 'skip' or 'list'")
         self.root = as_path(root)
@@ -93,9 +113,11 @@ class FSDKaggle2019:
                 self.targets(table, of=name)  # raises on a label outside the vocabulary
         self.curated = self._without_faulty(tables["curated"]) if drop_faulty else tables["curated"]
         self.noisy, self.test = tables["noisy"], tables["test"]
-        lacking = [lack for name in needed if (lack := self.lack(name))]
-        if lacking:
-            raise ValueError("; ".join(lacking))
+        lacking = {name: lack for name in needed if (lack := self.lack(name))}
+        if set(lacking) - set(may_lack):
+            raise ValueError("; ".join(lacking.values()))
+        for lack in lacking.values():
+            warnings.warn(lack, stacklevel=2)
         for odd in odd_labels(self.vocabulary):
             warnings.warn(f"{self.root}: {odd}", stacklevel=2)
         if missing != "list":
@@ -160,7 +182,8 @@ class FSDKaggle2019:
         Returns
         -------
         numpy.ndarray, bool (noisy clips,), or None
-            None where there is no ``truth/train_noisy.csv`` with the right labels; the demo data has one.
+            None where there is no ``truth/train_noisy.csv`` with the right labels, which the demo data has, or no
+            noisy clip.
 
         Raises
         ------
@@ -168,7 +191,7 @@ class FSDKaggle2019:
             If that table lacks a noisy clip.
         """
         path = self.root / "truth/train_noisy.csv"
-        if not path.exists():
+        if not path.exists() or not len(self.noisy):
             return None
         table = read_table(path, ["fname", "labels"])
         truth = dict(zip(table["fname"], table["labels"]))
@@ -191,7 +214,8 @@ class FSDKaggle2019:
             return pd.DataFrame({"fname": [], "labels": [], "path": []}, dtype=object)
         table = read_table(path, ["fname", "labels"])
         table["path"] = paths_inside(self.folder(name), table["fname"], path)
-        return table[[column for column in ("fname", "labels", "path", "usage") if column in table]]
+        return table[[column for column in ("fname", "labels", "path", "usage", "group")
+                      if column in table]]
 
     def _in_order_of(self, fnames, test):
         """The test clips in sample_submission.csv's order; with their labels only if all are known."""

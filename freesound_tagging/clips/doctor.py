@@ -16,6 +16,9 @@ from .folders import unlisted_files
 from .tables import few
 from .twins import find_twins, name_twins
 
+FEW_CLIPS = 10  # of a label: fewer are named
+STOPS, SPOILS, DOUBTFUL, REMARK = range(4)  # how bad it is: stops training, spoils something, may be a mistake
+
 
 def examine(paths, n_jobs=-1, progress=True):
     """Open every file, measure it, and look whether it holds a signal.
@@ -118,9 +121,14 @@ def check(root):
     except (OSError, ValueError) as error:
         print(printable(error))
         return False
-    for warning in odd:
-        print(printable(warning.message))
     print(data)
+    said = []  # how bad it is, from 0 on, and a sentence
+
+    def say(rank, text):
+        print(printable(text))
+        said.append((rank, printable(text)))
+    for warning in odd:
+        say(DOUBTFUL, warning.message)
     figures, every, clips = [], {}, {}
     for name in ("curated", "noisy", "test"):
         table = getattr(data, name)
@@ -129,7 +137,8 @@ def check(root):
         figures.append(row)
         every |= {(name, kind): names for kind, names in problems.items() if names}
         clips[name] = list(zip(table["fname"], examined["digest"]))
-    print(pd.DataFrame(figures).set_index("set").T.to_string())
+    shown = [row for row in figures if row["clips"] or row["not in the table"]] or figures
+    print(pd.DataFrame(shown).set_index("set").T.to_string())
     counts = pd.DataFrame({name: data.targets(table).sum(0).astype(int) for name in clips
                            if "labels" in (table := getattr(data, name)) and len(table)},
                           map(printable, data.vocabulary))
@@ -138,27 +147,49 @@ def check(root):
             (f"{name} clips only", (counts.drop(columns=name) == 0).all(axis=1) & (counts[name] > 0))
             for name in counts if len(counts.columns) > 1)):
         if chosen.any():
-            print(f"labels of {words}: {few(counts.index[chosen])}")
+            say(DOUBTFUL, f"labels of {words}: {few(counts.index[chosen])}")
+    scarce = counts["curated"][counts["curated"].between(1, FEW_CLIPS - 1)].sort_values() if "curated" in counts else ()
+    if len(scarce):
+        say(DOUBTFUL, f"labels of fewer than {FEW_CLIPS} curated clips: "
+                      + few(f"{label} ({count})" for label, count in scarce.items()))
     if twins := find_twins(clips):
-        print(printable(name_twins(twins, clips)))
+        tested = any({name for name, _ in group} >= {"test", name} for group in twins for name in ("curated", "noisy"))
+        say(SPOILS if tested else DOUBTFUL, name_twins(twins, clips))
     for (name, kind), names in every.items():
-        print(printable(f"{name}, {kind}: {few(names)}"))
+        say(SPOILS if kind in ("missing", "unreadable") else DOUBTFUL, f"{name}, {kind}: {few(names)}")
     faulty = sorted(set(data.curated["fname"]) & FAULTY_CLIPS.keys())
     if faulty:
         print(f"curated, known to be faulty and left out by default: {few(faulty, 6)}")
     missing, unreadable = ({name: len(every.get((name, kind), [])) for name in clips}
                            for kind in ("missing", "unreadable"))
     lacking = {name: lack for name in clips if (lack := data.lack(name))}
-    lacking |= {name: f"none of the {number} {name} clips is in {data.folder(name)}"
-                for name, number in missing.items() if number and number == len(clips[name])}
-    if "test" in lacking:
-        print(f"{lacking.pop('test')}: there is no submission to make")
+    empty = {name: f"none of the {number} {name} clips is in {data.folder(name)}"
+             for name, number in missing.items() if number and number == len(clips[name])}
+    for name in ("curated", "noisy"):
+        if name in empty or (name in lacking and name == "curated"):
+            say(STOPS, f"{(lacking | empty)[name]}: training needs some")
+        elif name in lacking:
+            say(SPOILS if "though" in lacking[name] else REMARK,
+                f"{lacking[name]}: one stage is trained, on the curated clips alone")
+        elif missing[name]:
+            say(STOPS, f"{missing[name]} missing {name} clips would stop training")
+    if "test" in lacking | empty:
+        say(SPOILS if "test" in empty or "though" in lacking["test"] else REMARK,
+            f"{(lacking | empty)['test']}: there is no submission to make")
     elif missing["test"]:
-        print(f"{missing['test']} missing test clips would stop the submission")
-    stops = [f"{lacking[name]}: training needs some" if name in lacking else
-             f"{missing[name]} missing {name} clips would stop training"
-             for name in ("curated", "noisy") if name in lacking or missing[name]]
-    print(*(stops or ["nothing here would stop training"]), sep="\n")
+        say(SPOILS, f"{missing['test']} missing test clips would stop the submission")
     if any(unreadable.values()):
-        print(f"{sum(unreadable.values())} unreadable clips would be left out of training and count as silence")
+        say(SPOILS, f"{sum(unreadable.values())} unreadable clips would be left out of training and count as silence")
+    stops = [text for rank, text in said if rank == STOPS]
+    _summarize(clips, data, said)
     return not (stops or any(missing.values()) or any(unreadable.values()))
+
+
+def _summarize(clips, data, said):
+    """What there is, and all that was said of it again, the worst first."""
+    sizes = ", ".join(f"{len(files)} {name}" for name, files in clips.items() if files)
+    print(f"\nin all: {sizes or 'no'} clips, {len(data.vocabulary)} labels")
+    for rank, text in sorted(said, key=lambda one: one[0]):
+        print(f"{('stops', 'spoils', 'doubtful', 'note')[rank]}: {text}")
+    print({STOPS: "this would stop training", SPOILS: "training would begin, with what is said above"}.get(
+        min((rank for rank, _ in said), default=REMARK), "nothing here would stop training"))

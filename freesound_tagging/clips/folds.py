@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def stratified_folds(targets, n_folds, seed=0, groups=None):
+def stratified_folds(targets, n_folds, seed=0, groups=None, shares=None):
     """Deal clips to folds so that each label is spread evenly.
 
     Algorithm 1 of the paper: the label that the fewest clips left carry is dealt first, each of these to the fold that
@@ -20,6 +20,8 @@ def stratified_folds(targets, n_folds, seed=0, groups=None):
     groups : array of int (clips,), optional
         Clips of one number are held out by one fold, such as those that were cut from one recording: they are dealt
         as one, the largest groups of a label first.
+    shares : sequence of float (n_folds,), optional
+        Of the clips, that each fold gets; together 1. Equal ones if not given.
 
     Returns
     -------
@@ -29,7 +31,7 @@ def stratified_folds(targets, n_folds, seed=0, groups=None):
     Raises
     ------
     ValueError
-        If `n_folds` is out of range, or `groups` has not one number a clip.
+        If `n_folds` is out of range, `groups` has not one number a clip, or `shares` not one above 0 a fold.
 
     References
     ----------
@@ -49,17 +51,20 @@ def stratified_folds(targets, n_folds, seed=0, groups=None):
     if not 2 <= n_folds <= len(items):
         raise ValueError(f"n_folds={n_folds}: expected 2 to {len(items)}, the number of "
                          f"{'clips' if groups is None else 'groups'}")
+    shares = np.full(n_folds, 1 / n_folds) if shares is None else np.asarray(shares, float)
+    if shares.shape != (n_folds,) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
+        raise ValueError(f"shares={shares.tolist()}: expected {n_folds} numbers above 0, together 1")
     rng = seed if isinstance(seed, np.random.Generator) else np.random.RandomState(seed)
     order = np.arange(len(items))
     rng.shuffle(order)
     folds = np.empty(len(items), np.int64)
-    folds[order] = _dealt(items[order], n_folds, rng)
+    folds[order] = _dealt(items[order], shares, rng)
     return folds[item_of]
 
 
-def _dealt(items, n_folds, rng):
+def _dealt(items, shares, rng):
     """The fold of each item, int64 (items,); the last column of `items` (items, labels + 1) counts its clips."""
-    lacking = np.outer(np.full(n_folds, 1 / n_folds), items.sum(0))  # of each label, and of clips, in each fold
+    lacking = np.outer(shares, items.sum(0))  # of each label, and of clips, in each fold
     folds = np.full(len(items), -1)
     while (folds < 0).any():
         left = (items[folds < 0, :-1] > 0).sum(0)

@@ -209,10 +209,7 @@ def sounding(signal, config=MelConfig()):
 
 
 def _pieces(signal, window, hop, config):
-    """What `FRAMES_AT_A_TIME` frames, of long windows fewer, see of a signal whose ends are padded.
-
-    Cut so, frames are as of the whole.
-    """
+    """What at most `FRAMES_AT_A_TIME` frames see of a signal whose ends are padded; cut so, they are the whole's."""
     half, frames = window // 2, 1 + len(signal) // hop
     mode, most = config.padding, min(FRAMES_AT_A_TIME, max(1, FRAMES_AT_A_TIME * MelConfig.n_fft // window))
     if frames <= most:

@@ -7,6 +7,7 @@ from itertools import repeat
 import numpy as np
 
 from ..clips.audio import MAX_SECONDS
+from ..clips.streams import is_pipe
 from ..machine.processes import in_order, workers_for
 from .mel import HOP, MelConfig, fit_with_begin, log_mel, resampled, to_image
 
@@ -115,7 +116,9 @@ def _or_error(path, config):
 
 
 def _if_short(path, config):
-    """All sections of a sound; None of a long one, so that no worker has to keep its sections."""
+    """All sections of a sound; None of a long one or a pipe, which the asking process reads itself."""
+    if is_pipe(path):
+        return None
     found = _or_error(path, config)
     with closing(found):
         first = next(found)

@@ -1,10 +1,13 @@
 """What a command says when something goes wrong."""
 
 import argparse
+import contextlib
 import functools
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 
 from .files import as_path
@@ -94,6 +97,32 @@ def printable(text):
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: ascii(control[0])[1:-1], str(text))
 
 
+class Stopped(BaseException):
+    """The system, or who closed the terminal, has asked this process to end."""
+
+
+@contextlib.contextmanager
+def stoppable():
+    """Have SIGTERM and SIGHUP raise `Stopped` in the block, so that what was done can be kept.
+
+    One that is ignored, as by ``nohup``, stays so; further ones are while the block ends.
+    """
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))
+               and threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL]
+
+    def stop(number, _):
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        raise Stopped(number)
+    try:
+        for number in numbers:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def command(main):
     """Make of a function a command: an error is one line, and its exit status 1; so is a warning of this package.
 
@@ -126,6 +155,8 @@ def command(main):
             return status
         except KeyboardInterrupt:
             return 130  # as the system has it for a program that is interrupted
+        except Stopped as stopped:
+            return 128 + stopped.args[0]
         except BrokenPipeError:
             with open(os.devnull, "w") as nowhere:  # for what Python flushes at its end
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())

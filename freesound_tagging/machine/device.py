@@ -44,6 +44,15 @@ def runs_on(capability, architectures):
                             for kind, built in found)
 
 
+def gpus():
+    """The CUDA GPUs that this torch runs on, by its numbers: list of int."""
+    if not torch.cuda.is_available():
+        return []
+    built = torch.cuda.get_arch_list()
+    return [number for number in range(torch.cuda.device_count())
+            if runs_on(torch.cuda.get_device_capability(number), built)]
+
+
 def device_named(name=None):
     """A device, if it is there.
 

@@ -70,11 +70,12 @@ def executor_of(executor, side_by_side=1, device=None):
     Parameters
     ----------
     executor : {"auto", "in-process", "processes", "ray"} or executor
-        "auto" is "processes" on a CPU where there are several tasks and cores, else "in-process".
+        "auto" is "processes" on a CPU where there are several tasks and cores, a process a GPU where there are several
+        of those, else "in-process".
     side_by_side : int
         How many tasks there are at a time, among which "processes" divides the cores.
     device : torch.device, optional
-        What tasks compute on, for "auto".
+        What tasks compute on, for "auto": ``cuda`` is all GPUs, ``cuda:1`` that one.
 
     Returns
     -------
@@ -95,6 +96,11 @@ def executor_of(executor, side_by_side=1, device=None):
         return RayExecutor()
     from .processes import Processes, cores
 
+    if executor == "auto" and device is not None and device.type == "cuda" and device.index is None:
+        from .device import gpus
+
+        here = gpus()[:side_by_side]
+        return Processes(gpus=here) if len(here) > 1 else InProcess()
     workers = min(side_by_side, cores())
     if executor == "processes" or (executor == "auto" and workers > 1 and device is not None and device.type == "cpu"):
         return Processes(workers)

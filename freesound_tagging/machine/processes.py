@@ -19,28 +19,35 @@ AT_ONCE = 4  # items that a worker gets together
 
 
 class Processes:
-    """Tasks in a few processes of this machine, as many at a time as there are processes.
+    """Tasks in a few processes of this machine, as many at a time as there are processes; on GPUs one a GPU.
 
     Two processes of one thread each make more of a narrow network than one with two, as the threads wait for each other
     at each step; beside a busy program many times as much.
 
     Parameters
     ----------
-    workers : int
+    workers : int, optional
         Processes; the cores are divided among them. On a CPU, results are the same, bit for bit, for the same number
-        of threads.
+        of threads. As many as there are GPUs if not given.
+    gpus : sequence of int
+        The GPUs, by torch's numbers: each gets a process that sees it alone, as ``cuda``. None for a CPU.
     """
 
-    def __init__(self, workers):
-        self.workers, self.threads = workers, max(1, cores() // workers)
-        self._waiting, self._open, self._pool = deque(), set(), None
+    def __init__(self, workers=None, gpus=()):
+        self.gpus = _as_a_child_names_them(gpus)
+        self.workers = len(self.gpus) or workers
+        self.threads = max(1, cores() // self.workers)
+        # A pool of one for each process, so that a GPU's is always the same, which keeps its clips there.
+        self._waiting, self._open, self._pools = deque(), set(), [None] * self.workers
 
     def __repr__(self):
+        if self.gpus:
+            return f"on {self.workers} GPUs, a process each"
         return f"in {self.workers} processes of {self.threads} threads"
 
     def device(self):
-        """The type of device that a task gets: ``"cpu"``."""
-        return "cpu"
+        """The type of device that a task gets: ``"cuda"`` if there are `gpus`, else ``"cpu"``."""
+        return "cuda" if self.gpus else "cpu"
 
     def room(self):
         """As `InProcess.room`."""
@@ -79,12 +86,13 @@ class Processes:
         with _folder_for_news() as folder:
             try:
                 while self._waiting or running:
-                    while self._waiting:
+                    free = sorted(set(range(self.workers)) - {number for _, _, number in running.values()})
+                    for number in free[:len(self._waiting)]:
                         key, *task = self._waiting.popleft()
                         news = folder / f"{next(names)}.news"
-                        running[self._start(*task, news)] = key, news
+                        running[self._start(number, *task, news)] = key, news, number
                     done, _ = wait(running, REPORT_SECONDS / 2, FIRST_COMPLETED)
-                    for key, news in running.values():  # those of what is done are its last
+                    for key, news, _ in running.values():  # those of what is done are its last
                         try:
                             content = news.read_text()
                         except OSError:  # there are none
@@ -92,10 +100,10 @@ class Processes:
                         show(key, *json.loads(content))
                     while done:
                         for future in done:
-                            key, news = running.pop(future)
+                            key, _, number = running.pop(future)
                             self._open.discard(key)
                             if error := future.exception():
-                                failed.append((key, error, news.with_suffix(".begun").exists()))
+                                failed.append((key, error, number))
                             else:
                                 yield key, future.result()
                         done = [future for future in running if future.done()] if failed else ()
@@ -104,31 +112,46 @@ class Processes:
             finally:
                 self._waiting.clear()
                 self._open.clear()
-                if running and self._pool is not None:
-                    self._pool.shutdown(kill_workers=True)
-                    self._pool = None
+                self.end(number for _, _, number in running.values())
 
-    def _start(self, function, task, shared, news):
+    def end(self, numbers=None):
+        """End processes, all if not given, with whatever they work on; the next task that one gets begins it anew.
+
+        Parameters
+        ----------
+        numbers : iterable of int, optional
+        """
+        for number in range(self.workers) if numbers is None else list(numbers):
+            if (pool := self._pools[number]) is not None:
+                self._pools[number] = None
+                pool.shutdown(kill_workers=True)
+
+    def _start(self, number, function, task, shared, news):
         from joblib.externals.loky import ProcessPoolExecutor
 
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.workers, timeout=IDLE_SECONDS,
-                                             env={"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"})
-        return self._pool.submit(_run, function, task, shared, news, self.threads, os.getpid())
+        if self._pools[number] is None:
+            seen = {"CUDA_VISIBLE_DEVICES": self.gpus[number]} if self.gpus else {}
+            self._pools[number] = ProcessPoolExecutor(1, timeout=IDLE_SECONDS, env=seen | {
+                "OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"})
+        return self._pools[number].submit(_run, function, task, shared, news, self.threads, os.getpid())
 
     def _raise(self, failed):
         from joblib.externals.loky import BrokenProcessPool
 
-        # With one process the pool loses all that was begun, and does not say whose that was.
-        died = [(key, begun) for key, error, begun in failed if isinstance(error, BrokenProcessPool)]
-        if died:
-            self._pool = None
+        died = [(str(key), number) for key, error, number in failed if isinstance(error, BrokenProcessPool)]
+        self.end(number for _, number in died)
         for _, error, _ in failed:
             if not isinstance(error, BrokenProcessPool):
                 raise error
-        keys = " or ".join(sorted(str(key) for key, begun in died if begun) or [str(key) for key, _ in died])
-        raise RuntimeError(f"{keys}: its process died, perhaps for lack of memory. What was finished before is "
-                           'kept; run again, or one fold after the other by executor="in-process"') from failed[0][1]
+        raise RuntimeError(f"{' or '.join(sorted(key for key, _ in died))}: its process died, perhaps for lack of "
+                           'memory. What was finished before is kept; run again, or one fold after the other by '
+                           'executor="in-process"') from failed[0][1]
+
+
+def _as_a_child_names_them(gpus):
+    """What CUDA_VISIBLE_DEVICES is of a process that is to see one of the GPUs that this one sees by these numbers."""
+    seen = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return [seen[number] if seen else str(number) for number in gpus]
 
 
 def in_order(function, items, n_jobs=-1):
@@ -173,7 +196,7 @@ def in_order(function, items, n_jobs=-1):
         raise RuntimeError("a worker process died, perhaps for lack of memory; close other programs, or give n_jobs=1"
                            ) from error
     finally:
-        # loky's thread fails, with a traceback, if what it has not passed on is taken from it: so few it passes on soon
+        # loky's thread ends in a traceback if what it has not passed on is taken from it; so few it passes on soon.
         while not all(future.running() or future.done() for future in waiting):
             time.sleep(0.001)
         pool.shutdown(kill_workers=True)
@@ -234,8 +257,6 @@ def _folder_for_news():
 
 def _run(function, task, shared, news, threads, parent):
     _begin(parent)
-    with contextlib.suppress(OSError):
-        news.with_suffix(".begun").touch()
 
     def tell(*what):
         part = news.with_suffix(".part")

@@ -29,25 +29,11 @@ class UnknownNames(UserWarning):
 
 
 def read_export(path, stage=None, fold=None):
-    """Read which network a learner is that fastai 1's ``Learner.export`` wrote, and where its numbers are.
+    """Which network a learner is that fastai 1's ``Learner.export`` wrote, and where its numbers are.
 
-    Parameters
-    ----------
-    path : path
-    stage, fold
-        What `NetworkSpec` has and the file does not say. Its images are taken for those of `MelConfig`.
-
-    Returns
-    -------
-    spec : NetworkSpec
-    places : dict of str to Place
-        Of the tensors of the network that `spec` builds, by their names in it.
-
-    Raises
-    ------
-    ValueError
-        If the file is truncated, is no such export, or holds another network than CNN-model-1 or VGG-16-BN. The
-        message names it and the first layer that differs.
+    Gives the spec, with `stage` and `fold` as the file does not say them and the `MelConfig` of today, and the places
+    of the tensors by their names in the network that the spec builds. A file that is truncated, no such export, or
+    holds another network than the published ones is a ValueError that names it, and the first layer that differs.
     """
     with network_file(path, "cannot be imported") as file:
         pickles = Pickles(file)

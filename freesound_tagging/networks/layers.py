@@ -32,19 +32,8 @@ class Layer(NamedTuple):
 def exported_layers(model):
     """The layers of an exported network, in the order in which it computes them.
 
-    Parameters
-    ----------
-    model : Thing
-
-    Returns
-    -------
-    list of Layer
-        fastai's pool of maximum and mean with its Flatten is one, our `ConcatPool`.
-
-    Raises
-    ------
-    ValueError
-        If they cannot be told from the file: code of its own stands between them, or they are nested without end.
+    fastai's pool of maximum and mean with its Flatten is one, our `ConcatPool`. Layers that cannot be told from the
+    file, as code of its own stands between them or they are nested without end, are a ValueError.
     """
     layers = []
     for layer in _layers(model, iter(range(MODULES_AT_MOST))):
@@ -56,24 +45,9 @@ def exported_layers(model):
 
 
 def matching_network(layers, **described):
-    """Which of our networks some layers are.
+    """Which of our networks some layers are: its spec, which gets `described`, and what it calls each of them.
 
-    Parameters
-    ----------
-    layers : list of Layer
-    **described
-        What `NetworkSpec` needs beside network and options.
-
-    Returns
-    -------
-    spec : NetworkSpec
-    names : list of str
-        What each of the layers is called in the network that `spec` builds.
-
-    Raises
-    ------
-    ValueError
-        If they are none. The message has the first layer that differs from the network that is nearest, and how.
+    If they are none, the ValueError has the first layer that differs from the network that is nearest, and how.
     """
     width = next((layer.state.get("out_channels") for layer in layers if layer.kind == "torch.nn.Conv2d"), 64)
     specs = [NetworkSpec(network, {"width": width, **options}, **described) for network, options in NETWORKS]
@@ -93,16 +67,7 @@ def matching_network(layers, **described):
 
 
 def exported_tensors(layer):
-    """The parameters and buffers of a layer.
-
-    Parameters
-    ----------
-    layer : Layer
-
-    Returns
-    -------
-    dict of str to Thing
-    """
+    """The parameters and buffers of a layer, by name."""
     return {name: tensor for group in ("_parameters", "_buffers")
             for name, tensor in (layer.state.get(group) or {}).items() if tensor is not None}
 

@@ -41,24 +41,9 @@ class Place(NamedTuple):
 
 @contextlib.contextmanager
 def network_file(path, failure):
-    """Open a file that should hold a network, and let every error say which file it was.
+    """Open a file that should hold a network; every error is a ValueError that says which file it was.
 
-    Parameters
-    ----------
-    path : path
-    failure : str
-        What to say of a file in which something is wrong, between its name and the reason: "cannot be imported".
-
-    Yields
-    ------
-    binary file
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it is none or of another kind, or the block finds anything wrong with it.
+    `failure` stands between its name and the reason, as "cannot be imported".
     """
     path = as_path(path)
     if path.exists() and not path.is_file():
@@ -84,22 +69,7 @@ def network_file(path, failure):
 
 
 def read_header(file):
-    """The head of a safetensors file.
-
-    Parameters
-    ----------
-    file : binary file
-
-    Returns
-    -------
-    metadata : dict of str to str
-    places : dict of str to Place
-
-    Raises
-    ------
-    ValueError
-        If it is not a whole safetensors file.
-    """
+    """The head of a safetensors file: its metadata, and the place of each tensor by name."""
     size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(size - 8, HEADER_AT_MOST):
         raise ValueError(f"{NOT_WHOLE} (a header of {length} bytes in {size})")
@@ -121,17 +91,9 @@ def read_header(file):
 
 
 def check_fit(spec, places):
-    """See that tensors are those of a network, before any is read.
+    """Raise a ValueError unless tensors are those that the network of a spec has, in name, shape and type.
 
-    Parameters
-    ----------
-    spec : NetworkSpec
-    places : dict of str to Place
-
-    Raises
-    ------
-    ValueError
-        If there is another set of tensors than the network has, or one is of another shape or type.
+    That is before any is read.
     """
     wanted = spec.outline().state_dict()
     for name in (*wanted, *places):
@@ -145,22 +107,9 @@ def check_fit(spec, places):
 
 
 def read_tensors(file, places):
-    """Read tensors, each into memory of its own.
+    """Read tensors, each into memory of its own; those of float16 become float32.
 
-    Parameters
-    ----------
-    file : binary file
-    places : dict of str to Place
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        Of float16, float32: the same numbers.
-
-    Raises
-    ------
-    ValueError
-        If they have more bytes than the file, some of which would then be read many times.
+    If they have more bytes than the file, some would be read many times: a ValueError.
     """
     size = os.fstat(file.fileno()).st_size
     if sum(place.end - place.offset for place in places.values()) > size:

@@ -11,18 +11,10 @@ class _Tracer(fx.Tracer):
 
 
 def normalized_convolutions(network):
-    """Convolutions whose output goes into a batch normalization and nowhere else.
+    """The names of each convolution whose output a batch normalization takes and nothing else, and of the latter.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        In evaluation mode.
-
-    Returns
-    -------
-    list of (str, str)
-        The names of both: torch's own layers without hooks, each computed once. Empty if `network` cannot be traced,
-        such as one whose steps depend on its numbers.
+    They are torch's own layers without hooks, each computed once. There are none in a network that cannot be traced,
+    such as one whose steps depend on its numbers. It is in evaluation mode.
     """
     try:
         nodes = list(_Tracer().trace(network).nodes)

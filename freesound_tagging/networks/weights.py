@@ -190,18 +190,9 @@ def _load(path, spec, places):
 
 
 def stage_and_fold(path):
-    """Which model of which fold a file is, by its name.
+    """Which model of which fold a file is by its name, ``stage-<n>_fold-<k>.safetensors`` or ``.pkl``; None of another.
 
-    Parameters
-    ----------
-    path : path
-        ``stage-<n>_fold-<k>.safetensors``, or the author's ``stage-<n>_fold-<k>.pkl`` with stages 2, 10 and 11 for
-        models 2, 3 and 4.
-
-    Returns
-    -------
-    (int, int) or None
-        None if it is named otherwise.
+    In a .pkl the author's stages 2, 10 and 11 are the models 2, 3 and 4.
     """
     path = Path(path)
     match = re.fullmatch(r"stage-(\d+)_fold-(\d+)", path.stem)

@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
+from ..clips.dataset import is_competitions
 from ..lwlrap import clip_lwlrap
 from ..prediction.submission import TABLE_2
 from .reports import selection_figure, selection_table, training_figure
 
 
-def train_stage(pipeline, stage):
+def train_stage(pipeline, stage, budget=None):
     """Train a stage, as far as it is not finished, and draw how it went.
 
     Parameters
@@ -17,11 +18,16 @@ def train_stage(pipeline, stage):
     pipeline : WarmupPipeline
     stage : int
         Of one that the profile does not have it is only said.
+    budget : training.SessionBudget, optional
+        If the time is up before, that is said.
     """
-    if stage in pipeline.stages:
-        training_figure(pipeline.run_stage(stage), stage)
-    else:
+    if stage not in pipeline.stages:
         print(f"this profile has no stage {stage}")
+    elif history := pipeline.run_stage(stage, budget):
+        training_figure(history, stage)
+    else:
+        left, folds = len(pipeline.unfinished([stage])), pipeline.profile.n_folds
+        print(f"The time is up: of stage {stage} {folds - left} of {folds} folds are finished.")
 
 
 def show_selection(pipeline, stage, most=4):
@@ -31,7 +37,7 @@ def show_selection(pipeline, stage, most=4):
     ----------
     pipeline : WarmupPipeline
     stage : int
-        If it selects none, nothing is shown.
+        If it selects none, nothing is shown; if what selects for it is not finished, that is said.
     most : int
         Clips of either kind in the table.
 
@@ -42,6 +48,9 @@ def show_selection(pipeline, stage, most=4):
     """
     config = pipeline.stages.get(stage)
     if config is None or not config.selects_from:
+        return None
+    if waited_for := [f"stage {earlier}" for earlier in config.scored_by if earlier not in pipeline.finished()]:
+        print(f"Stage {stage} selects {config.selects_from} clips once {' and '.join(waited_for)} is finished.")
         return None
     name, clips = config.selects_from, pipeline.clips
     of = clips.is_of(name)
@@ -68,19 +77,23 @@ def purity_table(pipeline, right, name="noisy"):
     Returns
     -------
     pandas.DataFrame
-        Rows the whole set and each stage that selects of it; columns ``clips`` and ``right labels``, a share.
+        Rows the whole set and each stage that selects of it and knows which; columns ``clips`` and ``right labels``, a
+        share.
     """
     of, right = pipeline.clips.is_of(name), np.asarray(right)
+    finished = set(pipeline.finished())
     chosen = {f"the whole {name} set": np.full(len(right), True)} | {
         f"selected for stage {stage}": pipeline.selected(stage)[of] for stage, config in pipeline.stages.items()
-        if config.selects_from == name}
+        if config.selects_from == name and finished.issuperset(config.scored_by)}
     return pd.DataFrame({"clips": {row: int(mask.sum()) for row, mask in chosen.items()},
                          "right labels": {row: right[mask].mean() if mask.any() else np.nan
                                           for row, mask in chosen.items()}})
 
 
 def show_table(pipeline):
-    """Cross-validated lwlrap of each model, beside the published Table 2; kept in the run's folder as ``table.txt``.
+    """Cross-validated lwlrap of each model, kept in the run's folder as ``table.txt``.
+
+    Of the competition's labels the published Table 2 stands beside it.
 
     Of a finished run the model card is written beside its networks.
 
@@ -89,6 +102,11 @@ def show_table(pipeline):
     pipeline : WarmupPipeline
     """
     table = pipeline.table()
+    if table.empty:
+        print("No stage is finished yet.")
+        return
     (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
     pipeline.write_card()
-    display(table.join(TABLE_2).style.format("{:.5f}", na_rep=""))
+    if is_competitions(pipeline.clips.vocabulary):
+        table = table.join(TABLE_2)
+    display(table.style.format("{:.5f}", na_rep=""))

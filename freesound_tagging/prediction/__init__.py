@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "inference": ["Budget", "ensemble_mean", "predict"],
     "ensemble": ["Ensemble"],
     "listening": ["Heard"],
-    "submission": ["PUBLISHED", "TABLE_2", "leaderboards", "score_submission", "write_submission"],
-    "sounds": ["sounds_in", "sounds_of"],
-    "tagging": ["events", "spoken_for", "tag", "timeline", "write_labels"],
+    "submission": ["LEADERBOARD", "TABLE_2", "leaderboards", "score_submission", "write_submission"],
+    "paths": ["sounds_in", "sounds_of"],
+    "tagging": ["events", "spoken_for", "tag", "timeline"],
+    "formats": ["write_labels"],
 })

@@ -3,8 +3,9 @@
 import argparse
 import sys
 
+from ..clips.dataset import is_competitions
 from ..machine.commands import a_path, command, printable
-from .submission import PUBLISHED, score_submission
+from .submission import LEADERBOARD, score_submission
 
 
 @command
@@ -21,7 +22,8 @@ def main(arguments=None):
     print()
     for name, value in scores.items():
         print(f"lwlrap {name:8}{value:.5f}")
-    print("published, public: " + ", ".join(f"{value} ({name})" for name, value in PUBLISHED.items()))
+    if is_competitions(per_class.index):
+        print("published, public: " + ", ".join(f"{value} ({name})" for name, value in LEADERBOARD.items()))
     return 0
 
 

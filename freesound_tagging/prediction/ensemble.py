@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ..clips.streams import is_given
 from ..clips.tables import few
 from ..images.excerpts import pixels_on, to_images
 from ..machine.device import as_prepared, autocast_as_before, device_named, enough_memory
@@ -19,13 +20,16 @@ from ..networks.tagger import fold_batchnorm
 from ..networks.weights import find_weights, load_tagger, stage_and_fold
 from .inference import TRIED, choose_precision, first_images, predict
 from .listening import listen
-from .sounds import sounds_of
+from .paths import sounds_of
 
 PRECISIONS = (None, torch.float32, torch.float16, torch.bfloat16)
 
 
 class Ensemble:
     """Networks that belong together, in memory and ready to predict. Make one with `load`.
+
+    Several threads may use one. A process that is forked after tagging with two torch threads or more never answers, as
+    torch's threads are not in it: load networks after the fork, or call ``torch.set_num_threads(1)`` before.
 
     Attributes
     ----------
@@ -173,10 +177,12 @@ class Ensemble:
         Parameters
         ----------
         paths : path or sequence of path
-            Files that libsndfile reads.
+            Files that libsndfile reads, or pipes (`clips.streams`).
         batch_size : int
-        progress : bool
-            Show a progress bar on standard error, in seconds of sound, if it takes more than 2 s.
+        progress : bool or callable
+            Show a progress bar on standard error, in seconds of sound, if it takes more than 2 s; or what to call after
+            each batch with the seconds heard so far, and those of all sounds by their headers (0 where these do not
+            say). What it raises ends the listening.
 
         Yields
         ------
@@ -194,8 +200,8 @@ class Ensemble:
         if type(batch_size) is not int or batch_size < 1:
             raise ValueError(f"batch_size={batch_size!r}: expected a whole number of windows, at least 1")
         for path in paths:
-            if not as_path(path).is_file():
-                raise FileNotFoundError(f"{path} does not exist or is no file; give the path of a sound")
+            if not is_given(as_path(path)):
+                raise FileNotFoundError(f"{path} does not exist or is neither file nor pipe; give the path of a sound")
         yield from as_usual(listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress))
 
     def tag(self, paths, progress=False):

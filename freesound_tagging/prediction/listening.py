@@ -8,6 +8,7 @@ import pandas as pd
 import soundfile as sf
 from tqdm import tqdm
 
+from ..clips.streams import is_pipe
 from ..images.excerpts import window_starts
 from ..images.sections import sections_of_all
 from ..machine.files import as_path
@@ -24,6 +25,10 @@ class Heard:
     problem: str = ""  # why it cannot be read
     remark: str = ""  # what is to be known of it, such as that it is silent or that not all of it was read
 
+    def best(self, top):
+        """The most probable labels: pandas.Series of float32 by label."""
+        return pd.Series(self.probabilities, self.timeline.columns).nlargest(top)
+
 
 def listen(paths, look_at, mel, vocabulary, batch_size, progress):
     """`Ensemble.listen`, for anything that looks at windows.
@@ -37,7 +42,7 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
     mel : MelConfig
     vocabulary : sequence of str
     batch_size : int
-    progress : bool
+    progress : bool or callable
 
     Yields
     ------
@@ -47,7 +52,7 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
     lasting = np.cumsum([_seconds(path) for path in paths] if progress else [])
     windows, sound = _windows(paths, mel), _Listening(paths[0], mel, vocabulary) if paths else None
     with tqdm(None, "sound", round(lasting[-1]) if len(lasting) else None, unit="s", delay=2,
-              leave=False, disable=not progress) as bar:
+              leave=False, disable=not progress or callable(progress)) as bar:
         number = 0
         while batch := list(islice(windows, batch_size)):
             looked_at = [window.pixels for window in batch if window.pixels is not None]
@@ -59,8 +64,10 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
                     number += 1
                     sound = _Listening(paths[number], mel, vocabulary)
                 sound.hear(window, next(predicted) if window.pixels is not None else None)
-            if progress:
-                before = lasting[number - 1] if number else 0
+            before = lasting[number - 1] if progress and number else 0
+            if callable(progress):
+                progress(float(before + sound.second), float(lasting[-1]))
+            elif progress:
                 bar.update(max(0, round(min(lasting[number], before + sound.second)) - bar.n))
     if sound:
         yield sound.heard()
@@ -89,7 +96,7 @@ def _windows(paths, mel):
         pixels, sound, last = np.ascontiguousarray(section.image.T), number, last if number == sound else -np.inf
         for start in window_starts(len(pixels), mel.excerpt_frames):
             second = section.begin + start * hop
-            # What is short and padded may begin no later than the last window of the section before, which saw it.
+            # What is short and padded may begin before the last window of the section before, which saw it whole.
             excerpt = pixels[start:start + mel.excerpt_frames] if second > last else None
             last = max(last, second)
             yield _Window(number, excerpt, "", second, section.end, section.remark)
@@ -132,6 +139,6 @@ class _Listening:
 def _seconds(path):
     """How long a sound lasts by its header, 0 if that cannot be told."""
     try:
-        return sf.info(as_path(path)).duration
+        return 0.0 if is_pipe(path) else sf.info(as_path(path)).duration
     except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
         return 0.0

@@ -5,8 +5,6 @@ import pandas as pd
 
 from ..clips.tables import few
 from ..images.mel import MelConfig
-from ..machine.commands import printable
-from ..machine.files import output_file
 from .ensemble import Ensemble
 
 TOUCH = 0.1  # seconds: stretches of sound that are no further apart are one
@@ -22,7 +20,7 @@ def tag(paths, weights="weights", device=None, progress=False):
     ----------
     paths : path or sequence of path
         Files that libsndfile reads (WAV, FLAC, Ogg, MP3, ...), of any length, sample rate and number of channels;
-        folders, for the sounds in them; or patterns such as ``"2026/**/*.flac"`` (`sounds.sounds_of`).
+        folders, for the sounds in them; or patterns such as ``"2026/**/*.flac"`` (`paths.sounds_of`).
     weights : path, sequence of path, or Ensemble
         A folder, for the ensemble of models 2, 3 and 4 of all folds and networks in it and below; network files; or an
         ensemble that is in memory already: networks are read once then, not at every call.
@@ -163,18 +161,3 @@ def spoken_for(timeline):
     window = timeline.attrs.get("window", MelConfig().excerpt_seconds)
     between = (first[1:] + first[:-1] + window) / 2  # halfway from one window's middle to the next one's
     return np.maximum(first, np.r_[-np.inf, between]), np.minimum(first + window, np.r_[between, np.inf])
-
-
-def write_labels(path, table):
-    """Write events as Audacity imports labels (File, Import, Labels): start, end and label between tabs.
-
-    Parameters
-    ----------
-    path : path
-        The file to make or replace.
-    table : pandas.DataFrame
-        As `events` gives it.
-    """
-    with output_file(path) as part:
-        part.write_text("".join(f"{row.start:.6f}\t{row.end:.6f}\t{printable(' '.join(str(row.label).split()))}\n"
-                                for row in table.itertuples()), encoding="utf-8")

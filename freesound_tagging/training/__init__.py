@@ -7,6 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "learner": ["AugmentBatch", "fit", "fit_one_cycle", "make_learner"],
     "pool": ["ClipPool"],
     "profile": ["Profile", "load_profile", "published_stages"],
+    "queue": ["SessionBudget"],
+    "sessions": ["earlier_runs", "how_far", "how_to_go_on"],
     "stages": ["StageConfig", "select_noisy"],
     "warmup": ["WarmupPipeline", "run_together"],
 })

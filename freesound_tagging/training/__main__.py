@@ -2,15 +2,19 @@
 
 import argparse
 import dataclasses
+import json
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 from ..clips.dataset import FSDKaggle2019
 from ..images.store import SpectrogramStore
-from ..machine.commands import a_path, command
+from ..machine.commands import a_path, command, printable
 from ..machine.device import default_device
 from ..machine.executors import EXECUTORS, executor_of
 from ..networks.models import PUBLISHED_NETWORKS
+from .estimate import estimate
 from .profile import NAMES, load_profile
 from .warmup import WarmupPipeline, run_together
 
@@ -45,6 +49,8 @@ def main(arguments=None):
     parser.add_argument("--executor", choices=EXECUTORS, default="auto",
                         help='"ray": on the cluster that RAY_ADDRESS names, else the one that this machine is in, '
                              "else all GPUs of this machine")
+    parser.add_argument("--notebooks", type=a_path, metavar="FOLDER",
+                        help="execute the training notebooks of this folder over the finished run, for its figures")
     options = parser.parse_args(arguments)
     if not 0 <= options.seed < 2**32:
         parser.error(f"--seed {options.seed}: expected 0 to {2**32 - 1}")
@@ -52,9 +58,10 @@ def main(arguments=None):
     if options.folds is not None:
         profile = dataclasses.replace(profile, n_folds=options.folds)
     networks = options.networks or (PUBLISHED_NETWORKS if options.profile in NAMES else [profile.network])
-    profiles = [dataclasses.replace(profile, network=network) for network in dict.fromkeys(networks)]
-    data = FSDKaggle2019(options.input, needed=profile.sets)
+    data = FSDKaggle2019(options.input, needed=profile.sets, may_lack=profile.optional)
     clips = data.clips()
+    profile = profile.fitted(clips)
+    profiles = [dataclasses.replace(profile, network=network) for network in dict.fromkeys(networks)]
     most = min(int(clips.is_of(name).sum()) for name in profile.sets)
     if profile.n_folds > most:
         raise ValueError(f"n_folds={profile.n_folds}: expected 2 to {most}, the clips of the smaller set")
@@ -64,14 +71,43 @@ def main(arguments=None):
     weights = options.weights or options.output / "weights"
     pipelines = [WarmupPipeline(clips, store, profile, options.output / "work" / profile.name, weights / profile.name,
                                 options.seed, executor=executor, test=data.test["path"]) for profile in profiles]
+    for line in estimate(pipelines):
+        print(line, flush=True)
     tables = run_together(*pipelines, hours=options.hours)
+    left = sum(len(pipeline.unfinished()) for pipeline in pipelines)
+    drawn = [] if left or not options.notebooks else [_draw(pipeline, options, weights) for pipeline in pipelines]
     for pipeline, table in zip(pipelines, tables):
         (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
         print(f"\n{pipeline.profile.network}, cross-validated:\n{table.round(5).to_string()}")
-    left = sum(len(pipeline.unfinished()) for pipeline in pipelines)
-    print(f"\nThe networks are in {weights}." if not left else
-          f"\nThe time is up: {left} folds are left. Run the same again, and it goes on.")
-    return 0
+    if left:
+        print(f"\nThe time is up: {left} folds are left. Run the same again, and it goes on.")
+        return 0
+    print()
+    print(printable(f"The networks are in {weights}."))
+    for notebook in filter(None, drawn):
+        print(printable(f"The notebook with the run's figures is {notebook}."))
+    folder = shlex.quote(printable(weights))
+    if len(data.test):
+        print(f"next: make submission INPUT={shlex.quote(printable(options.input))} "
+              f"OUTPUT={shlex.quote(printable(options.output))} WEIGHTS={folder}")
+    print(f"next: .venv/bin/python -m freesound_tagging --weights {folder} FILE...")
+    return 0 if all(drawn) else 1
+
+
+def _draw(pipeline, options, weights):
+    """Have a network's notebook executed over its finished run: where it is; None after a mistake, which is said."""
+    name = "training-vgg16" if pipeline.profile.network == "vgg16" else "training-cnn-model1"
+    folder = options.output / "build/notebooks"
+    profile = options.profile if options.profile in NAMES else str(Path(options.profile).expanduser().resolve())
+    texts = {"input_folder": options.input, "weights_folder": weights, "work_folder": options.output / "work"}
+    others = {"seed": options.seed, "n_folds": options.folds}
+    sys.stdout.flush()
+    done = subprocess.run([
+        sys.executable, "-W", "ignore", options.notebooks / "run.py", name, folder, f"profile={profile}",
+        f"network={pipeline.profile.network}", "executor=in-process",
+        *(f"{key}={path.resolve()}" for key, path in texts.items()),
+        *(f"{key}:={json.dumps(value)}" for key, value in others.items())], check=False)
+    return None if done.returncode else folder / f"{name}.ipynb"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import warnings
 
 import numpy as np
+import scipy.sparse.csgraph
 
 from ..clips.audio import digest_of
 from ..clips.folds import stratified_folds
@@ -11,7 +12,7 @@ from ..clips.twins import find_twins, name_twins
 
 
 def deal_folds(clips, store, n_folds, seed, test=()):
-    """Deal clips to folds.
+    """Deal clips to folds; those of one recording (the table's `group`) to one.
 
     Parameters
     ----------
@@ -29,16 +30,36 @@ def deal_folds(clips, store, n_folds, seed, test=()):
     twins : int
         Groups of clips that are the same, and are held out together.
     """
-    folds = np.empty(len(clips), np.int64)
+    folds, recordings = np.empty(len(clips), np.int64), _recordings(clips)
     for name in clips.sets:
         mine = clips.is_of(name)
-        folds[mine] = stratified_folds(clips.targets[mine], n_folds, seed)
+        folds[mine] = stratified_folds(clips.targets[mine], n_folds, seed,
+                                       None if recordings is None else recordings[mine])
     numbers = {name: np.flatnonzero(clips.is_of(name)) for name in clips.sets}
     groups = [[numbers[name][clip] for name, clip in group if name != "test"]
               for group in _twins(store, numbers, test)]
-    for leader, *others in filter(None, groups):
+    for leader, *others in filter(None, groups if recordings is None else _together(groups, recordings)):
         folds[others] = folds[leader]
     return folds, sum(len(group) > 1 for group in groups)
+
+
+def _recordings(clips):
+    """Of each clip the number of its recording, where the clips' table says it: int64 (clips,), else None."""
+    if "group" not in clips.table or not clips.table["group"].fillna("").any():
+        return None
+    names = [group or f"\0{clip}" for clip, group in enumerate(clips.table["group"].fillna(""))]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _together(groups, recordings):
+    """Clips that are the same or of one recording, of whatever sets: lists of two or more of their numbers."""
+    links = [(group[0], other) for group in filter(None, groups) for other in group[1:]]
+    first = {}
+    links += [(first.setdefault(recording, clip), clip) for clip, recording in enumerate(recordings)]
+    one, other = np.transpose(links)
+    graph = scipy.sparse.coo_matrix((np.ones(len(links)), (one, other)), (len(recordings),) * 2)
+    _, of = scipy.sparse.csgraph.connected_components(graph, directed=False)
+    return [clips.tolist() for part in np.unique(of) if len(clips := np.flatnonzero(of == part)) > 1]
 
 
 def _twins(store, numbers, test):

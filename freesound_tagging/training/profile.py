@@ -5,6 +5,7 @@ import difflib
 import re
 import sys
 import tomllib
+import warnings
 from importlib import resources
 
 from ..augment import PUBLISHED
@@ -16,7 +17,7 @@ from .functions import augmentation_named, code_of, name_of, try_augmentation
 from .stages import StageConfig
 
 FOLDER = resources.files(__package__) / "profiles"
-NAMES = ("full", "demo", "tiny")  # that come with the package
+NAMES = ("full", "laptop", "demo", "tiny", "curated")  # that come with the package
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,42 @@ class Profile:
         return list(dict.fromkeys(name for config in self.stages
                                   for name in (*config.trains_on, config.selects_from) if name))
 
+    @property
+    def optional(self):
+        """Those of its sets without which something is left to be done (`fitted`): that no voting stage trains on."""
+        needed = {name for config in self.stages if config.votes for name in config.trains_on}
+        return [name for name in self.sets if name not in needed]
+
+    def fitted(self, clips):
+        """What can be done of it with the sets that there are.
+
+        Parameters
+        ----------
+        clips : Clips
+
+        Returns
+        -------
+        Profile
+            Itself where all sets have clips. Else one stage, a new network on the clips that its voting stages train
+            on: of their passes together, and of the least steps of all stages. A warning says so.
+
+        Raises
+        ------
+        ValueError
+            If there is no voting stage for whose training there are clips.
+        """
+        lacking = [name for name in self.sets if name not in clips.sets]
+        if not lacking:
+            return self
+        kept = [config for config in self.stages if config.votes and not set(config.trains_on) & set(lacking)]
+        if not kept:
+            raise ValueError(f"no {' and no '.join(lacking)} clips, and all of the profile's stages train on them")
+        stage = StageConfig(1, kept[0].trains_on, sum(config.passes for config in kept),
+                            max(config.lr for config in kept), least_steps=sum(c.least_steps for c in self.stages))
+        warnings.warn(f"without {' and '.join(lacking)} clips the profile's {len(self.stages)} stages become one, on "
+                      f"the {' and '.join(stage.trains_on)} ones, of as many steps", stacklevel=2)
+        return dataclasses.replace(self, stages=(stage,), text="")
+
     def described(self):
         """All of it as can be written as JSON, the functions by their names and what they compute."""
         own = {name_of(step): code for step in self.augmentation if (code := code_of(step))}
@@ -78,7 +115,7 @@ def load_profile(source):
 
     Parameters
     ----------
-    source : {"full", "demo", "tiny"} or path
+    source : {"full", "laptop", "demo", "tiny", "curated"} or path
         One that comes with the package, or a TOML file such as these: `freesound_tagging/training/profiles/full.toml`
         explains each line. Modules that it names may stand beside it.
 

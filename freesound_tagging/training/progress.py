@@ -38,9 +38,12 @@ class Progress:
         self.done[key] = 0
         if logs is not None:
             self.logs[key] = logs
-        stages = dict.fromkeys((key.run, key.stage) for key in self.done)
-        several = len({run for run, _ in stages}) > 1
-        names = [f"{f'{run.name} ' * several}stage {stage}" for run, stage in stages]
+        folds = {}  # at work, by run and stage
+        for one in self.done:
+            folds.setdefault((one.run, one.stage), []).append(str(one.fold))
+        several = len({run for run, _ in folds}) > 1
+        names = [f"{f'{run.name} ' * several}stage {stage}, fold {' and '.join(mine)}"
+                 for (run, stage), mine in folds.items()]
         self.bar.set_description_str(", ".join(names), refresh=False)
 
     def show(self, key, step, loss=None, score=None):

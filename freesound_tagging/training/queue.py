@@ -9,6 +9,7 @@ import dataclasses
 import time
 from pathlib import Path
 
+from ..machine.checks import check_number
 from .fold import train_fold
 from .progress import EpochLogs, Progress
 
@@ -27,22 +28,21 @@ class Key:
         return f"{self.run.name}, stage {self.stage}, fold {self.fold}"
 
 
-def train_runs(stages, hours=None, train=train_fold):
+def train_runs(stages, budget=None, train=train_fold):
     """Train stages of runs, every fold that is not finished yet.
 
     Parameters
     ----------
     stages : dict of WarmupPipeline to list of int
         The stages of each, in order. The first run's executor trains all.
-    hours : float, optional
-        No fold is begun that, by those before, would not be finished then.
+    budget : SessionBudget, optional
     train : callable
         What trains a fold, as `train_fold`.
 
     Returns
     -------
     bool
-        Whether all is finished; without `hours` it is.
+        Whether all is finished; without a budget it is.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def train_runs(stages, hours=None, train=train_fold):
     executor = next(iter(stages)).executor
     # One copy on the device for all.
     shared = {run.shared.identity: run.shared for run in stages}
-    budget, begun, seen = Budget(hours), {}, set()
+    budget, begun, seen = budget or SessionBudget(None), {}, set()
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(any(run.progress for run in stages)))
 
@@ -102,16 +102,23 @@ def train_runs(stages, hours=None, train=train_fold):
                 time.sleep(WAIT_SECONDS)
 
 
-class Budget:
-    """Whether there is time for another fold, by how long those before have taken.
+class SessionBudget:
+    """No fold is begun that, by those before, would not be finished in time.
 
     Parameters
     ----------
     hours : float or None
-        From now on.
+        From now on; None for no end.
+
+    Raises
+    ------
+    ValueError
+        If that is no time.
     """
 
-    def __init__(self, hours):
+    def __init__(self, hours=None):
+        if hours is not None:
+            check_number("hours", hours, 0)
         self.end_at = None if hours is None else time.monotonic() + 3600 * hours
         self.begun, self.seconds_a_step, self.is_over = {}, {}, False
 

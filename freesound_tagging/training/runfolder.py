@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import uuid
 import zipfile
 from pathlib import Path
@@ -49,31 +50,46 @@ class RunFolder:
         All that decides the results, such as can be written as JSON; the package's version is added.
     profile : str
         The text of the profile's file, of which `work` gets a copy.
+    earlier : sequence of (path, path)
+        Such folders of the same run, from which what is finished there is copied.
 
     Raises
     ------
     ValueError
-        If `work` holds a run of other settings, or `weights` networks of a run that `work` knows nothing of.
-        The message says what differs.
+        If `work` or one of `earlier` holds a run of other settings, or another one of the same, or `weights` networks
+        of a run that `work` knows nothing of. The message says what differs.
     """
 
-    def __init__(self, work, weights, settings, profile=""):
+    def __init__(self, work, weights, settings, profile="", earlier=()):
         self.work, self.weights = as_path(work), as_path(weights)
         settings = json.loads(json.dumps(settings | {"version": __version__}))
+        earlier = [(as_path(theirs), as_path(networks)) for theirs, networks in earlier]
+        for theirs, _ in earlier:
+            _name_of(theirs, settings, "Take it out of the inputs, or set what it was begun with")
         with only_writer(self.work, "beginning a run in it", wait=True):
+            if earlier and not (self.work / "run.json").exists():
+                _copy(earlier[0][0] / "run.json", self.work / "run.json")
             self._begin(settings, profile)
+            for theirs, networks in earlier:
+                self._take_up(theirs, networks, settings)
+
+    def _take_up(self, work, weights, settings):
+        """Copy what is finished of this run in other folders and not yet here, the networks first."""
+        if _name_of(work, settings) != self.name:
+            raise ValueError(f"{work} holds another run of the same settings than {self.work}, and one run's folds do "
+                             "not go with another's; take one of the two out of the inputs, or delete the latter")
+        if (work / "profile.toml").exists() and not (self.work / "profile.toml").exists():
+            _copy(work / "profile.toml", self.work / "profile.toml")
+        for record in sorted(work.glob("stage-*_fold-*.npz")):
+            network = weights / f"{record.stem}.safetensors"
+            if network.exists() and not (self.work / record.name).exists():
+                _copy(network, self.weights / network.name)
+                _copy(record, self.work / record.name)
 
     def _begin(self, settings, profile):
         path = self.work / "run.json"
         if path.exists():
-            try:
-                earlier = dict(json.loads(path.read_text()))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{path} is damaged ({error}); put it back, or give another folder") from error
-            self.name = earlier.pop("run", None)
-            differ = list(_differences(earlier, settings))
-            if differ:
-                raise ValueError(f"{self.work} holds a run that this one cannot continue: {'; '.join(differ)}. "
+            self.name = _name_of(self.work, settings,
                                  "Give another folder, or delete this one and its weights to start anew")
             if self._networks():
                 self._check_signature()
@@ -143,7 +159,7 @@ class RunFolder:
 
     def is_finished(self, stage, fold):
         """Whether a fold of a stage is."""
-        return self._record_path(stage, fold).exists() and weights_path(self.weights, stage, fold).exists()
+        return is_finished(self.work, self.weights, stage, fold)
 
     def save(self, tagger, **record):
         """Keep a finished fold: its network, which says of which stage and fold it is, and arrays."""
@@ -181,7 +197,34 @@ class RunFolder:
         return StartingWeights(path, spec)
 
     def _record_path(self, stage, fold):
-        return self.work / f"stage-{stage}_fold-{fold}.npz"
+        return _record_path(self.work, stage, fold)
+
+
+def is_finished(work, weights, stage, fold):
+    """Whether a fold of a stage is, in the folders of a run."""
+    return _record_path(work, stage, fold).exists() and weights_path(weights, stage, fold).exists()
+
+
+def _record_path(work, stage, fold):
+    return as_path(work) / f"stage-{stage}_fold-{fold}.npz"
+
+
+def _name_of(work, settings, advice=""):
+    """The name of the run in a folder, if it is one of these settings."""
+    path = work / "run.json"
+    try:
+        earlier = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); put it back, or give another folder") from error
+    name = earlier.pop("run", None)
+    if differ := list(_differences(earlier, settings)):
+        raise ValueError(f"{work} holds a run that this one cannot continue: {'; '.join(differ)}. {advice}")
+    return name
+
+
+def _copy(source, path):
+    with whole_file(path) as part:
+        shutil.copyfile(source, part)
 
 
 def _differences(earlier, settings, name=""):

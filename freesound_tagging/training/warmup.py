@@ -22,7 +22,7 @@ from .fold import FoldTraining, train_fold
 from .functions import code_of, name_of
 from .held_out import deal_folds
 from .pool import SharedClips
-from .queue import train_runs
+from .queue import SessionBudget, train_runs
 from .runfolder import RunFolder
 from .stages import batch_size_for, select_noisy
 
@@ -56,8 +56,9 @@ class WarmupPipeline:
         A folder for logs that TensorBoard shows, a run a stage and fold.
     executor : {"auto", "in-process", "processes", "ray"} or RayExecutor
         Where folds are trained: in this process one after the other, side by side in processes that share the cores,
-        or over the GPUs and machines of a Ray cluster (see `machine.RayExecutor`). "auto" is "processes" on a CPU and
-        "in-process" on a GPU. What comes of it is kept here, and is the same for the same number of torch's threads.
+        or over the GPUs and machines of a Ray cluster (see `machine.RayExecutor`). "auto" is "processes" on a CPU, a
+        process a GPU where there are several and `device` names none, and "in-process" on one GPU. What comes of it is
+        kept here, and is the same for the same number of torch's threads.
     test : sequence of path
         The test clips, if there are any: training clips that are among them, or there more than once themselves, are
         named in a warning. Clips that are the same, a noisy and a curated one too, are held out by the same fold.
@@ -65,17 +66,20 @@ class WarmupPipeline:
         What is trained on in place of the clips' own labels, which still count for folds, selection and scores.
     change : callable, optional
         Given the fastai Learner of each fold before it trains, to change it: a callback, another optimizer.
+    earlier : sequence of (path, path)
+        What earlier sessions have left of this run, its folders `work` and `weights`, which may be read-only: what is
+        finished there is copied.
 
     Raises
     ------
     ValueError
-        If `work` holds a run of other data or settings, or `weights` networks of a run that is not in `work`.
+        If `work` or one of `earlier` holds a run of other data or settings, or `weights` networks of another run.
         The message says what differs. If clips, store and profile do not fit each other, or the network fails in a
         training step or a prediction (`check_network`).
     """
 
     def __init__(self, clips, store, profile, work, weights, seed=0, device=None, progress=True, compiled=False,
-                 tensorboard=None, executor="auto", test=(), trained_targets=None, change=None):
+                 tensorboard=None, executor="auto", test=(), trained_targets=None, change=None, earlier=()):
         _check_fit(clips, store, profile)
         self.clips, self.store, self.targets = clips, store, clips.targets
         if profile.batch_size is None:
@@ -101,7 +105,8 @@ class WarmupPipeline:
             "first weights": FIRST_WEIGHTS, "seed": self.seed, "vocabulary": clips.vocabulary,
             "clips and labels": self.shared.identity, "folds": hashlib.sha256(self.folds.tobytes()).hexdigest()[:16],
             **({"held out together": twins} if twins else {}),
-            **({"change": [name_of(change), code_of(change)]} if change else {}), **profile.described()}, profile.text)
+            **({"change": [name_of(change), code_of(change)]} if change else {}), **profile.described()},
+            profile.text, earlier)
         if profile.network not in PUBLISHED_NETWORKS and self.unfinished():
             check_network(self._spec(1, 0))
 
@@ -125,18 +130,20 @@ class WarmupPipeline:
         """
         return run_together(self, hours=hours)[0]
 
-    def run_stage(self, stage):
+    def run_stage(self, stage, budget=None):
         """Train one stage, every fold that is not finished yet.
 
         Parameters
         ----------
         stage : int
             The stages that it builds on have to be finished.
+        budget : SessionBudget, optional
+            The same for all stages, so that each knows how long a fold took before.
 
         Returns
         -------
-        list of dict of str to numpy.ndarray
-            `history`.
+        list of dict of str to numpy.ndarray, or None
+            `history`; None if the time was up before.
 
         Raises
         ------
@@ -145,13 +152,16 @@ class WarmupPipeline:
         FloatingPointError, OutOfMemory
             If a loss is not finite or the GPU has too little memory. Finished folds are kept.
         """
-        train_runs({self: [stage]})
-        return self.history(stage)
+        return self.history(stage) if train_runs({self: [stage]}, budget) else None
 
     def unfinished(self, stages=None):
         """The folds of stages, all if not given, that are not finished: list of (stage, fold), in order."""
         return [(stage, fold) for stage in stages or self.stages for fold in range(self.profile.n_folds)
                 if not self.folder.is_finished(stage, fold)]
+
+    def finished(self):
+        """The stages of which every fold is finished: list of int."""
+        return [stage for stage in self.stages if not self.unfinished([stage])]
 
     def todo(self, stages=None):
         """Those of `unfinished` that can be trained now, as all that they build on is finished."""
@@ -298,12 +308,11 @@ class WarmupPipeline:
         """
         rows = {}
         sets = list(dict.fromkeys([*self.profile.sets, *self.clips.sets]))
-        for stage in self.stages:
-            if not self.unfinished([stage]):
-                predictions = self.out_of_fold(stage)
-                which = {name: self.clips.is_of(name) & self.known for name in sets}
-                rows[f"model {stage}"] = {f"lwlrap {name}": lwlrap(self.targets[mine], predictions[mine])
-                                          for name, mine in which.items()}
+        for stage in self.finished():
+            predictions = self.out_of_fold(stage)
+            which = {name: self.clips.is_of(name) & self.known for name in sets}
+            rows[f"model {stage}"] = {f"lwlrap {name}": lwlrap(self.targets[mine], predictions[mine])
+                                      for name, mine in which.items()}
         return pd.DataFrame.from_dict(rows, "index", columns=[f"lwlrap {name}" for name in sets])
 
     def write_card(self):
@@ -334,7 +343,7 @@ def run_together(*pipelines, hours=None, train=train_fold):
     Exception
         As `WarmupPipeline.run_stage`.
     """
-    train_runs({pipeline: list(pipeline.stages) for pipeline in pipelines}, hours, train)
+    train_runs({pipeline: list(pipeline.stages) for pipeline in pipelines}, SessionBudget(hours), train)
     for pipeline in pipelines:
         pipeline.write_card()
     return [pipeline.table() for pipeline in pipelines]

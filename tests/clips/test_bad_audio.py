@@ -160,19 +160,19 @@ def spoilt(tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:.*cannot be read and count as silence", "ignore:.*is silent throughout")
 def test_training_leaves_bad_clips_out_and_the_submission_is_complete(spoilt, make_pipeline, tmp_path):
     data, bad = spoilt
-    stores = {name: SpectrogramStore.build(getattr(data, name)["path"], tmp_path / name, n_jobs=1, progress=False)
-              for name in ("curated", "noisy", "test")}
-    assert {name: sorted(store.problems) for name, store in stores.items()} == bad
-    sets = {name: (stores[name], data.targets(getattr(data, name))) for name in ("curated", "noisy")}
-    pipeline = make_pipeline(tmp_path, sets=sets, vocabulary=data.vocabulary)
+    clips = data.clips()
+    store, test = (SpectrogramStore.build(paths, tmp_path / name, n_jobs=1, progress=False)
+                   for name, paths in (("training", clips.paths), ("test", data.test["path"])))
+    unread = {*bad["curated"], *(len(data.curated) + clip for clip in bad["noisy"])}
+    assert set(store.problems) == unread and sorted(test.problems) == bad["test"]
+    pipeline = make_pipeline(tmp_path, clips=clips, store=store)
     pipeline.run()
     for stage in (1, 2, 3, 4):
         for fold in range(3):
-            for name, clips in pipeline.training_clips(stage, fold).items():
-                assert not set(clips) & set(bad[name])
+            assert not unread & set(pipeline.training_clips(stage, fold))
     ensemble = Ensemble.load(pipeline.weights, "cpu")
-    probabilities = ensemble_mean(ensemble.predict(stores["test"], progress=False))
-    submission = write_submission(tmp_path / "submission.csv", stores["test"].fnames, data.vocabulary, probabilities)
+    probabilities = ensemble_mean(ensemble.predict(test, progress=False))
+    submission = write_submission(tmp_path / "submission.csv", test.fnames, data.vocabulary, probabilities)
     assert submission["fname"].tolist() == data.test["fname"].tolist()
     sf.write(tmp_path / "silence.wav", np.zeros(RATE), RATE)
     silence = SpectrogramStore.build([tmp_path / "silence.wav"], tmp_path / "silence", MelConfig(), 1, False)

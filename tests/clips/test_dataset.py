@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freesound_tagging.clips.__main__ import main
-from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019
+from freesound_tagging.clips.dataset import FAULTY_CLIPS, FSDKaggle2019, is_competitions
 from freesound_tagging.clips.tables import label_matrix, odd_labels, read_table
 
 
@@ -40,15 +40,15 @@ def test_kaggle_layout_of_real_recordings(esc10):
     assert list(esc10.test["fname"]) == list(sample["fname"])
 
 
-def test_zenodo_layout_gives_the_same_clips_and_labels(esc10, tmp_path):
-    zenodo = FSDKaggle2019(to_zenodo(esc10.root, tmp_path / "zenodo"))
+def test_zenodo_layout_gives_the_same_clips_and_labels(recordings, tmp_path):
+    zenodo = FSDKaggle2019(to_zenodo(recordings.root, tmp_path / "zenodo"))
     assert zenodo.layout == "Zenodo"
-    assert zenodo.vocabulary == esc10.vocabulary
+    assert zenodo.vocabulary == recordings.vocabulary
     for name in ("curated", "noisy", "test"):
-        theirs, ours = getattr(zenodo, name).set_index("fname"), getattr(esc10, name).set_index("fname")
+        theirs, ours = getattr(zenodo, name).set_index("fname"), getattr(recordings, name).set_index("fname")
         assert theirs["labels"].to_dict() == ours["labels"].to_dict()
         assert all(path.exists() for path in theirs["path"])
-    assert zenodo.test["usage"].value_counts().to_dict() == {"Private": 60, "Public": 20}
+    assert zenodo.test["usage"].value_counts().to_dict() == recordings.test["usage"].value_counts().to_dict()
 
 
 def test_a_data_set_in_the_home_folder_is_found(demo, monkeypatch):
@@ -68,6 +68,8 @@ def test_the_real_vocabulary_is_the_alphabetical_order_of_its_labels(shared, tmp
     for clip in clips:
         (audio / clip).touch()
     assert FSDKaggle2019(tmp_path).vocabulary == labels
+    assert is_competitions(labels[::-1])
+    assert not is_competitions(labels[:-1])
 
 
 def test_quoted_labels_become_several(tmp_path):
@@ -114,9 +116,10 @@ def test_a_part_of_the_data_set_is_enough_for_what_needs_no_more(demo, tmp_path,
     if here == "test":
         for name, clips in (("curated", 36), ("noisy", 72)):
             assert re.search(f"none of the {clips} {name} clips is in .*audio_train_{name}: training needs some", said)
+        assert said.splitlines()[-1] == "this would stop training"
     else:
-        assert re.search("none of the 36 test clips is in .*audio_test: there is no submission to make", said)
-        assert "nothing here would stop training" in said
+        assert re.search("spoils: none of the 36 test clips is in .*audio_test: there is no submission to make", said)
+        assert said.splitlines()[-1] == "training would begin, with what is said above"
 
 
 def test_of_a_set_that_is_not_needed_some_missing_clips_are_left_out_with_a_warning(tmp_path):
@@ -267,13 +270,15 @@ def test_a_set_without_clips_is_named_with_its_table(tmp_path, capsys, table):
         (root / "train_noisy.csv").write_text(table)
     says = (rf"no noisy clips: .*train_noisy\.csv {'lists none' if table else 'is missing'}, "
             "though .*train_noisy has files")
-    assert main(["check", str(root)]) == 1
+    assert main(["check", str(root)]) == 1, "a.wav and b.wav are no sounds"
     said = capsys.readouterr().out
-    assert re.search(says + ": training needs some", said)
+    assert re.search(says + ": one stage is trained, on the curated clips alone", said)
     assert "nothing here would stop" not in said
     assert re.search(r"no test clips: .*sample_submission\.csv is missing, though .*test has files: there is", said)
     with pytest.raises(ValueError, match=says):
         FSDKaggle2019(root, needed=("curated", "noisy"))
+    with pytest.warns(UserWarning, match=says):
+        assert not len(FSDKaggle2019(root, needed=("curated", "noisy"), may_lack=["noisy"]).noisy)
     with pytest.raises(ValueError, match=r"no test clips: .*sample_submission\.csv is missing"):
         FSDKaggle2019(root, needed=("test",))
     assert len(FSDKaggle2019(root, needed=("curated",)).curated) == 2, "what is enough goes on"
@@ -367,14 +372,15 @@ def test_which_noisy_clips_are_rightly_labelled_is_known_where_the_truth_is(tmp_
         FSDKaggle2019(root).rightly_labelled()
 
 
-def test_folders_nested_by_an_unzip_tool_are_found(esc10, tmp_path):
-    root = to_zenodo(esc10.root, tmp_path / "zenodo")
+def test_folders_nested_by_an_unzip_tool_are_found(recordings, tmp_path):
+    root = to_zenodo(recordings.root, tmp_path / "zenodo")
     for folder in list(root.iterdir()):
         folder.rename(root / "inner")
         folder.mkdir()
         (root / "inner").rename(folder / folder.name)
     nested = FSDKaggle2019(root)
-    assert (len(nested.curated), len(nested.noisy), len(nested.test)) == (80, 160, 80)
+    for name in ("curated", "noisy", "test"):
+        assert set(getattr(nested, name)["fname"]) == set(getattr(recordings, name)["fname"])
     assert nested.truth.exists()
 
 
@@ -390,12 +396,13 @@ def test_files_that_no_table_lists_are_named_and_ignored(tmp_path):
         FSDKaggle2019(root)
 
 
-def test_the_doctor_passes_real_recordings(esc10, capsys):
-    assert main(["check", str(esc10.root)]) == 0
+def test_the_doctor_passes_recordings(recordings, capsys):
+    assert main(["check", str(recordings.root)]) == 0
     said = capsys.readouterr().out
     assert "nothing here would stop training" in said
-    assert "44100:80" in said
-    assert "5.0 to 5.0" in said
+    assert f"44100:{len(recordings.test)}" in said
+    seconds = [sf.info(path).duration for path in recordings.test["path"]]
+    assert f"{min(seconds):.1f} to {max(seconds):.1f}" in said
 
 
 def test_the_doctor_names_what_is_wrong(tmp_path, capsys):
@@ -417,6 +424,13 @@ def test_the_doctor_names_what_is_wrong(tmp_path, capsys):
                  "1 unreadable clips would be left out", "not mono"):
         assert line in said, line
     assert "Kaggle's layout, 6 curated" in said
+    assert "in all: 6 curated, 1 noisy, 1 test clips" in said
+    again = said[said.index("in all:"):].splitlines()[1:]
+    kinds = [line.split(":")[0] for line in again[:-1]]
+    assert kinds == sorted(kinds, key=["stops", "spoils", "doubtful", "note"].index), "the worst first"
+    assert again[0] == "stops: 1 missing curated clips would stop training"
+    assert "spoils: curated, unreadable: text.wav" in again
+    assert again[-1] == "this would stop training"
 
 
 def test_the_doctor_says_what_is_wrong_with_a_table(tmp_path, capsys):

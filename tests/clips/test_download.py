@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import soundfile as sf
 
 from freesound_tagging.clips import download as module
 from freesound_tagging.clips.__main__ import main
+from freesound_tagging.clips.archives import opened_archive
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.clips.download import ARCHIVES, download
 from freesound_tagging.machine.files import only_writer
@@ -93,7 +95,7 @@ def tree_of(folder):
             for path in Path(folder).rglob("*") if path.is_file()}
 
 
-def test_everything_is_fetched_joined_and_unpacked(archives, zenodo, tmp_path, capsys):
+def test_everything_is_fetched_and_unpacked(archives, zenodo, tmp_path, capsys):
     download(tmp_path / "input", record=zenodo.record)
     assert tree_of(tmp_path / "input") == tree_of(archives[1])
     assert "to fetch: " in capsys.readouterr().out
@@ -158,11 +160,38 @@ def test_a_disk_too_small_is_said_before_anything_is_fetched(zenodo, tmp_path, m
     assert zenodo.served == []
 
 
-def test_a_missing_zip_program_is_said_before_anything_is_fetched(zenodo, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.shutil, "which", lambda name: None)
-    with pytest.raises(OSError, match="apt-get install zip"):
-        download(tmp_path / "input", ["noisy"], zenodo.record)
-    assert zenodo.served == []
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_room_that_is_asked_for_is_what_is_used(zenodo, tmp_path, monkeypatch, broken):
+    """At most a third more, as recordings can be packed, and the noise here cannot; what is there already counts."""
+    root, name = tmp_path / "input", f"{ARCHIVES['noisy']}.z01"
+    if broken:
+        zenodo.broken_after[name] = 100_000
+        with pytest.raises(OSError, match="onnection broke"):
+            download(root, record=zenodo.record)
+    before = sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) if broken else 0
+    wanted = [name for name in ARCHIVES if not (root / ARCHIVES[name]).exists()]
+    _, asked = module._room(module._parts_of(wanted, zenodo.record), root / "archives")
+    used, extract = [], zipfile.ZipFile.extract
+
+    def measured(*arguments):
+        extract(*arguments)
+        used.append(sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) - before)
+    monkeypatch.setattr(zipfile.ZipFile, "extract", measured)
+    download(root, record=zenodo.record)
+    assert max(used) <= asked <= max(used) * 4 / 3
+    assert max(used) > 2 * (480_000 - before), "the largest archive and what it holds"
+
+
+@pytest.mark.parametrize("options", [[], ["-fz"]], ids=["", "zip64"])
+def test_a_split_archive_is_read_as_it_is(archives, tmp_path, options):
+    """Entries begin in any part and go over the ends of parts; of a large archive's places there are 64 bits."""
+    subprocess.run(["zip", "-q", "-r", *options, "-s", "128k", tmp_path / "a.zip", ARCHIVES["noisy"]], cwd=archives[1],
+                   check=True)
+    parts = sorted(tmp_path.glob("a.z*"))
+    assert len(parts) >= 3
+    with opened_archive(parts) as archive:
+        archive.extractall(tmp_path / "out")
+    assert tree_of(tmp_path / "out" / ARCHIVES["noisy"]) == tree_of(archives[1] / ARCHIVES["noisy"])
 
 
 def test_a_damaged_part_that_is_too_long_is_begun_anew(archives, zenodo, tmp_path):

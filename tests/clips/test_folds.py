@@ -169,3 +169,14 @@ def test_a_generator_can_be_given_in_a_seeds_place():
     one, same, other = (stratified_folds(targets, 4, np.random.default_rng(seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
+
+
+def test_folds_of_other_shares_get_these_of_each_label():
+    rng = np.random.default_rng(0)
+    targets = np.eye(5, dtype=int)[rng.permutation(np.repeat(np.arange(5), (40, 40, 20, 8, 4)))]
+    folds = stratified_folds(targets, 2, shares=(0.75, 0.25))
+    assert targets[folds == 1].sum(0).tolist() == [10, 10, 5, 2, 1], "a quarter of each"
+    assert np.array_equal(stratified_folds(targets, 4, shares=(0.25,) * 4), stratified_folds(targets, 4))
+    for shares in ((0.5, 0.5, 0.5), (1, 0), (0.7, 0.7)):
+        with pytest.raises(ValueError, match="expected 2 numbers above 0, together 1"):
+            stratified_folds(targets, 2, shares=shares)

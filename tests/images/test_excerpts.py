@@ -1,4 +1,5 @@
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -6,8 +7,10 @@ import soundfile as sf
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from freesound_tagging.images.excerpts import (
+    AHEAD,
     HostPixels,
     gather,
     images_of,
@@ -50,6 +53,7 @@ def test_window_starts_are_the_specified_ones(n_frames, starts):
     if n_frames == 1000:  # s = ceil(872 / 48) + 1 = 20
         starts = [round(872 * k / 19) for k in range(20)]
     assert window_starts(n_frames).tolist() == starts
+    assert window_starts(n_frames).dtype == np.int64
 
 
 @given(st.integers(128, 5000), st.integers(1, 200))
@@ -99,6 +103,8 @@ def test_excerpts_are_the_frames_from_the_first_on_in_whichever_store(stores, jo
     cut = gather(pixels, torch.tensor(first), 16)
     assert cut.dtype == torch.uint8 and cut.device.type == "cpu" and not cut.is_pinned()
     np.testing.assert_array_equal(cut.numpy(), [joined[start:start + 16] for start in first])
+    alone = gather(pixels_on("cpu", stores[0], stream=stream), torch.tensor([5]), 3)
+    np.testing.assert_array_equal(alone.numpy(), [joined[5:8]])
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -111,19 +117,55 @@ def test_batches_of_excerpts_come_one_by_one_in_their_order(stores, joined, stre
     assert list(images_of(pixels, [], 16)) == []
 
 
+class Watched(HostPixels):
+    """Pixels that remember what was cut, and by which thread."""
+
+    def __init__(self, stores, device):
+        super().__init__(stores, torch.device(device))
+        self.seen = []
+
+    def cut(self, first, frames):
+        self.seen.append((threading.current_thread(), super().cut(first, frames)))
+        return self.seen[-1][1]
+
+
+FIRST = [np.array([i, i + 1]) for i in range(6)]
+
+
 def test_for_a_device_excerpts_are_cut_ahead_by_another_thread_and_come_in_order(stores, joined):
     """To `meta`, which is no CPU and keeps of a tensor its shape; what was cut is looked at on its way there."""
-    seen = []
-
-    class Watched(HostPixels):
-        def cut(self, first, frames):
-            seen.append((threading.current_thread(), super().cut(first, frames)))
-            return seen[-1][1]
-
-    batches = Watched(stores, torch.device("meta")).ahead([np.array([i, i + 1]) for i in range(6)], 16)
+    pixels = Watched(stores, "meta")
+    batches = pixels.ahead(FIRST, 16)
     assert next(batches).shape == (2, 16, 8)
-    assert next(batches).device.type == "meta"
-    assert len(list(batches)) == 4
-    assert {thread for thread, _ in seen}.isdisjoint({threading.main_thread()})
-    for i, (_, excerpts) in enumerate(seen):
+    waited_until = time.monotonic() + 10
+    while len(pixels.seen) < AHEAD and time.monotonic() < waited_until:
+        time.sleep(0.01)
+    assert len(pixels.seen) == AHEAD, "the one that came, and those that are to come next"
+    assert [images.device.type for images in batches] == ["meta"] * 5
+    assert {thread for thread, _ in pixels.seen}.isdisjoint({threading.current_thread()})
+    for i, (_, excerpts) in enumerate(pixels.seen):
         np.testing.assert_array_equal(excerpts.numpy(), [joined[i:i + 16], joined[i + 1:i + 17]])
+
+
+def test_on_a_cpu_no_thread_cuts_ahead(stores):
+    pixels = Watched(stores, "cpu")
+    next(pixels.ahead(FIRST, 16))
+    assert [thread for thread, _ in pixels.seen] == [threading.current_thread()]
+
+
+def test_excerpts_are_cut_on_the_device_or_sent_to_it(stores):
+    first = torch.tensor([0, 3])
+    assert gather(pixels_on("meta", *stores), first.to("meta"), 16).device.type == "meta"
+    assert gather(HostPixels(stores, torch.device("meta")), first, 16).device.type == "meta"
+
+
+def test_what_takes_more_than_half_of_a_gpus_free_memory_stays_on_the_host(stores, monkeypatch):
+    """On a GPU that is not there: torch's fake tensors, and the driver's word on its memory said by hand."""
+    taken = sum(store.pixels.nbytes for store in stores)
+    for free, stays in ((2 * taken, False), (2 * taken - 1, True)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: ({"cuda": free}[device.type], 0))
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            pixels = pixels_on("cuda", *stores)
+        assert isinstance(pixels, HostPixels) == stays
+        assert pixels.device.type == "cuda"
+        assert stays or pixels.shape == (sum(len(store.pixels) for store in stores), 8)

@@ -14,6 +14,7 @@ from freesound_tagging.images.mel import (
     fit_signal,
     fit_with_begin,
     is_finite,
+    load_clip,
     log_mel,
     resampled,
     sounding,
@@ -77,6 +78,14 @@ def test_a_sound_of_another_rate_in_one_block_and_in_many_has_librosas_samples_a
         sf.write(tmp_path / "a.wav", np.random.default_rng(2).standard_normal(samples) / 10, rate, subtype="FLOAT")
         expected = librosa.load(tmp_path / "a.wav", sr=8_000)[0]
         np.testing.assert_array_equal(np.concatenate(list(resampled(tmp_path / "a.wav", SMALL))), expected)
+
+
+def test_of_a_file_that_has_been_read_its_content_is_taken(tmp_path):
+    sf.write(tmp_path / "a.wav", signal_between_silences() / 9, 8_000, subtype="FLOAT")
+    content = (tmp_path / "a.wav").read_bytes()
+    clip = load_clip(tmp_path / "a.wav", SMALL)
+    sf.write(tmp_path / "a.wav", np.zeros(100), 8_000, subtype="FLOAT")
+    np.testing.assert_array_equal(load_clip(tmp_path / "a.wav", SMALL, content), clip)
 
 
 def test_what_is_cut_off_and_put_in_front_is_counted():

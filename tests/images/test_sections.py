@@ -19,10 +19,11 @@ from freesound_tagging.images.store import SpectrogramStore
 RATE = 44_100
 
 
-@pytest.fixture(scope="module")
-def recording(esc10):
-    """80 s of real recordings, with a silent beginning and a quiet end."""
-    signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"][:16]])
+@pytest.fixture(scope="module", params=["demo", "esc10"])
+def recording(request):
+    """80 s of synthesized sounds, and of real ones where they are at hand, with a silent beginning and a quiet end."""
+    paths = request.getfixturevalue(request.param).test["path"]
+    signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in paths])[:80 * RATE]
     return np.r_[np.zeros(RATE, np.float32), signal, signal[:RATE] * np.float32(1e-4)]
 
 
@@ -55,7 +56,7 @@ def test_a_long_signals_frames_are_those_of_one_piece(recording, monkeypatch, pa
     assert np.abs(to_image(in_blocks).astype(int) - to_image(in_one_piece)).max() <= (padding == "constant")
 
 
-@pytest.mark.parametrize("seconds", [0.3, 5, 80])
+@pytest.mark.parametrize("seconds", [1.3, 5, 80])
 def test_what_is_short_is_one_section_the_image_of_a_clip(recording, tmp_path, seconds):
     sf.write(tmp_path / "a.wav", recording[:int(seconds * RATE)], RATE)
     section, = sections(tmp_path / "a.wav")
@@ -94,7 +95,7 @@ def test_sounds_come_in_order_from_worker_processes_too(demo, recording, tmp_pat
 
 
 def test_whoever_stops_listening_stops_nobody_else(demo, tmp_path, capfd):
-    """Two threads of a program: one lets go of its sounds while the other and a store are in the middle of theirs."""
+    """Threads of a program: one lets go of its sounds while another, and a store, are in the middle of theirs."""
     paths = [*demo.noisy["path"]] * 2
     expected = [section.image for _, section in sections_of_all(paths, n_jobs=1)]
     begun, left = threading.Barrier(3), threading.Event()

@@ -79,32 +79,32 @@ def assert_alike(ours, theirs, name=""):
     assert (difference > 0).sum() <= 2, name
 
 
-def test_images_of_real_clips_are_librosas_told_to_reflect(esc10):
-    for path in [*esc10.curated["path"][:20], *esc10.noisy["path"][:20]]:
+def test_images_of_clips_are_librosas_told_to_reflect(recordings):
+    for path in [*recordings.curated["path"][:20], *recordings.noisy["path"][:20]]:
         assert_alike(our_image(path), published_image(path), path.name)
 
 
-def test_images_of_real_clips_with_zero_padding_are_todays_librosas_to_the_byte(esc10):
-    for path in [*esc10.curated["path"][:20], *esc10.noisy["path"][:20]]:
+def test_images_of_clips_with_zero_padding_are_todays_librosas_to_the_byte(recordings):
+    for path in [*recordings.curated["path"][:20], *recordings.noisy["path"][:20]]:
         np.testing.assert_array_equal(our_image(path, ZEROS), published_image(path, padding="constant"),
                                       err_msg=path.name)
 
 
-def test_silence_is_trimmed_by_todays_librosa_where_padding_is_zeros(esc10):
-    for path in esc10.curated["path"][:20]:
+def test_silence_is_trimmed_by_todays_librosa_where_padding_is_zeros(recordings):
+    for path in recordings.curated["path"][:20]:
         signal, _ = librosa.load(path, sr=RATE)
         assert sounding(signal, ZEROS) == tuple(librosa.effects.trim(signal, top_db=60)[1])
 
 
-def test_images_at_hop_347_are_librosas(esc10):
-    for path in esc10.curated["path"][:5]:
+def test_images_at_hop_347_are_librosas(recordings):
+    for path in recordings.curated["path"][:5]:
         image = our_image(path, HOP_347)
         assert_alike(image, published_image(path, 347), path.name)
         assert image.shape[1] == 1 + len(load_clip(path)) // 347
 
 
-def test_a_store_of_real_clips_holds_these_images(esc10, tmp_path):
-    paths = esc10.noisy["path"][:130]  # enough for two worker processes
+def test_a_store_of_clips_holds_these_images(recordings, tmp_path):
+    paths = [*recordings.noisy["path"], *recordings.curated["path"]][:130]  # enough for two worker processes
     store = SpectrogramStore.build(paths, tmp_path, n_jobs=2, progress=False)
     for clip in range(0, len(paths), 5):
         assert_alike(store[clip], published_image(paths[clip]), store.fnames[clip])

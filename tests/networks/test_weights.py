@@ -202,3 +202,14 @@ def test_networks_from_before_there_was_a_choice_are_read_as_what_they_were(tmp_
     safetensors.torch.save_file(tensors, tmp_path / "a.safetensors", {"freesound-tagging-1": json.dumps(described)})
     assert read_spec(tmp_path / "a.safetensors") == spec
     assert load_tagger(tmp_path / "a.safetensors").spec.mel != MelConfig(), "and so refused beside stores of today"
+
+
+@pytest.mark.parametrize(("network", "options"), [
+    ("vgg16", {"width": 4, "body_pool": 7}), ("cnn-model-1", {"width": 4})])
+def test_files_of_the_first_format_are_read(tmp_path, network, options):
+    """It had fields for what is special of its two networks; the pool of CNN-model-1 was 0."""
+    spec = dataclasses.replace(SPEC, network=network, options=options)
+    described = DESCRIBED_1 | {"architecture": network, "body_pool": options.get("body_pool", 0)}
+    tensors = {name: tensor.contiguous() for name, tensor in spec.build().state_dict().items()}
+    safetensors.torch.save_file(tensors, tmp_path / "a.safetensors", {"freesound-tagging-1": json.dumps(described)})
+    assert load_tagger(tmp_path / "a.safetensors", expected=spec).spec.options == tuple(sorted(options.items()))

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -31,7 +32,7 @@ from freesound_tagging.networks.weights import find_weights, load_tagger, save_t
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import Budget, ensemble_mean, predict
 from freesound_tagging.prediction.listening import _Listening, _Window, listen
-from freesound_tagging.prediction.sounds import sounds_of
+from freesound_tagging.prediction.paths import sounds_of
 
 
 def test_tag_gives_what_the_submission_has(finished_run, demo, demo_stores):
@@ -208,6 +209,37 @@ def test_what_was_heard_before_an_interrupt_is_kept(finished_run, two_sounds, tm
     assert set(pd.read_csv(tmp_path / "t.csv")["path"]) == {two_sounds[0]}, "though the other table had no room"
 
 
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGHUP])
+def test_what_was_heard_before_a_signal_is_kept(finished_run, tmp_path, stop):
+    """A process that has heard one sound of more than a batch of windows, and waits for a pipe that says nothing."""
+    for name in ("a.wav", "b.wav"):
+        sf.write(tmp_path / name, np.random.default_rng(0).standard_normal(200 * 8000) / 10, 8000)
+    os.mkfifo(tmp_path / "pipe")
+    command = [sys.executable, "-m", "freesound_tagging", "a.wav", "b.wav", "pipe", "--weights", finished_run.weights,
+               "--csv", "t.csv", "--timeline", "when.csv"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "a.wav\n"
+        process.send_signal(stop)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + stop
+    assert said == "stopped after 1 of 3 sounds, which were written\n"
+    assert pd.read_csv(tmp_path / "t.csv")["path"].tolist() == ["a.wav"]
+    assert set(pd.read_csv(tmp_path / "when.csv")["path"]) == {"a.wav"}
+
+
+def test_a_pipe_is_tagged_as_the_file(finished_run, two_sounds, tmp_path):
+    """As by ``cat a.wav | python -m freesound_tagging - <(cat b.wav)``."""
+    command = shlex.join([sys.executable, "-m", "freesound_tagging", *two_sounds, "--weights",
+                          str(finished_run.weights), "--csv", str(tmp_path / "t.csv")])
+    first, second = map(shlex.quote, two_sounds)
+    pipes = command.replace(f"{first} {second}", f"- <(cat {second})").replace("t.csv", "pipes.csv")
+    subprocess.run(command, shell=True, check=True, capture_output=True)
+    subprocess.run(["bash", "-c", f"cat {first} | {pipes}"], check=True, capture_output=True)
+    expected, table = (pd.read_csv(tmp_path / name, index_col="path") for name in ("t.csv", "pipes.csv"))
+    assert table.index[0] == "/dev/stdin"
+    np.testing.assert_array_equal(table, expected)
+
+
 def test_of_nothing_that_could_be_read_the_tables_say_so(finished_run, demo, tmp_path):
     (tmp_path / "bad.wav").write_text("no sound")
     for name in ("t.csv", "when.csv"):
@@ -331,7 +363,7 @@ def test_many_sounds_are_the_published_result_to_the_bit(ensemble, esc10, tmp_pa
 
 
 def test_a_long_recording_is_heard_in_sections(ensemble, esc10, tmp_path, monkeypatch):
-    """With sections of 20 s: each as that stretch by itself, at its place in the file, and 80 frames of the next."""
+    """With sections of 20 s: each as the same stretch and 80 frames more by themselves, at their place in the file."""
     monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
     monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
     signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"][:14]])
@@ -388,7 +420,7 @@ def test_windows_are_at_most_48_frames_apart_everywhere(ensemble, tmp_path, monk
 
 @pytest.mark.parametrize("click", [20.0, 20.15, 20.2, 20.25, 20.3, 21.0])
 def test_a_short_sound_that_two_sections_see_comes_in_order(ensemble, tmp_path, monkeypatch, click):
-    """A click over noise that is silence beside it: padded on both sides in the sections before and after a border."""
+    """A click over noise that is silence beside it: padded on both sides in both sections."""
     monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
     monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
     signal = np.random.default_rng(0).standard_normal(35 * 44_100).astype(np.float32) * 1e-6

@@ -35,6 +35,9 @@ def count(task, shared, report, threads):
         return task, threads, os.getpid()
     if task == "full disk":  # no file can be written that has anything in it
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    if task == "device":
+        time.sleep(0.5)
+        return os.environ.get("CUDA_VISIBLE_DEVICES"), threads, os.getpid()
     if task == "quick":
         for step in range(1000):
             report(step, task, os.getpid())
@@ -54,8 +57,7 @@ def count(task, shared, report, threads):
 def two():
     executor = Processes(2)
     yield executor
-    if executor._pool is not None:
-        executor._pool.shutdown(kill_workers=True)
+    executor.end()
 
 
 def test_a_run_side_by_side_gives_the_same_bytes_as_one_after_the_other(make_pipeline, tmp_path, two):
@@ -98,8 +100,8 @@ def test_the_last_that_is_shown_of_a_task_is_the_last_that_it_told(two):
     """Whose steps come quicker than they are reported."""
     shown = []
     two.submit("a", count, "quick", Nothing())
-    for _ in two.completed(lambda *news: shown.append(news)):
-        assert shown[-1][:2] == ("a", 999)
+    assert [key for key, _ in two.completed(lambda *news: shown.append(news))] == ["a"]
+    assert shown[-1][:2] == ("a", 999)
 
 
 def test_a_full_disk_for_news_loses_no_task(two, monkeypatch):
@@ -130,7 +132,7 @@ def test_a_process_that_died_is_said(two):
 def test_of_several_one_whose_process_died_is_said_and_others_may_follow(two):
     for number, task in enumerate(("wait", "die", "wait", "wait", "wait", "wait")):
         two.submit(f"fold {number}", count, task, Nothing())
-    with pytest.raises(RuntimeError, match=r"^(fold [02] or )?fold 1( or fold 2)?: its process died"):
+    with pytest.raises(RuntimeError, match=r"^fold 1: its process died"):
         list(two.completed(lambda *_: None))
     two.submit("c", count, "c", Nothing())
     assert [key for key, _ in two.completed(lambda *_: None)] == ["c"]
@@ -140,7 +142,7 @@ def test_what_is_done_when_another_fails_is_not_lost(two):
     for key in "xy":  # both processes are there from now on
         two.submit(key, count, 1.0, Nothing())
     assert len(list(two.completed(lambda *_: None))) == 2
-    # b and c end while a is kept, and d while b is.
+    # b ends while a is kept, and d while b is.
     for key, task in (("a", 0.5), ("d", 8.0), ("b", 0.5), ("c", ValueError("no clips"))):
         two.submit(key, count, task, Nothing())
     done = []
@@ -196,10 +198,49 @@ def test_the_processes_of_a_killed_run_end(tmp_path):
     assert not Path(f"/proc/{worker}").exists()
 
 
+def test_each_gpu_has_a_process_that_sees_it_alone_and_stays(monkeypatch):
+    """Two that are not there: of them a process is told by the environment, before it imports anything."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b,GPU-c")  # this process's own, in its order
+    executor = Processes(gpus=[0, 2])
+    assert executor.device() == "cuda" and executor.room() == 2
+    try:
+        places = []
+        for keys in ("abc", "de"):
+            for key in keys:
+                executor.submit(key, count, "device", Nothing())
+            places += [result for _, result in executor.completed(lambda *_: None)]
+    finally:
+        executor.end()
+    assert {seen for seen, *_ in places} == {"GPU-a", "GPU-c"}
+    assert len({process for *_, process in places}) == 2, "in which the clips have to be put on the GPU once"
+    assert len({(seen, process) for seen, _, process in places}) == 2
+    assert {threads for _, threads, _ in places} == {max(1, cores() // 2)}
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert Processes(gpus=[0, 2]).gpus == ["0", "2"]
+
+
+def test_folds_are_for_gpus_where_processes_are(make_pipeline, tmp_path):
+    pipeline = make_pipeline(tmp_path, executor=Processes(gpus=[0, 1]), device=None)
+    assert "on cuda, on 2 GPUs, a process each" in repr(pipeline)
+    assert pipeline.training(1, 0).device == torch.device("cuda"), "the one that its process sees"
+    with pytest.raises(ValueError, match="'cpu', and the executor's folds get 'cuda'"):
+        make_pipeline(tmp_path, executor=Processes(gpus=[0, 1]), device="cpu")
+
+
+@pytest.mark.skipif(torch.cuda.device_count() > 1, reason="there are several GPUs")
+def test_on_one_gpu_folds_go_one_after_the_other():
+    assert isinstance(executor_of("auto", 2, torch.device("cuda")), InProcess)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs")
+def test_on_several_gpus_folds_go_side_by_side_unless_one_is_named():
+    assert executor_of("auto", 10, torch.device("cuda")).gpus
+    assert isinstance(executor_of("auto", 10, torch.device("cuda:1")), InProcess)
+
+
 def test_on_a_cpu_folds_go_side_by_side_unless_told_otherwise():
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert isinstance(executor_of("auto", 1, cpu), InProcess)
-    assert isinstance(executor_of("auto", 2, gpu), InProcess)
     assert isinstance(executor_of("in-process", 2, cpu), InProcess)
     assert isinstance(executor_of("processes", 2, gpu), Processes)
     several = executor_of("auto", 10, cpu)

@@ -16,14 +16,14 @@ STAGE = '[[stage]]\ntrains_on = ["curated"]\npasses = 3\nlr = 0.02\n'
 
 
 def test_profiles_of_the_package_differ_in_their_lengths_and_sizes_alone():
-    full, *others = map(load_profile, NAMES)
+    full, *others = (load_profile(name) for name in NAMES if name != "curated")
     for other in others:
         assert other.augmentation[:3] == full.augmentation[:3]
         assert other.augmentation[3].keywords == full.augmentation[3].keywords
         lengths = {"passes": 1, "least_steps": 1}
         assert [dataclasses.replace(stage, **lengths) for stage in other.stages] == [
             dataclasses.replace(stage, **lengths) for stage in full.stages]
-    assert {profile.n_folds for profile in others} == {2}
+    assert [profile.n_folds for profile in others] == [4, 2, 2]
 
 
 def test_a_file_says_all_that_a_profile_has(tmp_path):
@@ -105,7 +105,8 @@ def test_what_cannot_be_is_said_by_file_and_key(tmp_path, old, new, said):
 
 
 def test_a_profile_that_there_is_not_is_said():
-    with pytest.raises(ValueError, match=r"profile='ful': expected full, demo, tiny, or a TOML .*'full' is meant"):
+    said = r"profile='ful': expected full, laptop, demo, tiny, curated, or a TOML .*'full' is meant"
+    with pytest.raises(ValueError, match=said):
         load_profile("ful")
 
 
@@ -125,3 +126,18 @@ def test_every_augmentation_has_a_name_in_a_file():
         step, = parse_profile(f'n_folds = 2\naugmentation = ["{name}"]\n' + STAGE).augmentation
         assert step is getattr(augment, name)
     assert len(batch) == 5
+
+
+def test_without_noisy_clips_one_stage_takes_the_steps_of_all_and_of_full_that_is_curated(demo):
+    clips = demo.clips("curated")
+    full = load_profile("full")
+    assert full.optional == ["noisy"]
+    assert full.fitted(demo.clips()) is full
+    with pytest.warns(UserWarning, match="without noisy clips the profile's 4 stages become one, on the curated ones"):
+        fitted = full.fitted(clips)
+    assert fitted.described() == load_profile("curated").described()
+    stage, = fitted.stages
+    assert (stage.passes, stage.least_steps) == (100 + 60 + 60, 4 * 500)
+    assert stage.starts_from is stage.selects_from is None
+    with pytest.raises(ValueError, match="no curated clips, and all of the profile's stages train on them"):
+        full.fitted(demo.clips("noisy"))

@@ -1,7 +1,11 @@
+import re
+
 import pytest
+import torch
 
 from freesound_tagging.networks.weights import find_weights, load_tagger
 from freesound_tagging.training.__main__ import main
+from freesound_tagging.training.estimate import estimate, spoken, steps_left
 
 
 def test_the_command_trains_both_networks_and_goes_on(demo, tmp_path, capsys):
@@ -36,3 +40,52 @@ def test_folds_and_seeds_that_cannot_be_are_said_before_anything_is_computed(dem
         main([*command, "--seed", "-1"])
     assert "--seed -1: expected 0 to 4294967295" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_without_noisy_clips_one_stage_is_trained_with_a_word(esc10, tmp_path, capsys):
+    """Curated clips in a table, with an empty one of noisy clips."""
+    root = tmp_path / "My sounds"
+    root.mkdir()
+    esc10.curated.assign(labels=esc10.curated["labels"].map(",".join))[["fname", "labels"]].to_csv(
+        root / "train_curated.csv", index=False)
+    (root / "train_noisy.csv").write_text("fname,labels\n")
+    (root / "train_curated").symlink_to(esc10.folder("curated"))
+    command = [str(root), "--output", str(tmp_path / "run"), "--profile", "tiny", "--networks", "cnn-model-1"]
+    assert main(command) == 0
+    said, errors = capsys.readouterr()
+    assert "train_noisy.csv lists none" in errors
+    assert "the profile's 4 stages become one" in errors
+    # 80 curated clips by the tiny profile: 2 folds of 40 clips, batches of 32, 2 + 2 + 2 passes of 2 batches.
+    assert "cnn-model-1: 1 stages of 2 folds, about 24 steps of 32 excerpts: about" in said
+    assert re.search(r"lwlrap curated\nmodel 1 +0\.\d+\n", said)
+    assert "noisy" not in said
+    assert f"The networks are in {tmp_path / 'run/weights'}." in said
+    assert "next: .venv/bin/python -m freesound_tagging --weights" in said
+    assert len(find_weights(tmp_path / "run/weights")) == 2
+
+
+def test_a_mistake_is_one_line(demo, tmp_path, capsys):
+    for arguments, said in ((["--networks", "vgg"], "network 'vgg': expected one of cnn-model-1, vgg16"),
+                            (["--profile", "laptopp"], "perhaps 'laptop' is meant")):
+        assert main([str(demo.root), "--output", str(tmp_path), *arguments]) == 1
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1, error
+
+
+def test_times_are_spoken_as_people_say_them():
+    assert [spoken(seconds) for seconds in (0.2, 40, 1500, 25_560, 3 * 86_400)] == [
+        "1 seconds", "40 seconds", "25 minutes", "7.1 hours", "3 days"]
+
+
+def test_the_steps_that_are_left_are_those_of_the_folds_that_are_not_finished(make_pipeline, finished_run, tmp_path):
+    assert steps_left(finished_run) == 0
+    assert list(estimate([finished_run])) == []
+    pipeline = make_pipeline(tmp_path)
+    # 36 curated and 72 noisy clips, 3 folds, batches of 16, one pass. Stage 1: 48 clips, 3 steps. 2: 24 clips, 2 steps.
+    # 3 and 4: half of the noisy clips more, as 5 of 3 folds and 12 labels are 180: 72 / 3 * 2 = 48 clips, 3 steps.
+    assert steps_left(pipeline) == 3 * (3 + 2 + 3 + 3)
+    state = torch.random.get_rng_state()
+    line, = estimate([pipeline])
+    assert re.fullmatch(r"cnn-model-1: 4 stages of 3 folds, about 33 steps of 16 excerpts: about \d+ seconds on this "
+                        r"(CPU|GPU), [\d.e-]+ s a step", line)
+    assert torch.equal(torch.random.get_rng_state(), state), "what is trained afterwards does not depend on it"

@@ -56,6 +56,19 @@ def test_the_speed_pages_table_is_that_of_the_committed_results():
                f"{100 * row['share that is not arithmetic']:.1f} % |" in page
 
 
+def test_what_is_said_of_kaggles_memory_was_measured():
+    page = (ROOT / "docs/kaggle.md").read_text()
+    results = json.loads((ROOT / "benchmarks/results/rehearsal-two-processes.json").read_text())
+    training = results["training"]
+    assert f"process {training['peak memory, MB']:,.0f}" in page
+    assert f"together {training['peak memory of other processes, MB']:,.0f}." in page
+    ours, theirs = results["device memory, MB"].values()
+    assert f"pixels {ours['pixels']:,.0f};" in page
+    for name in ("weights, gradients, and AdamW's two means", "what a step of 128 keeps"):
+        assert f"{ours[name]:,.0f}" in page and f"{theirs[name]:,.0f}" in page
+    assert f"In all {sum(ours.values()):,.0f} and {sum(theirs.values()):,.0f};" in page
+
+
 def test_what_waits_for_a_gpu_runs_here_in_small_and_keeps_what_each_part_found(benchmark, tmp_path):
     with pytest.raises(SystemExit, match="False"):
         benchmark("gpu.gpu", "--out", tmp_path, "run", "step")
@@ -100,3 +113,11 @@ def test_the_rehearsal_goes_through_with_kills_in_small(benchmark, tmp_path):
     assert results["test side"]["networks"] == 60
     assert results["training"]["a run that is finished, s"] < results["training"]["in all, s"]
     assert results["training"]["most clips of a label in a fold less the fewest"] <= 3
+    for parts in results["device memory, MB"].values():
+        assert parts["pixels"] * 2**20 == pytest.approx(90.5 * 3600 * 44_100 / 694 * 128), "90.5 hours"
+    # Of CNN-model-1 with 2 channels: what each convolution and batch normalization gets, in half precision, and not
+    # as much again twice, for the pools and what is kept in float32. The sides of its four blocks are 128 to 16.
+    gets = sum((into + out) * side**2 for into, out, side in (
+        (3, 2, 128), (2, 2, 128), (2, 4, 64), (4, 4, 64), (4, 8, 32), (8, 8, 32), (8, 16, 16), (16, 16, 16)))
+    least = 128 * 2 * gets / 2**20
+    assert least < results["device memory, MB"]["cnn-model-1"]["what a step of 128 keeps"] < 3 * least

@@ -42,7 +42,8 @@ def test_a_changed_profile_is_trained_and_its_voting_models_are_the_ensemble(dem
     if network.startswith("timm"):
         pytest.importorskip("timm")
     profile = in_small(name, tmp_path)
-    assert main([str(demo.root), "--output", str(tmp_path / "run"), "--profile", str(profile)]) == 0
+    assert main([str(demo.root), "--output", str(tmp_path / "run"), "--profile", str(profile),
+                 "--executor", "in-process"]) == 0
     stages = 5 if name == "five-stages" else 4
     shown = capsys.readouterr().out
     assert f"{network}, cross-validated:" in shown
@@ -76,7 +77,7 @@ def test_five_stages_go_through_both_notebooks(demo, tmp_path):
     profile = in_small("five-stages", tmp_path)
     folders = {"input_folder": str(demo.root), "weights_folder": str(tmp_path / "weights"),
                "work_folder": str(tmp_path / "work")}
-    training = execute("training-cnn-model1", tmp_path, folders | {"profile": str(profile)})
+    training = execute("training-cnn-model1", tmp_path, folders | {"profile": str(profile), "executor": "in-process"})
     shown = "".join(output["data"]["text/html"] for output in outputs(training, "text/html"))
     assert shown.count("model 5</th>") >= 1 and "selected for stage 5</th>" in shown
     said = "".join(output.get("text", "") for cell in training.cells for output in cell.get("outputs", []))
@@ -98,7 +99,8 @@ def test_five_stages_go_through_both_notebooks(demo, tmp_path):
 def test_a_network_of_ones_own_is_read_only_by_who_has_named_it(demo, tmp_path):
     """Another program that meets the file imports nothing; one that gives the profile tags with it."""
     profile = in_small("own", tmp_path)
-    assert main([str(demo.root), "--output", str(tmp_path), "--profile", str(profile)]) == 0
+    assert main([str(demo.root), "--output", str(tmp_path), "--profile", str(profile),
+                 "--executor", "in-process"]) == 0
     assert "own_module:small_network" in NETWORKS
     command = [sys.executable, "-m", "freesound_tagging", "--weights", str(tmp_path / "weights"),
                str(demo.test["path"][0])]

@@ -3,6 +3,8 @@
 With another interpreter in KERNEL_PYTHON (`make test-kaggle`) the kernel runs with that one's libraries.
 """
 
+import contextlib
+import dataclasses
 import importlib.util
 import json
 import os
@@ -10,18 +12,28 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.demo.data import write_demo
+from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.machine.processes import Processes, cores
 from freesound_tagging.networks.weights import find_weights
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import ensemble_mean
+from freesound_tagging.training.profile import load_profile
+from freesound_tagging.training.warmup import WarmupPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
+KERNEL_PYTHON = os.environ.get("KERNEL_PYTHON", sys.executable)
+TRAINED = "training-vgg16"  # the shorter notebook
 AS_KAGGLE = """
 set -e
 mount --bind "$1" /kaggle
@@ -31,7 +43,7 @@ cd /kaggle/working
 # Loopback, which Jupyter uses, and no other network.
 "$2" -c 'import fcntl, socket, struct
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 0x41))'
-exec "$2" -m nbconvert --to notebook --execute "$3" --output-dir /kaggle/working
+exec "$2" "${@:3}"
 """
 
 
@@ -82,25 +94,45 @@ def test_without_weights_or_a_name_nothing_is_built(for_kaggle, tmp_path, finish
     assert not (tmp_path / "kaggle").exists()
 
 
-def run_kernel(built, kaggle):
-    """The notebook as Kaggle runs it, with a folder as its /kaggle."""
+@contextlib.contextmanager
+def begun(kaggle, *arguments, absent=()):
+    """A process of the kernel's Python as Kaggle has it, with a folder as its /kaggle. What it starts ends with it."""
     if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("needs the right to make namespaces (root)")
     if Path("/kaggle").exists():
         pytest.skip("/kaggle is there: this would cover it")
-    (kaggle / "working").mkdir()
-    absent = kaggle.parent / "absent"  # what the kernel has to do without
-    absent.mkdir()
-    (absent / "fastai.py").write_text("raise ImportError('fastai is not there')\n")
+    (kaggle / "working").mkdir(exist_ok=True)
+    modules = kaggle.parent / "absent"  # what the kernel has to do without
+    modules.mkdir(exist_ok=True)
+    for name in absent:
+        (modules / f"{name}.py").write_text(f"raise ImportError('{name} is not there')\n")
     os.mkdir("/kaggle")
     try:
-        return subprocess.run(
-            ["unshare", "--net", "--mount", "bash", "-c", AS_KAGGLE, "bash", kaggle,
-             os.environ.get("KERNEL_PYTHON", sys.executable), built / "kernel/inference-kernel.ipynb"],
-            env={"PATH": os.environ["PATH"], "HOME": str(kaggle.parent), "PYTHONPATH": str(absent)},
-            capture_output=True, text=True)
+        with subprocess.Popen(
+                ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c",
+                 AS_KAGGLE, "bash", kaggle, KERNEL_PYTHON, *arguments],
+                env={"PATH": os.environ["PATH"], "HOME": str(kaggle.parent), "PYTHONPATH": str(modules)},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            yield process
     finally:
         os.rmdir("/kaggle")
+
+
+def executing(notebook):
+    """What is run to have a notebook executed."""
+    return "-m", "nbconvert", "--to", "notebook", "--execute", notebook, "--output-dir", "/kaggle/working"
+
+
+def run_kernel(built, kaggle):
+    """The inference notebook as Kaggle runs it: exit status and errors."""
+    with begun(kaggle, *executing(built / "kernel/inference-kernel.ipynb"), absent=["fastai"]) as process:
+        _, errors = process.communicate()
+    return process.returncode, errors
+
+
+def printed_by(notebook):
+    return "".join(output.get("text", "") for cell in nbformat.read(notebook, 4).cells
+                   for output in cell.get("outputs", []))
 
 
 def test_an_input_that_was_not_added_is_named(built, demo, tmp_path):
@@ -108,10 +140,10 @@ def test_an_input_that_was_not_added_is_named(built, demo, tmp_path):
     competition = kaggle / "input/freesound-audio-tagging-2019"
     competition.mkdir(parents=True)
     shutil.copy(demo.root / "sample_submission.csv", competition)
-    done = run_kernel(built, kaggle)
-    assert done.returncode
+    status, errors = run_kernel(built, kaggle)
+    assert status
     assert re.search(r"this notebook needs two inputs, .*`make kaggle` made \(missing\) and the competition "
-                     r"\(/kaggle/input/freesound-audio-tagging-2019/sample_submission\.csv\)", done.stderr)
+                     r"\(/kaggle/input/freesound-audio-tagging-2019/sample_submission\.csv\)", errors)
 
 
 def test_the_kernel_runs_from_what_was_built_alone(built, demo, demo_stores, tmp_path):
@@ -119,14 +151,120 @@ def test_the_kernel_runs_from_what_was_built_alone(built, demo, demo_stores, tmp
     shutil.copytree(demo.root, kaggle / "input/freesound-audio-tagging-2019",
                     ignore=shutil.ignore_patterns("FSDKaggle2019.meta", "truth"))
     shutil.copytree(built / "dataset", kaggle / "input/freesound-tagging")
-    done = run_kernel(built, kaggle)
-    assert done.returncode == 0, done.stderr[-3000:]
+    status, errors = run_kernel(built, kaggle)
+    assert status == 0, errors[-3000:]
     submission = pd.read_csv(kaggle / "working/submission.csv", index_col="fname")
     assert list(submission.index) == list(demo.test["fname"])
     expected = ensemble_mean(Ensemble.load(built / "dataset/weights", "cpu").predict(demo_stores["test"],
                                                                                      progress=False))
     np.testing.assert_allclose(submission[demo.vocabulary], expected, atol=1e-5, rtol=0)
-    notebook = nbformat.read(kaggle / "working/inference-kernel.ipynb", 4)
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    printed = printed_by(kaggle / "working/inference-kernel.ipynb")
     assert "of 60 min" in printed
     assert "clips, 12 labels, after 0." in printed
+
+
+@pytest.fixture(scope="module")
+def built_training(for_kaggle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("build") / "kaggle"
+    for_kaggle([str(folder), "--training", "both", "--profile", "tiny", "--user", "somebody"])
+    return folder
+
+
+def test_training_kernels_know_where_they_are_and_the_inference_kernel_takes_what_they_leave(built_training):
+    ids = []
+    for name in ("training-cnn-model1", "training-vgg16"):
+        kernel = json.loads((built_training / name / "kernel-metadata.json").read_text())
+        assert kernel["enable_gpu"] and not kernel["enable_internet"] and not kernel["kernel_sources"]
+        assert kernel["title"].lower().replace(" ", "-") == kernel["id"].split("/")[1]
+        assert kernel["competition_sources"] == ["freesound-audio-tagging-2019"]
+        ids.append(kernel["id"])
+        cells = [cell for cell in nbformat.read(built_training / name / kernel["code_file"], 4).cells
+                 if cell.cell_type == "code"]
+        given = {}
+        for cell in cells[:2]:  # the parameters, and those of Kaggle, which come after them
+            exec(cell.source, given)
+        assert (given["profile"], given["hours"], given["seed"]) == ("tiny", 11.5, 0)
+        assert not any(cell.outputs for cell in cells)
+    assert ids == ["somebody/freesound-tagging-training-cnn-model-1", "somebody/freesound-tagging-training-vgg16"]
+    inference = json.loads((built_training / "kernel/kernel-metadata.json").read_text())
+    assert inference["kernel_sources"] == ids
+    assert [path.suffix for path in (built_training / "dataset").iterdir() if path.suffix != ".json"] == [".whl"]
+
+
+def inputs(kaggle, demo, built, outputs=()):
+    """Kaggle's folder with competition and data set where it mounts them since 2026, and outputs of notebooks."""
+    shutil.copytree(demo.root, kaggle / "input/competitions/freesound-audio-tagging-2019",
+                    ignore=shutil.ignore_patterns("FSDKaggle2019.meta", "truth"))
+    shutil.copytree(built / "dataset", kaggle / "input/datasets/somebody/freesound-tagging")
+    for name, output in outputs:
+        shutil.copytree(output, kaggle / f"input/notebooks/somebody/{name}")
+    return kaggle
+
+
+def test_three_sessions_of_which_one_is_killed_end_as_one_run(built_training, tmp_path):
+    """Of the first the time is up at once, the second is killed in a fold; each has the last one's output as input."""
+    demo = FSDKaggle2019(write_demo(tmp_path / "demo", curated=1, noisy=2, test=1, progress=False))
+    notebook = nbformat.read(built_training / TRAINED / f"{TRAINED}.ipynb", 4)
+    hours = next(cell for cell in notebook.cells if "hours = 11.5" in cell.source)
+    hours.source = hours.source.replace("11.5", "0")
+    nbformat.write(notebook, tmp_path / "first.ipynb")
+    hours.source = hours.source.replace("hours = 0", "hours = 11.5")
+    notebook.cells = [cell for cell in notebook.cells  # what others than the first leave out is in test_notebooks
+                      if "notebook." not in cell.source or "train_stage" in cell.source or "config = " in cell.source]
+    nbformat.write(notebook, tmp_path / "others.ipynb")
+
+    kaggle = inputs(tmp_path / "1/kaggle", demo, built_training)
+    with begun(kaggle, *executing(tmp_path / "first.ipynb")) as session:
+        _, errors = session.communicate()
+    assert session.returncode == 0, errors[-3000:]
+    printed = printed_by(kaggle / "working/first.ipynb")
+    for said in ("The time is up: of stage 1 0 of 2 folds are finished.", "No stage is finished yet.",
+                 "8 are left, from fold 0 of stage 1 on."):
+        assert said in printed
+
+    output = kaggle / "working"
+    kaggle = inputs(tmp_path / "2/kaggle", demo, built_training, [("session-1", output)])
+    finished = kaggle / "working/work/vgg16"
+    with begun(kaggle, *executing(tmp_path / "others.ipynb")) as session:
+        while session.poll() is None and not list(finished.glob("stage-*.npz")):
+            time.sleep(0.02)
+        session.kill()
+        _, errors = session.communicate()
+    killed_after = len(list(finished.glob("stage-*.npz")))
+    assert 0 < killed_after < 8, errors[-3000:]
+
+    output = kaggle / "working"
+    kaggle = inputs(tmp_path / "3/kaggle", demo, built_training, [("session-2", output)])
+    with begun(kaggle, *executing(tmp_path / "others.ipynb")) as session:
+        _, errors = session.communicate()
+    assert session.returncode == 0, errors[-3000:]
+    printed = printed_by(kaggle / "working/others.ipynb")
+    assert f"vgg16: {killed_after} of 8 folds are finished" in printed
+    assert "vgg16: all 8 folds are finished, nothing is left to train." in printed
+    assert not list((kaggle / "working").rglob("*.u8")), "images are no part of the output"
+
+    # The inference kernel takes the networks out of that output.
+    kaggle = inputs(tmp_path / "4/kaggle", demo, built_training, [("session-3", kaggle / "working")])
+    where = next(cell.source for cell in nbformat.read(built_training / "kernel/inference-kernel.ipynb", 4).cells
+                 if "on_kaggle = " in cell.source)
+    with begun(kaggle, "-c", f"work_folder = None\n{where}\nprint(input_folder, weights_folder)") as process:
+        assert process.communicate()[0].split() == [
+            "/kaggle/input/competitions/freesound-audio-tagging-2019", "/kaggle/input"]
+    assert len(find_weights(kaggle / "input")) == 6, "models 2, 3 and 4 of two folds"
+
+    if "KERNEL_PYTHON" not in os.environ:  # with other versions of torch the last bits are others
+        profile = dataclasses.replace(load_profile("tiny"), network="vgg16")
+        store = SpectrogramStore.build(demo.clips().paths, tmp_path / "store", n_jobs=1, progress=False)
+        alone = WarmupPipeline(demo.clips(), store, profile, tmp_path / "work", tmp_path / "weights", progress=False,
+                               executor="in-process", test=demo.test["path"])
+        before = torch.get_num_threads()
+        torch.set_num_threads(Processes(min(profile.n_folds, cores())).threads)
+        try:
+            alone.run()
+        finally:
+            torch.set_num_threads(before)
+        for ours, theirs in (("work", alone.work), ("weights", alone.weights)):
+            expected = {path.name: path.read_bytes() for path in theirs.glob("stage-*")}
+            assert len(expected) == 8
+            there = tmp_path / "3/kaggle/working" / ours / "vgg16"
+            assert {path.name: path.read_bytes() for path in there.glob("stage-*")} == expected

@@ -50,24 +50,30 @@ def test_every_command_takes_folders_of_any_name(make, tmp_path, name):
     assert make("check", INPUT=folder)[-2:] == ["check", folder]
     assert make("download", INPUT=folder, ONLY="meta test")[-5:] == ["download", folder, "--only", "meta", "test"]
     assert make("score", SUBMISSION=folder, TRUTH=output)[-2:] == [folder, output]
-    assert make("train-both", INPUT=folder, OUTPUT=output)[4:9] == [
-        folder, "--output", output, "--weights", f"{output}/weights"]
+    assert make("prepare", SOURCE=folder, DEST=output, ARGS="--copy")[-4:] == ["prepare", folder, output, "--copy"]
+    for target in ("train", "train-both"):
+        assert make(target, INPUT=folder, OUTPUT=output)[4:9] == [
+            folder, "--output", output, "--weights", f"{output}/weights"]
     assert make("study", INPUT=folder)[-1] == folder
     assert make("bench", INPUT=folder)[-2:] == ["--input", folder]
     assert make("kaggle", WEIGHTS=folder, USER="somebody")[-3:] == [folder, "--user", "somebody"]
-    for target, notebook in (("train", "training-cnn-model1"), ("submission", "inference-kernel")):
-        called = make(target, INPUT=folder, OUTPUT=output)
-        assert called[3] == f"{output}/build/notebooks/{notebook}.ipynb"
-        parameters = {key: value for flag, key, value in zip(called, called[1:], called[2:]) if flag == "-p"}
-        assert parameters["input_folder"] == folder
-        assert parameters["weights_folder"] == f"{output}/weights"
-        assert parameters["work_folder"] == f"{output}/work"
-    assert parameters["submission_file"] == f"{output}/submission.csv"
+    assert make("submission", INPUT=folder, OUTPUT=output)[2:] == [
+        "notebooks/run.py", "inference-kernel", f"{output}/build/notebooks", f"input_folder={folder}",
+        f"weights_folder={output}/weights", f"work_folder={output}/work", f"submission_file={output}/submission.csv"]
+    assert make("kaggle", TRAINING="both", USER="somebody", HOURS="2")[-10:] == [
+        "--training", "both", "--profile", "full", "--seed", "0", "--hours", "2", "--user", "somebody"]
 
 
 def test_a_folder_is_made_absolute_for_a_notebook(make, tmp_path):
-    called = make("train", INPUT="../some data", OUTPUT=str(tmp_path))
-    assert called[called.index("input_folder") + 1] == str(ROOT.parent / "some data")
+    called = make("submission", INPUT="../some data", OUTPUT=str(tmp_path))
+    assert f"input_folder={ROOT.parent / 'some data'}" in called
+
+
+def test_the_page_and_its_space_get_the_weights(make, tmp_path):
+    weights = str(tmp_path / "my 'weights'")
+    called = make("app", WEIGHTS=weights, ARGS="--port 8000")
+    assert called[-6:] == ["-m", "freesound_tagging.app", "--weights", weights, "--port", "8000"]
+    assert make("space", WEIGHTS=weights) == ["notebooks/for_space.py", "build/space", "--weights", weights]
 
 
 def test_tests_run_one_more_at_a_time_than_there_are_cores(make):
@@ -78,10 +84,14 @@ def test_tests_run_one_more_at_a_time_than_there_are_cores(make):
     assert called[called.index("-n") + 1:] == [str(cores + 1), "-k", "nothing"]
 
 
-def test_a_model_that_there_is_not_is_said(make, tmp_path):
-    with pytest.raises(subprocess.CalledProcessError) as caught:
-        make("train", MODEL="vgg", OUTPUT=str(tmp_path))
-    assert b"MODEL=vgg: expected cnn-model-1 or vgg16" in caught.value.stdout
+def test_a_profile_of_ones_own_names_its_network_and_others_are_of_the_model(make, tmp_path):
+    def networks(**given):
+        called = make("train", OUTPUT=str(tmp_path), **given)
+        return called[called.index("--networks") + 1:] if "--networks" in called else None
+    assert networks() == ["cnn-model-1"]
+    assert networks(MODEL="vgg16", PROFILE="laptop") == ["vgg16"]
+    assert networks(PROFILE="mine.toml") is None
+    assert networks(PROFILE="mine.toml", MODEL="vgg16") == ["vgg16"]
 
 
 def test_a_score_of_nothing_says_what_to_give(make):

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "prediction": {"machine", "clips", "images", "networks"} | HALL,
     "training": {"machine", "clips", "images", "networks", "prediction"} | HALL,
     "notebook": {"machine", "clips", "images", "networks", "prediction"} | HALL,
+    "app": {"machine", "images", "prediction", "training", "notebook"},
 }
 
 
@@ -62,7 +63,8 @@ def test_an_import_upwards_would_be_seen(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("library", "where"), [
     ("fastai", {"training"}),
-    ("matplotlib", {"notebook"}),
+    ("matplotlib", {"notebook", "app"}),
+    ("gradio", {"app"}),
     ("ipywidgets", {"notebook"}),
     ("IPython", {"notebook"}),
     ("ray", {"machine"}),

@@ -1,0 +1,208 @@
+"""A data set of any form into a folder to train on: tables and links, made anew at each call, all else left alone."""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+from ..machine.commands import printable
+from ..machine.files import as_path, only_writer, whole_file
+from .dataset import FSDKaggle2019
+from .folders import LAYOUTS
+from .sources import Options, read_source
+from .split import choose_test, find_files, group_clips, name_files, remarks_on_labels
+from .tables import few, odd_labels
+
+MADE = "prepared.json"  # what a call has made, so that the next one replaces that alone
+KAGGLE = LAYOUTS["Kaggle"]
+
+
+def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed=0, copy=False):
+    """Lay out any data set to be trained on, and print what was found and made.
+
+    Parameters
+    ----------
+    source : path
+        What `sources.READERS` read. Nothing in it is changed.
+    dest : path
+        Gets ``train_curated.csv``, ``train_noisy.csv`` if some labels are noisy, ``test_post_competition.csv``, and
+        links to the sounds. What an earlier call has made there is replaced; nothing else is touched.
+    options : Options, optional
+    test : float, optional
+        The share of clips for testing; if not given, the set's own test clips or fold, or else 0.2.
+    test_fold : str, optional
+        The fold of the set's own.
+    least : int
+        Labels of fewer well labelled clips are left out, and clips that have no other.
+    seed : int
+        Of the split.
+    copy : bool
+        Copy the sounds. They are copied as well where links cannot be.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a clip: `fname`, `labels`, `set`, `group`, `path` (of the source).
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_source`; if no clip is left; if `dest` is in `source`; if a file is in the way that this has not made,
+        or a table has been changed since.
+    """
+    source, dest, options = as_path(source), as_path(dest), options or Options()
+    if source.is_dir() and dest.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"{dest} is in {source}, in which nothing is changed; give a folder elsewhere")
+    if (data := _ready(source)) is not None:
+        raise ValueError(f"{source} is ready as it is: {data}; go on with make check INPUT={source}")
+    found = read_source(source, options, dest)
+    rows, notes = find_files(found)
+    notes = found.notes + notes
+    if least > 1:
+        rows = _without_rare(rows, least, notes)
+    if not len(rows):
+        raise ValueError(f"no clip of {source} is left ({'; '.join(notes) or 'its tables are empty'})")
+    rows["group"], note = group_clips(rows, options.group)
+    chosen, how = choose_test(rows, rows["group"].to_numpy(), test, test_fold, seed)
+    rows.loc[rows["set"] == "test", "set"] = "curated"
+    rows.loc[chosen, "set"] = "test"
+    leaks = (rows["set"] == "noisy") & rows["group"].isin(set(rows["group"][chosen]) - {""})
+    if leaks.any():
+        notes.append(f"{leaks.sum()} noisy clips of recordings that are tested with are left out: "
+                     f"{few(rows['name'][leaks])}")
+        rows = rows[~leaks].reset_index(drop=True)
+    if not (rows["set"] == "curated").any():
+        raise ValueError(f"{source}: no clip with good labels is left to train on ({how})")
+    listed = set(rows["path"])
+    unlisted = [path for path in found.sounds.paths if path not in listed]
+    rows["fname"] = name_files(rows["path"])
+    rows["path"] = [found.sounds.root / path for path in rows["path"]]
+    copies = _write(rows, dest, source, copy)
+
+    print(printable(f"{source}: {found.layout}, {len(rows)} clips, "
+                    f"{len(set().union(*rows['labels']))} labels"))
+    odd = odd_labels(set().union(*rows["labels"]))
+    if unlisted and found.layout != "class folders":
+        notes.append(f"{len(unlisted)} sounds are not used: {few(unlisted)}")
+    for line in filter(None, [*notes, note, how, *remarks_on_labels(rows), *odd]):
+        print(printable(f"  {line}"))
+    sizes = ", ".join(f"{(rows['set'] == name).sum()} {name}" for name in KAGGLE if (rows["set"] == name).any())
+    print(printable(f"made in {dest}: {sizes} clips, as {'copies' if copies == len(rows) else 'links'}"
+                    + (f" ({copies} copies where links cannot be)" if 0 < copies < len(rows) else "")))
+    return rows
+
+
+def _ready(source):
+    """The data set if it is one as it is."""
+    import warnings
+
+    if not source.is_dir():
+        return None
+    with contextlib.suppress(OSError, ValueError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = FSDKaggle2019(source)
+        return data if len(data.curated) else None
+    return None
+
+
+def _without_rare(rows, least, notes):
+    """The rows without labels of too few clips, and without clips that have no other label."""
+    good = rows["labels"][rows["set"] == "curated"]
+    counts = good.explode().value_counts()
+    rare = {label for own in rows["labels"] for label in own if counts.get(label, 0) < least}
+    if rare:
+        notes.append(f"labels of fewer than {least} clips are left out: {few(sorted(rare))}")
+        rows = rows.assign(labels=[tuple(label for label in own if label not in rare) for own in rows["labels"]])
+        rows = rows[rows["labels"].map(len) > 0].reset_index(drop=True)
+    return rows
+
+
+def _write(rows, dest, source, copy):
+    """Replace what was made before by tables and links; the number of copies."""
+    with only_writer(dest, "preparing a data set in it"):
+        grouped = bool((rows["group"] != "").any())
+        tables = {KAGGLE[name][0][0]: _table(rows[rows["set"] == name], grouped and name != "test")
+                  for name in KAGGLE if (rows["set"] == name).any()}
+        files = {f"{KAGGLE[name][1]}/{fname}": path.resolve()
+                 for name, fname, path in zip(rows["set"], rows["fname"], rows["path"])}
+        made = _made_before(dest)
+        ours = {name for name, mark in made.items() if _is_as_made(dest / name, mark)}
+        changed = [name for name, mark in made.items() if name not in ours and name.endswith(".csv")
+                   and (dest / name).exists()]
+        if changed:
+            raise ValueError(f"{few(dest / name for name in changed)} has been changed since it was made; move it "
+                             "away, or prepare into another folder")
+        others = [*KAGGLE["curated"][0], *KAGGLE["noisy"][0], *KAGGLE["test"][0], "sample_submission.csv", *files]
+        in_the_way = [dest / name for name in others if name not in ours and os.path.lexists(dest / name)]
+        if in_the_way:
+            raise ValueError(f"{few(in_the_way)} is there already and was not made by this command; move it away, or "
+                             "prepare into another folder")
+        # Said before it is made: whatever is there after an interruption is known to be ours.
+        marks = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in tables.items()}
+        marks |= {name: [str(path), path.stat().st_size, path.stat().st_mtime_ns] for name, path in files.items()}
+        _say_made(dest, source, made | marks)
+        for name in ours:
+            (dest / name).unlink()
+        copies = 0
+        for name, path in files.items():
+            (dest / name).parent.mkdir(exist_ok=True)
+            copies += _link(path, dest / name, copy)
+        for name, text in tables.items():
+            with whole_file(dest / name) as part:
+                part.write_text(text, encoding="utf-8")
+        _say_made(dest, source, marks)
+        for _, folder in KAGGLE.values():  # of a set that is no longer there
+            with contextlib.suppress(OSError):
+                (dest / folder).rmdir()
+    (dest / ".lock").unlink(missing_ok=True)
+    return copies
+
+
+def _table(rows, grouped):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["fname", "labels", *["group"] * grouped])
+    for fname, labels, group in sorted(zip(rows["fname"], rows["labels"], rows["group"])):
+        writer.writerow([fname, ",".join(labels), *[group] * grouped])
+    return text.getvalue()
+
+
+def _link(path, link, copy):
+    """Link to a file, or copy it: whether it was copied."""
+    if not copy:
+        with contextlib.suppress(OSError, NotImplementedError):
+            link.symlink_to(path)
+            return False
+    with whole_file(link) as part:
+        shutil.copyfile(path, part)
+        os.utime(part, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    return True
+
+
+def _made_before(dest):
+    path = dest / MADE
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["files"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({error}); prepare into another folder") from error
+
+
+def _say_made(dest, source, files):
+    with whole_file(dest / MADE) as part:
+        part.write_text(json.dumps({"source": str(source.resolve()), "files": files}, indent=1), encoding="utf-8")
+
+
+def _is_as_made(path, mark):
+    """Whether a file or link is what an earlier call has made."""
+    if isinstance(mark, list):
+        target, size, time = mark
+        if path.is_symlink():
+            return os.readlink(path) == target
+        return path.is_file() and (path.stat().st_size, path.stat().st_mtime_ns) == (size, time)
+    return path.is_file() and not path.is_symlink() and hashlib.sha256(Path(path).read_bytes()).hexdigest() == mark

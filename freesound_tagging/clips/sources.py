@@ -1,0 +1,251 @@
+"""Data sets as they come: each layout is a small function from a folder to rows, and a line of `READERS`."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from ..machine.files import as_path, files_below
+from .finding import NO_CLASS, SoundsBelow
+from .spreadsheets import (
+    FILE_COLUMNS,
+    GROUP_COLUMNS,
+    LABEL_COLUMNS,
+    MORE_LABELS,
+    column_of,
+    read_spreadsheet,
+    split_labels,
+)
+from .tables import few
+
+TEST = {"test", "testing", "eval", "evaluation", "tst"}  # names of tables, folders and parts
+NOISY = {"noisy", "unverified"}
+TRAIN = {"train", "training", "dev", "val", "valid", "validation", "curated", "good"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How tables are read, where that is not seen from them."""
+
+    file_column: str | None = None
+    label_columns: tuple = ()
+    separator: str | None = None  # between labels; "": a cell is one label
+    group: str | None = None  # a column; "none": each clip is a recording of its own
+    sounds: Path | None = None  # the sounds are below this folder, and not beside the tables
+    noisy_small: bool = False  # FSDnoisy18k: of the noisy clips those of the part that is as large as the good one
+
+
+@dataclasses.dataclass
+class Source:
+    """A data set as it was found."""
+
+    layout: str  # in words
+    sounds: SoundsBelow
+    # A row a clip: name, labels (tuple), set ("curated", "noisy", "test"), group (its recording, or ""), fold (or ""),
+    # hints (tuple of names of folders).
+    rows: pd.DataFrame
+    notes: list = dataclasses.field(default_factory=list)  # sentences for who reads it
+
+
+def read_source(source, options=None, without=None):
+    """Find out what a folder or table is, and read it.
+
+    Parameters
+    ----------
+    source : path
+        A folder, or a table with its sounds below the table's folder.
+    options : Options, optional
+    without : path, optional
+        A folder in which no sounds are looked for, as it is made of them.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither; or no sound.
+    ValueError
+        If it is of no layout of `READERS`. The message says what was looked for.
+    """
+    source, options = as_path(source), options or Options()
+    if not source.exists():
+        raise FileNotFoundError(f"{source} is not there; give a folder of class folders, a table, or a folder with one")
+    root = source if source.is_dir() else source.parent
+    sounds = SoundsBelow(options.sounds or root, without)
+    if not sounds.paths:
+        raise FileNotFoundError(f"there is no sound in {sounds.root} or below; give the folder that holds them"
+                                + ("" if options.sounds else ", or the sounds' own by --sounds"))
+    notes = []
+    for layout, read in READERS.items():
+        rows = read(source, sounds, options, notes)
+        if rows is not None and len(rows):
+            return Source(layout, sounds, rows, notes)
+    raise ValueError(f"{source} holds neither a table with a column of file names and one of labels nor folders named "
+                     "by classes with sounds in them; name the table, or its columns by --file-column and "
+                     "--label-column")
+
+
+def _rows(path, options, notes, role="curated", **columns):
+    """The rows of a table; `columns` are those of a known layout. None if it has no such columns."""
+    table, of = read_spreadsheet(path), str(path)
+    file = column_of(table, FILE_COLUMNS, columns.get("file") or options.file_column, of)
+    given = columns.get("labels") or options.label_columns
+    labels = [column_of(table, (), name, of) for name in given] or [
+        found for found in (column_of(table, LABEL_COLUMNS), column_of(table, MORE_LABELS)) if found]
+    if file is None or not labels or labels == [file]:
+        return None
+    separator = columns.get("separator", options.separator)
+    parts = [split_labels(table[name], separator) for name in labels]
+    rows = pd.DataFrame({"name": table[file], "set": role,
+                         "labels": [tuple(dict.fromkeys(sum(own, ()))) for own in zip(*parts)]})
+    if "manually_verified" in table and role == "curated":
+        rows.loc[table["manually_verified"].isin(["0", "0.0", "False", "false"]), "set"] = "noisy"
+    part = column_of(table, ("split", "subset", "partition"))
+    if part and role == "curated":
+        rows.loc[[word.casefold() in TEST for word in table[part]], "set"] = "test"
+    fold = column_of(table, ("fold", "folds"))
+    rows["fold"] = table[fold] if fold else ""
+    group = None if options.group == "none" else column_of(
+        table, GROUP_COLUMNS, options.group or columns.get("group"), of)
+    rows["group"] = table[group] if group and group not in (file, *labels) else ""
+    rows["hints"] = [(*own, *([f"fold{fold}", f"fold_{fold}", f"fold {fold}", fold] if fold else []),
+                      columns.get("folder", "")) for own, fold in zip(rows["labels"], rows["fold"])]
+    keep = rows["name"] != ""
+    if "usage" in table:
+        keep &= table["usage"] != "Ignored"
+    if options.noisy_small and "noisy_small" in table:
+        keep &= (rows["set"] != "noisy") | table["noisy_small"].isin(["1", "1.0", "True", "true"])
+    if (rows["name"] == "").any():
+        notes.append(f"{path}: {(rows['name'] == '').sum()} rows without a file name are passed over")
+    return rows[keep]
+
+
+def _inside(source, relative):
+    """A file of a known layout in a folder or one folder further down; None if it is not there."""
+    if not source.is_dir():
+        return None
+    return next(iter([*source.glob(relative), *sorted(source.glob(f"*/{relative}"))]), None)
+
+
+def _fsd50k(source, sounds, options, notes):
+    """FSD50K: `fname` without ending, 200 labels with their parents, all good; a test set of its own."""
+    dev = _inside(source, "FSD50K.ground_truth/dev.csv")
+    if dev is None:
+        return None
+    tables = [_rows(dev, options, notes, file="fname", labels=["labels"], separator=",", folder="FSD50K.dev_audio")]
+    if (test := dev.with_name("eval.csv")).is_file():
+        tables.append(_rows(test, options, notes, "test", file="fname", labels=["labels"], separator=",",
+                            folder="FSD50K.eval_audio"))
+    rows = pd.concat(tables, ignore_index=True)
+    if (vocabulary := dev.with_name("vocabulary.csv")).is_file():
+        known = set(pd.read_csv(vocabulary, header=None, dtype=str, keep_default_na=False)[1])
+        odd = sorted(set().union(*rows["labels"]) - known)
+        if odd:
+            notes.append(f"labels that {vocabulary} does not have: {few(odd)}")
+    return rows
+
+
+def _fsd(source, options, notes, name, train, test):
+    """FSDKaggle2018 and FSDnoisy18k: one label a clip, `manually_verified` 0 is noisy, a test set of its own."""
+    path = _inside(source, f"{name}.meta/{train}")
+    if path is None:
+        return None
+    tables = [_rows(path, options, notes, file="fname", labels=["label"], separator="", folder=f"{name}.audio_train")]
+    if (other := path.with_name(test)).is_file():
+        tables.append(_rows(other, options, notes, "test", file="fname", labels=["label"], separator="",
+                            folder=f"{name}.audio_test"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _fsdkaggle2018(source, sounds, options, notes):
+    return _fsd(source, options, notes, "FSDKaggle2018", "train_post_competition.csv", "test_post_competition.csv")
+
+
+def _fsdnoisy18k(source, sounds, options, notes):
+    return _fsd(source, options, notes, "FSDnoisy18k", "train.csv", "test.csv")
+
+
+def _esc50(source, sounds, options, notes):
+    """ESC-50: folds that keep the clips of one recording, `src_file`, together."""
+    path = source if source.name == "esc50.csv" else _inside(source, "meta/esc50.csv") or _inside(source, "esc50.csv")
+    if path is None:
+        return None
+    columns = read_spreadsheet(path).columns
+    return _rows(path, options, notes, file="filename", labels=["category"], separator="",
+                 group="src_file" if "src_file" in columns else None)
+
+
+def _tables(source, sounds, options, notes):
+    """One table or several of any kind; which set one is of is seen from its name."""
+    paths = [source] if not source.is_dir() else [
+        path for path in files_below(source)
+        if path.suffix.lower() in (".csv", ".tsv", ".tab") and not path.name.startswith("sample_submission")
+        and not any(part.startswith(".") or part in ("__MACOSX", "truth") for part in path.relative_to(source).parts)]
+    found = {}
+    for path in paths:
+        words = set(re.split(r"[\W_\d]+", path.stem.casefold()))
+        role = "noisy" if words & NOISY else "test" if words & TEST else "curated"
+        try:
+            rows = _rows(path, options, notes, role, folder=path.stem)
+        except ValueError as error:
+            if path == source:
+                raise
+            notes.append(f"passed over: {error}")
+            continue
+        if rows is None and path == source:
+            raise ValueError(f"{path} has no column of file names and one of labels that are called as usual; it has "
+                             f"{', '.join(read_spreadsheet(path).columns)}: name them by --file-column and "
+                             "--label-column")
+        if rows is not None and any(sounds.find(name) for name in rows["name"][:1000]):
+            found[path] = rows
+    plain = [path for path, rows in found.items() if (rows["set"] == "curated").all()
+             and not set(re.split(r"[\W_\d]+", path.stem.casefold())) & TRAIN]
+    if len(plain) > 1:
+        raise ValueError(f"{source} has {len(plain)} tables that may be meant: {few(plain)}; give the one")
+    if found:
+        notes.extend(f"{path}: {len(rows)} rows, " + " and ".join(dict.fromkeys(rows["set"]))
+                     for path, rows in found.items())
+    elif source.is_file():
+        rows = _rows(source, options, notes)
+        raise ValueError(f"none of the {len(rows)} sounds that {source} lists ({few(rows['name'], 3)}) is in "
+                         f"{sounds.root} or below; give the folder that holds them by --sounds")
+    return pd.concat(found.values(), ignore_index=True) if found else None
+
+
+def _folders(source, sounds, options, notes):
+    """Class folders: the first is the label, what is below it a recording; train/, test/ or fold1/ may come before."""
+    if not source.is_dir():
+        return None
+    rows, start, left_out = [], 0, set()
+    while len(tops := {path.parts[start] for path in sounds.paths if len(path.parts) > start + 1}) == 1 and all(
+            len(path.parts) > start + 2 for path in sounds.paths):
+        start += 1  # one folder further down than expected
+    folds = {top: re.fullmatch(r"fold[ _-]?(\d+)", top.casefold()) for top in tops}
+    is_set = {top: top.casefold() in TEST | NOISY | TRAIN for top in tops}
+    for path in sounds.paths:
+        parts, which, fold = path.parts[start:], "curated", ""
+        if len(parts) > 2 and all(is_set.values()):
+            which = "test" if parts[0].casefold() in TEST else "noisy" if parts[0].casefold() in NOISY else "curated"
+            parts = parts[1:]
+        elif len(parts) > 2 and all(folds.values()):
+            fold, parts = folds[parts[0]][1], parts[1:]
+        if len(parts) < 2 or NO_CLASS.fullmatch(parts[0]):
+            left_out.add(path.parts[-2] if len(path.parts) > 1 else path.name)
+            continue
+        rows.append((path.as_posix(), split_labels([parts[0]], "")[0], which, fold, "/".join(parts[:-1])
+                     if len(parts) > 2 else "", ()))
+    if left_out:
+        notes.append(f"sounds that are in no class's folder are left out: {few(sorted(left_out))}")
+    if any(row[4] for row in rows):
+        notes.append("the first folder is the label, and folders below it count as recordings; if they are the labels, "
+                     "give a folder that has them side by side")
+    return pd.DataFrame(rows, columns=["name", "labels", "set", "fold", "group", "hints"])
+
+
+# Each is given (source, sounds, options, notes) and answers with rows, or None where it finds no such thing. The first
+# that finds something is taken.
+READERS = {"FSD50K": _fsd50k, "FSDKaggle2018": _fsdkaggle2018, "FSDnoisy18k": _fsdnoisy18k, "ESC-50": _esc50,
+           "tables": _tables, "class folders": _folders}

@@ -1,0 +1,208 @@
+"""From a data set as it was found to the sets of ours: files, names, groups, a test set, and what is to be said."""
+
+import collections
+import re
+
+import numpy as np
+
+from .folds import stratified_folds
+from .recordings import by_names, make_sense
+from .tables import few, label_matrix, same_name
+
+SHARE = 0.2  # of the clips, for a test set
+FEW_CLIPS = 10  # of a label: below it is named
+
+
+def find_files(source):
+    """The rows whose sound is there, with its path, one row a clip.
+
+    Parameters
+    ----------
+    source : Source
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `Source.rows`, with `path`, relative to the sounds' folder.
+    notes : list of str
+    """
+    rows, notes = source.rows.copy(), []
+    found = [source.sounds.find(name, hints) for name, hints in zip(rows["name"], rows["hints"])]
+    rows["path"] = [paths[0] if len(paths) == 1 else None for paths in found]
+    for number, what in ((0, "rows have no sound"), (2, "rows may mean several sounds")):
+        names = [name for name, paths in zip(rows["name"], found) if min(len(paths), 2) == number]
+        if names:
+            spoilt = [name for name in names if re.fullmatch(r"#\w+\??!?|[\d.,]+E[+-]?\d+|\d+[./-]\d+[./-]\d+", name)]
+            notes.append(f"{len(names)} {what} and are left out: {few(names)}" + (
+                f"; a spreadsheet seems to have changed {few(spoilt)}" if spoilt else ""))
+    rows = rows[rows["path"].notna()]
+    bare = rows["labels"].map(len) == 0
+    if bare.any():
+        notes.append(f"{bare.sum()} clips have no label and are left out: {few(rows['name'][bare])}")
+    return _one_each(rows[~bare], notes), notes
+
+
+def _one_each(rows, notes):
+    """Rows of one clip as one: of the test set if one is, labels of one set together."""
+    order = rows["set"].map({"test": 0, "curated": 1, "noisy": 2})
+    rows = rows.assign(order=order).sort_values("order", kind="stable")
+    several = rows.groupby("path", sort=False)["set"].nunique() > 1
+    if several.any():
+        notes.append(f"{several.sum()} clips are in two sets and stay in the first of test, curated and noisy: "
+                     f"{few(several.index[several])}")
+    first = rows.groupby("path", sort=False)["order"].transform("min")
+    rows = rows[rows["order"] == first]
+    if rows["path"].duplicated().any():
+        joined = rows.groupby("path", sort=False)["labels"].agg(lambda own: tuple(dict.fromkeys(sum(own, ()))))
+        twice = rows["path"].duplicated()
+        differ = rows.groupby("path", sort=False)["labels"].nunique() > 1
+        rows = rows[~twice].copy()
+        rows["labels"] = joined.reindex(rows["path"]).tolist()
+        notes.append(f"{twice.sum()} rows are of a clip that another row is of" + (
+            f"; of {differ.sum()} clips they have other labels, which were joined" if differ.any() else ""))
+    return rows.drop(columns="order").sort_index().reset_index(drop=True)
+
+
+def group_clips(rows, asked=None):
+    """The recording of each clip.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        With `path` and `group`.
+    asked : str, optional
+        The column that was asked for, which is believed; "none": no groups.
+
+    Returns
+    -------
+    numpy.ndarray, str (clips,)
+        ``""`` of clips that are alone.
+    note : str
+    """
+    given = rows["group"].astype(str).to_numpy()
+    if asked == "none":
+        return np.full(len(rows), ""), ""
+    if asked or make_sense(given):
+        return given, (f"clips of one recording stay together: {len(set(given) - {''})} recordings, by the table or "
+                       "folder")
+    names = by_names([path.stem for path in rows["path"]])
+    if names is None:
+        return np.full(len(rows), ""), ""
+    return np.array(names), (f"clips of one recording stay together: {len(set(names) - {''})} recordings, by their "
+                             f"names, such as {next(filter(None, names))}")
+
+
+def choose_test(rows, groups, share=None, fold=None, seed=0):
+    """Which clips are for testing.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        With `labels`, `set` and `fold`.
+    groups : array of str (clips,)
+    share : float, optional
+        Of the clips whose labels are good, 0 for none; the set's own if not given, or else `SHARE`.
+    fold : str, optional
+        Of the set's own folds.
+    seed : int
+
+    Returns
+    -------
+    numpy.ndarray, bool (clips,)
+    note : str
+
+    Raises
+    ------
+    ValueError
+        If there is no such fold, or too few clips for a share.
+    """
+    own, folds = (rows["set"] == "test").to_numpy(), rows["fold"].to_numpy()
+    good = (rows["set"] != "noisy").to_numpy()
+    if fold is not None:
+        if not (folds == fold).any():
+            there = ", ".join(sorted(set(folds) - {""})) or "none"
+            raise ValueError(f"--test-fold {fold}: there are the folds {there}")
+        return good & (folds == fold), f"test: fold {fold} of the set's own"
+    if share == 0:
+        trained_on = ", the set's own is trained on" if own.any() else ""
+        return np.full(len(rows), False), f"test: none, as asked{trained_on}"
+    if share is None and own.any():
+        return own, "test: the set's own"
+    if share is None and len(set(folds[good])) > 1:
+        last = max(set(folds[good]) - {""}, key=lambda name: (len(name), name))
+        return good & (folds == last), f"test: fold {last}, the last of the set's own (--test-fold takes another)"
+    share, number = share or SHARE, np.flatnonzero(good)
+    labels = rows["labels"].iloc[number]
+    vocabulary = sorted(set().union(*labels))
+    targets = label_matrix(rows.iloc[number].rename(columns={"name": "fname"}), vocabulary)
+    keys = [group or f"\0{clip}" for clip, group in zip(number, groups[number])]  # a group each of those that have none
+    numbers = np.unique(keys, return_inverse=True)[1]
+    if len(set(numbers)) < 2:
+        raise ValueError(f"{len(number)} clips of {len(set(numbers))} recordings: a test set needs two or more; --test "
+                         "0 leaves it out")
+    test = np.full(len(rows), False)
+    test[number] = stratified_folds(targets, 2, seed, groups=numbers, shares=(1 - share, share)) == 1
+    by = "by labels and recordings" if len(set(numbers)) < len(number) else "by labels"
+    return test, (f"test: {test.sum()} of {good.sum()} clips, {test.sum() / good.sum():.0%}, dealt {by} "
+                  "(--test takes another share, 0 none)")
+
+
+def name_files(paths):
+    """A name for each file that no other has, however people read it: its own, with folders before it if need be.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Relative.
+
+    Returns
+    -------
+    list of str
+    """
+    names = [_bare(path.name) for path in paths]
+    shared = collections.Counter(map(same_name, names))
+    names = [name if shared[same_name(name)] == 1 else _bare("_".join(path.parts)) for name, path in zip(names, paths)]
+    taken, unique = set(), []
+    for name in names:
+        stem, dot, ending = name.rpartition(".")
+        number, chosen = 2, name
+        while same_name(chosen) in taken:
+            chosen, number = f"{stem}-{number}{dot}{ending}", number + 1
+        taken.add(same_name(chosen))
+        unique.append(chosen)
+    return unique
+
+
+def _bare(name):
+    """A name without what tables, other systems or terminals take for something else."""
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    name = re.sub(r'[\\/:*?"<>|\x00-\x1f\x7f-\x9f]', "_", name).strip()
+    stem, dot, ending = name.rpartition(".")
+    return stem.encode()[:200 - len(ending.encode())].decode("utf-8", "ignore") + dot + ending
+
+
+def remarks_on_labels(rows):
+    """What is to be said of labels with few clips to train on, or only some sets' clips.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        With `labels` and `set`.
+
+    Returns
+    -------
+    list of str
+    """
+    counts = {name: collections.Counter(label for own in rows["labels"][rows["set"] == name] for label in own)
+              for name in ("curated", "noisy", "test")}
+    every = sorted(set().union(*counts.values()))
+    rare = sorted((counts["curated"][label], label) for label in every if 0 < counts["curated"][label] < FEW_CLIPS)
+    said = [f"labels of fewer than {FEW_CLIPS} clips to train on: " + few(f"{label} ({count})" for count, label in rare)
+            ] if rare else []
+    for name in ("test", "noisy"):
+        if only := [label for label in every if counts[name][label] and not counts["curated"][label]]:
+            said.append(f"labels of {name} clips without a clip that is well labelled to train on: {few(only)}")
+    if counts["test"] and (untested := [label for label in every if counts["curated"][label]
+                                        and not counts["test"][label]]):
+        said.append(f"labels without a test clip: {few(untested)}")
+    return said

@@ -1,0 +1,153 @@
+"""What is heard in sounds, written down: a writer a format, each with `add` of a `Heard` and `close`."""
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from ..machine.commands import printable
+from ..machine.files import check_writable, output_file
+from .tagging import events
+
+
+class Text:
+    """The most probable labels of each sound, to be read."""
+
+    def __init__(self, top=3, out=None):
+        self.top, self.out = top, out or sys.stdout
+
+    def add(self, sound):
+        if not sound.problem:
+            print(printable(sound.path), file=self.out)
+            for label, probability in sound.best(self.top).items():
+                print(f"  {probability:.3f}  {printable(label)}", file=self.out, flush=True)
+
+    def close(self):
+        """Nothing is kept back."""
+
+
+class Json:
+    """A line a sound, for programs: its length, its most probable labels and its events, or what is wrong with it."""
+
+    def __init__(self, top=3, threshold=0.3, out=None):
+        self.top, self.threshold, self.out = top, threshold, out or sys.stdout
+
+    def add(self, sound):
+        found = {"path": str(sound.path), "error": sound.problem} if sound.problem else {
+            "path": str(sound.path), "seconds": sound.timeline.attrs["duration"],
+            "labels": [{"label": label, "probability": float(value)} for label, value in sound.best(self.top).items()],
+            "events": events(sound.timeline, self.threshold).to_dict("records"),
+            **({"remark": sound.remark} if sound.remark else {})}
+        print(json.dumps(found), file=self.out, flush=True)
+
+    def close(self):
+        """Nothing is kept back."""
+
+
+class Table:
+    """A CSV file: a row a sound, a column a label; also of sounds that cannot be read, without numbers."""
+
+    def __init__(self, path):
+        self.path, self.paths, self.rows = path, [], []
+
+    def add(self, sound):
+        self.paths.append(str(sound.path))
+        self.rows.append(sound.probabilities)
+        self.labels = sound.timeline.columns
+
+    def close(self):
+        if self.rows:
+            with output_file(self.path) as part:
+                table = pd.DataFrame(self.rows, pd.Index(self.paths, name="path"), self.labels)
+                table.to_csv(part, errors="backslashreplace")
+
+
+class Timelines:
+    """A CSV file: a row a window of a sound, a column a label."""
+
+    def __init__(self, path, sounds=(), threshold=0.3):
+        self.path, self.tables = path, []
+
+    def add(self, sound):
+        table = sound.timeline.reset_index()
+        table.insert(0, "path", str(sound.path))
+        self.tables.append(table)
+
+    def close(self):
+        if self.tables:
+            with output_file(self.path) as part:
+                tables = [table for table in self.tables if len(table)] or self.tables[:1]
+                pd.concat(tables).to_csv(part, index=False, errors="backslashreplace")
+
+
+class Labels:
+    """The events of one sound, or in a folder those of each, as Audacity imports labels (`write_labels`)."""
+
+    def __init__(self, path, sounds, threshold=0.3):
+        self.path, self.threshold, self.is_folder = Path(path), threshold, os.path.isdir(path)
+        if not self.is_folder and len(sounds) > 1:
+            raise ValueError(f"{path} has room for the labels of one sound, and there are {len(sounds)}; name a "
+                             "folder, which gets a file for each, or a .csv")
+        if self.is_folder and sounds:
+            (twice, times), *_ = Counter(map(self._place, sounds)).most_common(1)
+            if times > 1:
+                raise ValueError(f"{path}: two of the sounds would be {twice.name} there; tag one folder at a time")
+            check_writable(max(map(self._place, sounds), key=lambda place: len(os.fsencode(place.name))))
+
+    def _place(self, sound):
+        return self.path / f"{Path(sound).name}.txt" if self.is_folder else self.path
+
+    def add(self, sound):
+        if not sound.problem:
+            write_labels(self._place(sound.path), events(sound.timeline, self.threshold))
+
+    def close(self):
+        """Each file is written at once."""
+
+
+TIMELINES = {".csv": Timelines, ".txt": Labels}  # by what the name of a file of timelines ends in
+
+
+def timelines_writer(path, sounds, threshold=0.3):
+    """The writer of what is heard when, by the name of its output.
+
+    Parameters
+    ----------
+    path : path
+        A name that ends as one of `TIMELINES`, or a folder, for `Labels`.
+    sounds : sequence of path
+        What will be written.
+    threshold : float
+        As for `events`.
+
+    Returns
+    -------
+    Timelines or Labels
+
+    Raises
+    ------
+    ValueError
+        If the name ends otherwise, there is no room for so many sounds, or two would be written to one file.
+    """
+    writer = Labels if os.path.isdir(path) else TIMELINES.get(Path(path).suffix.lower())
+    if writer is None:
+        raise ValueError(f"{path}: expected a name that ends in {' or '.join(TIMELINES)}, or a folder that is there")
+    return writer(path, sounds, threshold)
+
+
+def write_labels(path, table):
+    """Write events as Audacity imports labels (File, Import, Labels): start, end and label between tabs.
+
+    Parameters
+    ----------
+    path : path
+        The file to make or replace.
+    table : pandas.DataFrame
+        As `events` gives it.
+    """
+    with output_file(path) as part:
+        part.write_text("".join(f"{row.start:.6f}\t{row.end:.6f}\t{printable(' '.join(str(row.label).split()))}\n"
+                                for row in table.itertuples()), encoding="utf-8")

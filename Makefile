@@ -160,16 +160,16 @@ space: $(VENV)/installed
 	$(BIN)/python notebooks/for_space.py build/space --weights "$$WEIGHTS"
 
 bench: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/run.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
+	$(BIN)/python -W ignore -m benchmarks.speed.run $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
 
 gpu: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/gpu.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
+	$(BIN)/python -W ignore -m benchmarks.gpu.gpu $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
 
 rehearsal: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/rehearsal.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
+	$(BIN)/python -W ignore -m benchmarks.rehearsal.rehearsal $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
 
 study: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/study.py "$$INPUT" $(ARGS)
+	$(BIN)/python -W ignore -m benchmarks.evidence.study "$$INPUT" $(ARGS)
 
 # The notebooks as they are kept here, executed on the demo data.
 notebooks: $(VENV)/installed

@@ -2,7 +2,7 @@
 # make test         set up, and run the tests, one more at a time than there are cores
 # make test-quick   the same without notebooks, Ray, kills, benchmarks and mutated files: for the inner loop
 # make lint         set up, and have ruff read the code
-# make test-browser set up, and click through the notebooks in Chromium (Debian's package chromium)
+# make test-browser set up, and click through the notebooks and the page in Chromium (Debian's package chromium)
 # make mutants      put faults in by mutmut, one at a time, and see which no test sees: [ARGS="freesound_tagging.lwlrap*"]
 # make test-kaggle  run the Kaggle kernel with an older image's versions and no network (as root)
 # make lab          open JupyterLab on the notebooks
@@ -18,6 +18,8 @@
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
 #                            [TRAINING=both|cnn-model-1|vgg16: the training kernels in place of weights, PROFILE=full
 #                            SEED=0 HOURS=11.5]
+# make app                   a page in the browser that tags sounds: [WEIGHTS=folder] [ARGS="--port 8000"]
+# make space                 a Hugging Face Space of that page, in build/space: [WEIGHTS=folder]
 # make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=recordings for two parts more]
 # make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
 # make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]
@@ -46,7 +48,7 @@ export INPUT OUTPUT WEIGHTS SUBMISSION TRUTH SOURCE DEST PROFILE
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 unexport MPLBACKEND
 
-.PHONY: demo test test-quick lint test-browser mutants test-kaggle lab prepare train train-both submission score download check kaggle bench gpu rehearsal study notebooks docs clean
+.PHONY: demo test test-quick lint test-browser mutants test-kaggle lab prepare train train-both submission score download check kaggle app space bench gpu rehearsal study notebooks docs clean
 .DELETE_ON_ERROR:
 
 # The environment, made anew when the versions change.
@@ -87,7 +89,7 @@ lint: $(VENV)/installed
 
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'playwright>=1.40'
-	BROWSER_TEST=1 $(BIN)/python -m pytest tests/whole/test_browser.py $(ARGS)
+	BROWSER_TEST=1 $(BIN)/python -m pytest tests/whole/test_browser.py tests/app/test_page_in_browser.py $(ARGS)
 
 mutants: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
@@ -151,17 +153,23 @@ kaggle: $(VENV)/installed
 		$(if $(TRAINING),--training $(TRAINING) --profile $(PROFILE) --seed $(SEED) $(if $(HOURS),--hours $(HOURS))) \
 		$(if $(filter command line,$(origin USER)),--user "$(USER)")
 
+app: $(VENV)/installed
+	$(BIN)/python -W ignore -m freesound_tagging.app --weights "$$WEIGHTS" $(ARGS)
+
+space: $(VENV)/installed
+	$(BIN)/python notebooks/for_space.py build/space --weights "$$WEIGHTS"
+
 bench: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/run.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
+	$(BIN)/python -W ignore -m benchmarks.speed.run $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
 
 gpu: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/gpu.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
+	$(BIN)/python -W ignore -m benchmarks.gpu.gpu $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
 
 rehearsal: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/rehearsal.py $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
+	$(BIN)/python -W ignore -m benchmarks.rehearsal.rehearsal $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)
 
 study: $(VENV)/installed
-	$(BIN)/python -W ignore benchmarks/study.py "$$INPUT" $(ARGS)
+	$(BIN)/python -W ignore -m benchmarks.evidence.study "$$INPUT" $(ARGS)
 
 # The notebooks as they are kept here, executed on the demo data.
 notebooks: $(VENV)/installed

@@ -45,8 +45,8 @@ html_show_copyright = False
 
 # What the site shows beside the pages that README's table names.
 NOTEBOOKS = ("training-cnn-model1", "training-vgg16", "inference-kernel")
-PAGES = ("data", "profiles", "reproduce", "evidence", "speed", "scaling", "kaggle", "reliability", "troubleshooting",
-         "architecture")
+PAGES = ("data", "page", "profiles", "reproduce", "evidence", "speed", "scaling", "kaggle", "reliability",
+         "troubleshooting", "architecture")
 
 
 def contents():

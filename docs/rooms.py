@@ -1,4 +1,4 @@
-"""Draw the rooms of the package and who imports whom, from the imports themselves: ``python docs/rooms.py``.
+"""Draw the rooms of the package, and of the benchmarks, and who imports whom, from the imports: ``make docs``.
 
 Writes ``docs/rooms.png``. `tests/whole/test_rooms.py` holds the package to the order that is drawn here.
 """
@@ -9,12 +9,13 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "freesound_tagging"
 HALL = ("augment", "lwlrap")  # modules outside of all rooms, which import nothing of ours
-ORDER = ("machine", "clips", "demo", "images", "networks", "prediction", "training", "notebook")
+ORDER = ("machine", "clips", "demo", "images", "networks", "prediction", "training", "notebook", "app")
+BENCHMARKS = ("speed", "gpu", "rehearsal", "evidence")  # folders beside the package, which import any room
 
 
 def imports(path):
     """The full names of what a module imports, also inside of functions: ``"freesound_tagging.images.mel"``."""
-    package = ["freesound_tagging", *path.relative_to(PACKAGE).parent.parts]
+    package = ["freesound_tagging", *path.relative_to(PACKAGE).parent.parts] if PACKAGE in path.parents else []
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -27,7 +28,9 @@ def imports(path):
 
 
 def modules(room):
-    """The files of a room, or of the hall: ``"augment"``."""
+    """The files of a room, of the hall (``"augment"``), or of a folder of the benchmarks."""
+    if room in BENCHMARKS:
+        return sorted((PACKAGE.parent / "benchmarks" / room).glob("*.py"))
     return [PACKAGE / f"{room}.py"] if room in HALL else sorted((PACKAGE / room).glob("*.py"))
 
 
@@ -41,7 +44,7 @@ def rooms_imported(room):
 def drawn():
     """What the picture shows: the modules of each room, and the rooms that it imports."""
     return {room: [[path.stem for path in modules(room) if path.stem[0] != "_"], sorted(rooms_imported(room))]
-            for room in (*HALL, *ORDER)}
+            for room in (*HALL, *ORDER, *BENCHMARKS)}
 
 
 def draw(rooms):
@@ -49,16 +52,17 @@ def draw(rooms):
     import matplotlib.pyplot as plt
 
     names = list(rooms)
-    figure, axes = plt.subplots(figsize=(11, 5.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(12.5, 7.6), layout="constrained")
     for row, (room, (files, imported)) in enumerate(rooms.items()):
+        colour = "0.93" if room in HALL else "#f3e3c3" if room in BENCHMARKS else "#cfe3f7"
         axes.text(row, -row, room, ha="center", va="center", weight="bold", family="monospace", fontsize=9,
-                  bbox={"boxstyle": "round", "fc": "0.93" if room in HALL else "#cfe3f7", "ec": "0.5"})
-        axes.text(row + 0.75, -row, "" if room in HALL else ", ".join(files), va="center", fontsize=9, color="0.25")
+                  bbox={"boxstyle": "round", "fc": colour, "ec": "0.5"})
+        axes.text(row + 0.95, -row, "" if room in HALL else ", ".join(files), va="center", fontsize=9, color="0.25")
         for column in map(names.index, imported):
             axes.plot([column, column], [-row, -column - 0.3], color="0.85", lw=1, zorder=0)
             axes.plot([column, row], [-row, -row], color="0.85", lw=1, zorder=0)
             axes.plot(column, -row, "o", color="tab:blue", ms=6)
-    axes.set(xlim=(-0.7, len(names) + 3.4), ylim=(-len(names) + 0.5, 0.5))
+    axes.set(xlim=(-0.7, len(names) + 3), ylim=(-len(names) + 0.5, 0.5))
     axes.axis("off")
     return figure
 

@@ -35,10 +35,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    """Imports a module of benchmarks/ by its name, and runs its `main` if arguments are given."""
+    """Imports a module of benchmarks, ``"speed.run"``, and runs its `main` if arguments are given."""
     def benchmark(name, *arguments):
-        monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-        module = importlib.import_module(name)
+        monkeypatch.syspath_prepend(str(ROOT))
+        module = importlib.import_module(f"benchmarks.{name}")
         if arguments:
             monkeypatch.setattr(sys, "argv", [module.__file__, *map(str, arguments)])
             module.main()

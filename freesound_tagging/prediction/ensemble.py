@@ -179,8 +179,10 @@ class Ensemble:
         paths : path or sequence of path
             Files that libsndfile reads, or pipes (`clips.streams`).
         batch_size : int
-        progress : bool
-            Show a progress bar on standard error, in seconds of sound, if it takes more than 2 s.
+        progress : bool or callable
+            Show a progress bar on standard error, in seconds of sound, if it takes more than 2 s; or what to call after
+            each batch with the seconds heard so far, and those of all sounds by their headers (0 where these do not
+            say). What it raises ends the listening.
 
         Yields
         ------

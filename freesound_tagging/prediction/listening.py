@@ -42,7 +42,7 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
     mel : MelConfig
     vocabulary : sequence of str
     batch_size : int
-    progress : bool
+    progress : bool or callable
 
     Yields
     ------
@@ -52,7 +52,7 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
     lasting = np.cumsum([_seconds(path) for path in paths] if progress else [])
     windows, sound = _windows(paths, mel), _Listening(paths[0], mel, vocabulary) if paths else None
     with tqdm(None, "sound", round(lasting[-1]) if len(lasting) else None, unit="s", delay=2,
-              leave=False, disable=not progress) as bar:
+              leave=False, disable=not progress or callable(progress)) as bar:
         number = 0
         while batch := list(islice(windows, batch_size)):
             looked_at = [window.pixels for window in batch if window.pixels is not None]
@@ -64,8 +64,10 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
                     number += 1
                     sound = _Listening(paths[number], mel, vocabulary)
                 sound.hear(window, next(predicted) if window.pixels is not None else None)
-            if progress:
-                before = lasting[number - 1] if number else 0
+            before = lasting[number - 1] if progress and number else 0
+            if callable(progress):
+                progress(float(before + sound.second), float(lasting[-1]))
+            elif progress:
                 bar.update(max(0, round(min(lasting[number], before + sound.second)) - bar.n))
     if sound:
         yield sound.heard()

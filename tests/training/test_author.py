@@ -6,8 +6,8 @@ import pytest
 
 @pytest.fixture
 def author(shared, benchmark):
-    """`benchmarks/author.py` and, by an arm's name, the images and the author's mean loss of each step."""
-    module = benchmark("author")
+    """`benchmarks.evidence.author` and, by an arm's name, the images and the author's mean loss of each step."""
+    module = benchmark("evidence.author")
 
     def sides(name):
         arrays, theirs = module.author_side(shared / "author-stack/training", name)

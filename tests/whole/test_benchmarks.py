@@ -12,14 +12,14 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_what_makes_training_fast_leaves_its_result_alone(benchmark, esc10):
     """Real recordings, over seeds: bfloat16, channels last and fused against float32 by hand, schedule included."""
     small = MelConfig(n_mels=64, hop_length=1388, excerpt_frames=64)
-    numerics = benchmark("numerics").numerics(esc10.root, 3, 80, mel=small)
+    numerics = benchmark("speed.numerics").numerics(esc10.root, 3, 80, mel=small)
     assert min(numerics["lwlrap"]["fast"] + numerics["lwlrap"]["exact"]) > 0.4  # by chance about 0.3
     assert abs(numerics["difference of the means"]) < 4 * numerics["its standard error by the spread of seeds"]
 
 
 def test_the_plan_of_a_cluster_adds_up(benchmark):
     """By hand: two networks of two stages and ten folds."""
-    makespan = benchmark("scaling").makespan
+    makespan = benchmark("speed.scaling").makespan
     both = [[1, 2], [3, 4]]
     assert makespan(1, both, 10, 1, 1) == 10 * (1 + 2 + 3 + 4)
     assert makespan(20, both, 10, 1, 1) == 3 + 4, "a worker a fold: the slower network's two stages"
@@ -71,7 +71,7 @@ def test_what_is_said_of_kaggles_memory_was_measured():
 
 def test_what_waits_for_a_gpu_runs_here_in_small_and_keeps_what_each_part_found(benchmark, tmp_path):
     with pytest.raises(SystemExit, match="False"):
-        benchmark("gpu", "--out", tmp_path, "run", "step")
+        benchmark("gpu.gpu", "--out", tmp_path, "run", "step")
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert {name: part["ended"] for name, part in parts.items()} == {"run": "finished", "step": "finished"}
     run = json.loads(parts["run"]["last lines"][-1])
@@ -81,7 +81,7 @@ def test_what_waits_for_a_gpu_runs_here_in_small_and_keeps_what_each_part_found(
     assert min(step["ms"].values()) > 0 and sum(step["share"].values()) == pytest.approx(1)
     assert 0 < step["all but forward and backward"] < 1
     with pytest.raises(SystemExit, match="True"):
-        benchmark("gpu", "--out", tmp_path, "tests", "inference", "--limit", 6)
+        benchmark("gpu.gpu", "--out", tmp_path, "tests", "inference", "--limit", 6)
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert parts["tests"]["ended"].startswith("cut after") and parts["inference"]["ended"] == "no time was left"
     assert measured.exists(), "what was measured before is kept"
@@ -89,7 +89,7 @@ def test_what_waits_for_a_gpu_runs_here_in_small_and_keeps_what_each_part_found(
 
 def test_the_floor_of_a_step_by_hand(benchmark):
     """CNN-model-1's first layers and the sum of all its operations, by the published Table 1."""
-    floors = benchmark("floors")
+    floors = benchmark("speed.floors")
     found = floors.layers("cnn-model-1", batch=2)
     side, image = 128 * 128, 2 * 128 * 128
     assert [row[1:] for row in found[:4]] == [
@@ -108,7 +108,7 @@ def test_the_floor_of_a_step_by_hand(benchmark):
 
 
 def test_the_rehearsal_goes_through_with_kills_in_small(benchmark, tmp_path):
-    benchmark("rehearsal", "--size", 0.005, "--width", 2, "--kills", 0, "--out", tmp_path / "r.json")
+    benchmark("rehearsal.rehearsal", "--size", 0.005, "--width", 2, "--kills", 0, "--out", tmp_path / "r.json")
     results = json.loads((tmp_path / "r.json").read_text())
     assert results["test side"]["networks"] == 60
     assert results["training"]["a run that is finished, s"] < results["training"]["in all, s"]

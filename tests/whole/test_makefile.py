@@ -69,6 +69,13 @@ def test_a_folder_is_made_absolute_for_a_notebook(make, tmp_path):
     assert f"input_folder={ROOT.parent / 'some data'}" in called
 
 
+def test_the_page_and_its_space_get_the_weights(make, tmp_path):
+    weights = str(tmp_path / "my 'weights'")
+    called = make("app", WEIGHTS=weights, ARGS="--port 8000")
+    assert called[-6:] == ["-m", "freesound_tagging.app", "--weights", weights, "--port", "8000"]
+    assert make("space", WEIGHTS=weights) == ["notebooks/for_space.py", "build/space", "--weights", weights]
+
+
 def test_tests_run_one_more_at_a_time_than_there_are_cores(make):
     if not shutil.which("nproc"):
         pytest.skip("the program nproc, which counts them too, is not installed")

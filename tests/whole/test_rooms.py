@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "prediction": {"machine", "clips", "images", "networks"} | HALL,
     "training": {"machine", "clips", "images", "networks", "prediction"} | HALL,
     "notebook": {"machine", "clips", "images", "networks", "prediction"} | HALL,
+    "app": {"machine", "images", "prediction", "training", "notebook"},
 }
 
 
@@ -41,8 +42,14 @@ def test_every_module_is_in_a_room():
 
 def test_the_picture_shows_the_rooms_as_they_are():
     drawn = json.loads(Image.open(ROOT / "docs/rooms.png").text["Drawn"])
-    assert drawn == rooms.drawn(), "draw it again: python docs/rooms.py"
+    assert drawn == rooms.drawn(), "draw it again: make docs"
     assert "folds" in drawn["clips"][0] and "prediction" in drawn["training"][1]
+    assert drawn["evidence"][0] == ["arms", "author", "comparison", "study"] and "training" in drawn["evidence"][1]
+
+
+def test_every_benchmark_is_in_a_folder_that_the_picture_shows():
+    folders = {path.parent.name for path in (ROOT / "benchmarks").rglob("*.py")} - {"benchmarks", "kit"}
+    assert folders == {*rooms.BENCHMARKS}
 
 
 def test_an_import_upwards_would_be_seen(tmp_path, monkeypatch):
@@ -56,7 +63,8 @@ def test_an_import_upwards_would_be_seen(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("library", "where"), [
     ("fastai", {"training"}),
-    ("matplotlib", {"notebook"}),
+    ("matplotlib", {"notebook", "app"}),
+    ("gradio", {"app"}),
     ("ipywidgets", {"notebook"}),
     ("IPython", {"notebook"}),
     ("ray", {"machine"}),

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def comparison(benchmark):
-    return benchmark("comparison")
+    return benchmark("evidence.comparison")
 
 
 ARRANGE = """
@@ -50,8 +50,8 @@ def test_all_arms_are_trained_in_equal_steps_and_not_again(benchmark, recordings
     arms, comparison = map(benchmark, ("arms", "comparison"))
 
     def run(*arguments):
-        benchmark("study", recordings, "--rotations", 2, "--steps", 2, "--batch", 16, "--width", 2, "--name", "tiny",
-                  "--work", tmp_path / "work", "--out", tmp_path, *arguments)
+        benchmark("evidence.study", recordings, "--rotations", 2, "--steps", 2, "--batch", 16, "--width", 2,
+                  "--name", "tiny", "--work", tmp_path / "work", "--out", tmp_path, *arguments)
         return capsys.readouterr().out, json.loads((tmp_path / "study-tiny.json").read_text())
     run("--seeds", 3)
     assert (tmp_path / "asked").read_text() == "--seed 3 --curated-fold 3 --noisy-folds 4 1 --test-fold 2"
@@ -94,7 +94,7 @@ def test_all_arms_are_trained_in_equal_steps_and_not_again(benchmark, recordings
     assert [arm for arm in left["arms"] if arm[0] in "bg" and left["arms"][arm]["last model"]["n"] == 2] == [
         "b: curated, augmented"]
     with pytest.raises(SystemExit):
-        benchmark("study", tmp_path / "nowhere")
+        benchmark("evidence.study", tmp_path / "nowhere")
     assert f"{tmp_path / 'nowhere'} is no folder" in capsys.readouterr().err
 
 
@@ -110,7 +110,7 @@ def learner_of(demo, demo_stores, steps):
 
 def test_averaged_weights_are_their_recursion(benchmark, demo, demo_stores):
     """By hand: the first step's weights and statistics, of which each later step takes 2 % and gives its own."""
-    arms, seen = benchmark("arms"), []
+    arms, seen = benchmark("evidence.arms"), []
 
     class Seen(Callback):
         order = 1
@@ -135,7 +135,7 @@ def test_averaged_weights_are_their_recursion(benchmark, demo, demo_stores):
 
 def test_torchs_optimizer_spares_biases_and_batch_normalization(benchmark, demo, demo_stores):
     learner = learner_of(demo, demo_stores, 2)
-    benchmark("arms").torchs_optimizer(learner)
+    benchmark("evidence.arms").torchs_optimizer(learner)
     with learner.no_logging():
         fit_one_cycle(learner, 1, 1e-2)
     decayed, spared = learner.opt.opt.param_groups
@@ -153,7 +153,7 @@ def test_soft_labels_are_the_given_ones_as_far_as_they_are_trusted(benchmark):
     clips = Clips(pd.DataFrame({"path": ["a", "b", "c"], "labels": [()] * 3, "set": ["noisy", "curated", "noisy"]}), ())
     run = SimpleNamespace(clips=clips, targets=np.array([[0.0, 0, 1], [0, 1, 0], [1, 0, 0]]),
                           out_of_fold=lambda stage: np.insert(predictions[stage], 1, 0.5, axis=0))
-    soft = benchmark("arms").soft_targets(run)
+    soft = benchmark("evidence.arms").soft_targets(run)
     np.testing.assert_allclose(soft, [[0.5 * 0.15, 0.5 * 0.55, 0.5 + 0.5 * 0.35], [0, 1, 0], [1, 0, 0]])
 
 

@@ -6,9 +6,10 @@ import statistics
 import time
 from functools import partial
 
-import published
 import torch
-from common import (
+
+from benchmarks.speed import published
+from benchmarks.speed.common import (
     BATCH,
     CLIP_FRAMES,
     CUDA,
@@ -27,8 +28,7 @@ from common import (
     tagger_of,
     wait,
 )
-from floors import layers, numbers_moved
-
+from benchmarks.speed.floors import layers, numbers_moved
 from freesound_tagging.augment import PUBLISHED, compose, lighting, mixup, specmix, zoom_crop
 from freesound_tagging.images.excerpts import to_images, windows_of
 from freesound_tagging.machine.device import inference_precision, training_precision

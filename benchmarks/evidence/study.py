@@ -1,4 +1,4 @@
-"""Does the method work, and which part of it? ``python benchmarks/study.py INPUT``.
+"""Does the method work, and which part of it? ``python -m benchmarks.evidence.study INPUT``.
 
 Every arm trains as many networks (one a fold) for as many gradient steps, and is scored on the same test clips; what
 differs is said in `ARMS`. INPUT is a data set with known test labels, or a folder with ``clips.csv``, ``audio/`` and
@@ -27,10 +27,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from arms import ARMS
-from common import CUDA, ROOT
-from comparison import PIPELINE, TABLES, figure, sum_up, unit_of
 
+from benchmarks.evidence.arms import ARMS
+from benchmarks.evidence.comparison import PIPELINE, TABLES, figure, sum_up, unit_of
+from benchmarks.speed.common import CUDA, ROOT
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.images.store import SpectrogramStore

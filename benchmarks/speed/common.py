@@ -1,7 +1,6 @@
 """What the benchmarks share: sizes for this device, a clock, networks and batches."""
 
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -9,17 +8,15 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.machine.device import default_device, training_precision
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
+from freesound_tagging.training.batches import RandomExcerpts
+from freesound_tagging.training.pool import ClipPool
+from freesound_tagging.training.profile import load_profile
+from freesound_tagging.training.stages import LEAST_STEPS
 
-from freesound_tagging.images.mel import MelConfig  # noqa: E402
-from freesound_tagging.machine.device import default_device, training_precision  # noqa: E402
-from freesound_tagging.networks.tagger import NetworkSpec, Tagger  # noqa: E402
-from freesound_tagging.training.batches import RandomExcerpts  # noqa: E402
-from freesound_tagging.training.pool import ClipPool  # noqa: E402
-from freesound_tagging.training.profile import load_profile  # noqa: E402
-from freesound_tagging.training.stages import LEAST_STEPS  # noqa: E402
-
+ROOT = Path(__file__).resolve().parents[2]
 CUDA = torch.cuda.is_available()
 DEVICE = default_device()
 WIDTH, BATCH, STEPS, REPEATS = (64, 128, 40, 5) if CUDA else (16, 32, 8, 3)

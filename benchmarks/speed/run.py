@@ -1,4 +1,4 @@
-"""Speed, each figure beside the alternative in the same process and run: ``python benchmarks/run.py``.
+"""Speed, each figure beside the alternative in the same process and run: ``python -m benchmarks.speed.run``.
 
 On a CUDA GPU with full sizes, else on the CPU with small ones. Writes ``benchmarks/results/<device>.json`` and prints
 the table of docs/speed.md. The parts ``numerics`` and ``kernel`` take a data set, ``--input FOLDER``.
@@ -14,14 +14,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from audio import growth, preprocessing
-from common import CUDA, DEVICE, ROOT
-from network import compilation, inference, loop, step, training
-from numerics import numerics
-from projection import kaggle_hour, projection
-from scaling import cluster_plan, folds, ray_preprocessing, scaling
-from sounds import hours, kernel
 
+from benchmarks.speed.audio import growth, preprocessing
+from benchmarks.speed.common import CUDA, DEVICE, ROOT
+from benchmarks.speed.network import compilation, inference, loop, step, training
+from benchmarks.speed.numerics import numerics
+from benchmarks.speed.projection import kaggle_hour, projection
+from benchmarks.speed.scaling import cluster_plan, folds, ray_preprocessing, scaling
+from benchmarks.speed.sounds import hours, kernel
 from freesound_tagging.machine.device import prepare_device
 
 PARTS = {part.__name__: part for part in (training, compilation, numerics, step, loop, preprocessing, inference,

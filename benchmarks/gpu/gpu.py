@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from common import CUDA, DEVICE, ROOT
-from floors import floors
-from synthetic import SIZES, told, write_store
 
+from benchmarks.speed.common import CUDA, DEVICE, ROOT
+from benchmarks.speed.floors import floors
+from benchmarks.speed.synthetic import SIZES, told, write_store
 from freesound_tagging.clips.clips import Clips
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine import peak_memory
@@ -38,25 +38,24 @@ from freesound_tagging.training.profile import Profile, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline
 
 LIMIT = 480  # seconds of all parts together
-HERE = Path(__file__).resolve().parent
-PYTHON = [sys.executable, "-W", "ignore"]
+PYTHON = [sys.executable, "-W", "ignore", "-m"]
 
 
 def parts_of(options):
     """The command of each part, and its limit in seconds."""
-    bench = [*PYTHON, HERE / "run.py", "--out", options.out]
+    bench = [*PYTHON, "benchmarks.speed.run", "--out", options.out]
     parts = {
-        "tests": ([*PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests/whole/test_device.py"], 100),
+        "tests": ([*PYTHON, "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests/whole/test_device.py"], 100),
         "training": ([*bench, "training"], 120),
         "step": ([*bench, "step"], 40),
-        "run": ([*PYTHON, HERE / "gpu.py", "--run-in-small", options.out / "run"], 150),
+        "run": ([*PYTHON, "benchmarks.gpu.gpu", "--run-in-small", options.out / "run"], 150),
         "inference": ([*bench, "inference"], 60),
         "compilation": ([*bench, "compilation"], 150),
     }
     if options.input:
-        parts["study"] = ([*PYTHON, HERE / "study.py", options.input, "--name", "gpu", "--folds", "5", "--width", "64",
-                           "--arms", "a", "b", "c", "d", "--seeds", "0", "--work", options.out / "study",
-                           "--out", options.out], 240)
+        parts["study"] = ([*PYTHON, "benchmarks.evidence.study", options.input, "--name", "gpu", "--folds", "5",
+                           "--width", "64", "--arms", "a", "b", "c", "d", "--seeds", "0",
+                           "--work", options.out / "study", "--out", options.out], 240)
     return {name: part for name, part in parts.items() if not options.parts or name in options.parts}
 
 
@@ -86,7 +85,7 @@ def run_in_small(folder):
     hours = sum(SIZES[name][1] * (1 if CUDA else 40 / SIZES[name][0]) for name in clips)
     write_store(folder / "stores/training", [f"{name}{clip}.wav" for name, count in clips.items()
                                              for clip in range(count)], hours, 0)
-    command = [*PYTHON, HERE / "gpu.py", "--train", folder]
+    command = [*PYTHON, "benchmarks.gpu.gpu", "--train", folder]
     started = time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, start_new_session=True, cwd=ROOT)
     while process.poll() is None and not list((folder / "work").glob("stage-1_fold-0.npz")):

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-import published
 import torch
-from audio import librosa_sequential
-from common import DEVICE, ROOT, SPEC, WIDTH, matrix_rate, network_flops, seconds
 
+from benchmarks.speed import published
+from benchmarks.speed.audio import librosa_sequential
+from benchmarks.speed.common import DEVICE, ROOT, SPEC, WIDTH, matrix_rate, network_flops, seconds
 from freesound_tagging.images.excerpts import window_starts
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine.device import inference_precision

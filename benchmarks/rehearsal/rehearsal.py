@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import CLIPS_A_STAGE, ROOT, SPEC, network_flops
-from floors import GPUS
-from synthetic import SIZES, put_sounds, told, write_store, write_tables
 
+from benchmarks.speed.common import CLIPS_A_STAGE, ROOT, SPEC, network_flops
+from benchmarks.speed.floors import GPUS
+from benchmarks.speed.synthetic import SIZES, put_sounds, told, write_store, write_tables
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine import Processes, peak_memory
@@ -153,8 +153,8 @@ PARTS = {part.__name__: part for part in (tables, train, test_side, store)}
 
 def apart(name, folder, options, killed_after=None):
     """A part in a process of its own: what it says, and its peak memory. None if it was killed after some seconds."""
-    command = [sys.executable, "-W", "ignore", __file__, "--part", name, "--folder", folder,
-               "--width", str(options.width), "--workers", str(options.workers)]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.rehearsal.rehearsal", "--part", name, "--folder",
+               folder, "--width", str(options.width), "--workers", str(options.workers)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         out, _ = process.communicate(timeout=killed_after)

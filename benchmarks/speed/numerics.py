@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import DEVICE, SPEC
 
+from benchmarks.speed.common import DEVICE, SPEC
 from freesound_tagging.augment import compose
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.excerpts import pixels_on

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from common import ROOT, STEPS, excerpts, seconds, synthetic_pool, tagger_of
 
+from benchmarks.speed.common import ROOT, STEPS, excerpts, seconds, synthetic_pool, tagger_of
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.training.batches import MiddleExcerpts
 from freesound_tagging.training.learner import fit

@@ -8,9 +8,11 @@ import os
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.environ["PROJECT"], "benchmarks"))
+sys.path.insert(0, os.environ["PROJECT"])
 import torch
-from common import (
+from torch import nn
+
+from benchmarks.speed.common import (
     BATCH,
     CUDA,
     DEVICE,
@@ -21,8 +23,6 @@ from common import (
     synthetic_pool,
     tagger_of,
 )
-from torch import nn
-
 from freesound_tagging.augment import compose
 from freesound_tagging.machine.device import prepare_device
 

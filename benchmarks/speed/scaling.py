@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from audio import write_audio
-from common import BATCH, CLIPS_A_STAGE, CUDA, WIDTH, seconds, synthetic_pool
 
+from benchmarks.speed.audio import write_audio
+from benchmarks.speed.common import BATCH, CLIPS_A_STAGE, CUDA, WIDTH, seconds, synthetic_pool
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.store import SpectrogramStore

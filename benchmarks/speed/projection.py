@@ -1,7 +1,16 @@
 """From measured rates to the time that the whole takes, term by term."""
 
-from common import CLIPS_A_STAGE, CUDA, DEVICE, KAGGLE_NETWORKS, KAGGLE_WINDOWS, P100_RATE, SPEC, WIDTH, network_flops
-
+from benchmarks.speed.common import (
+    CLIPS_A_STAGE,
+    CUDA,
+    DEVICE,
+    KAGGLE_NETWORKS,
+    KAGGLE_WINDOWS,
+    P100_RATE,
+    SPEC,
+    WIDTH,
+    network_flops,
+)
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.training.profile import load_profile
 

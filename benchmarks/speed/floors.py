@@ -1,13 +1,13 @@
-"""The least time that a training step can take on a GPU, by arithmetic: ``python benchmarks/floors.py``.
+"""The least time that a training step can take on a GPU, by arithmetic: ``python -m benchmarks.speed.floors``.
 
 Two bounds: the operations of convolutions and linear layers over the matrix rate, and the bytes of every activation
 that is read or written over the memory's bandwidth. The greater is the floor; a first run is held against it.
 """
 
 import torch
-from common import SPEC
 from torch import nn
 
+from benchmarks.speed.common import SPEC
 from freesound_tagging.networks.tagger import NetworkSpec
 
 # By the makers' data sheets: half precision accumulated in float32 (bfloat16 on the H100; the P100 has no tensor cores

@@ -1,6 +1,6 @@
 """The training as a whole, beside the author's software: first weights to predictions, on the same images.
 
-    python benchmarks/author.py FOLDER [--arms published none vgg16] [--seeds 1 2 ...] [--out results]
+    python -m benchmarks.evidence.author FOLDER [--arms published none vgg16] [--seeds 1 2 ...] [--out results]
 
 FOLDER holds what torch 1.0.1, torchvision 0.2.2 and fastai 1.0.51 made of the same images: `arrays-{32,64}.npz`, the
 images and labels of the clips that are trained on and tested, and `author-<arm>-<size>.npz`, by seed the loss of each
@@ -9,17 +9,13 @@ trained again.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from fastai.callback.core import CancelFitException
+from scipy import stats
 
 from freesound_tagging.augment import PUBLISHED, compose
 from freesound_tagging.images.mel import MelConfig

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import torch
-from comparison import PIPELINE, VGG_16
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from benchmarks.evidence.comparison import PIPELINE, VGG_16
 from freesound_tagging.augment import PUBLISHED, lighting, mixup, specmix, zoom_crop
 from freesound_tagging.lwlrap import clip_lwlrap
 from freesound_tagging.training.learner import Callback, OptimWrapper

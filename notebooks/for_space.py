@@ -1,0 +1,79 @@
+"""Make a Hugging Face Space of the page: ``python notebooks/for_space.py FOLDER --weights WEIGHTS``.
+
+FOLDER holds what a Space wants: app.py, the package, its requirements, the front matter and the weights. `make space`
+calls this.
+"""
+
+import argparse
+import shutil
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger, weights_path
+from freesound_tagging.prediction import Ensemble
+
+ROOT = Path(__file__).resolve().parents[1]
+# A Space installs its requirements before it has the other files, so that the package lies beside app.py as it is.
+LEFT_OUT = ("fastai", "requests")  # for training and downloads
+APP = '''"""The page, as a Space wants it: all of the machine's addresses, port 7860."""
+
+from freesound_tagging.app.__main__ import main
+
+raise SystemExit(main(["--weights", "weights", "--host", "0.0.0.0", "--port", "7860", "--max-minutes", "20"]))
+'''
+FRONT = """---
+title: What is to be heard?
+emoji: 👂
+colorFrom: blue
+colorTo: gray
+sdk: gradio
+sdk_version: {gradio}
+python_version: "3.11"
+app_file: app.py
+license: mit
+short_description: Tags any sound with the labels of FSDKaggle2019
+---
+
+# What is to be heard?
+
+{networks} network{s} for {labels} labels: a rebuild of Bouteillon's system for Freesound Audio Tagging 2019.
+"""
+
+
+def main(arguments=None):
+    """Build the folder anew and say how it is uploaded."""
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", type=Path, default=ROOT / "weights", help="ours or the author's, of models 2 to 4")
+    options = parser.parse_args(arguments)
+    try:
+        networks = find_weights(options.weights)
+        labels = Ensemble.load(networks, "cpu").vocabulary  # they belong together, or it says what is wrong
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    for part in ("freesound_tagging", "weights"):  # and nothing else of a folder that was given by mistake
+        shutil.rmtree(options.folder / part, ignore_errors=True)
+    shutil.copytree(ROOT / "freesound_tagging", options.folder / "freesound_tagging",
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    folders = sorted({path.parent for path in networks})
+    for path in networks:
+        tagger = load_tagger(path)
+        copy = weights_path(options.folder / "weights" / str(folders.index(path.parent)), tagger.spec.stage,
+                            tagger.spec.fold)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        save_tagger(tagger, copy)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [needs for needs in project["dependencies"] + project["optional-dependencies"]["app"]
+              if not needs.startswith(LEFT_OUT)]
+    (options.folder / "requirements.txt").write_text("".join(f"{needs}\n" for needs in needed))
+    (options.folder / "app.py").write_text(APP)
+    (options.folder / "README.md").write_text(FRONT.format(
+        gradio=version("gradio"), networks=len(networks), s="s" * (len(networks) > 1), labels=len(labels)),
+        encoding="utf-8")
+    print(f"{len(networks)} networks and the page in {options.folder}. To upload it:\n"
+          f"  hf upload NAME/freesound-tagging {options.folder} . --repo-type space")
+
+
+if __name__ == "__main__":
+    main()

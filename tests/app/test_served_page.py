@@ -1,0 +1,126 @@
+"""The page as it is served by its command: a browser's requests over HTTP, its bounds, and what it leaves behind."""
+
+import io
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+
+def noise(seconds):
+    """A WAV file's content."""
+    content = io.BytesIO()
+    sf.write(content, np.random.default_rng(0).standard_normal(round(seconds * 44_100)) / 10, 44_100, format="WAV")
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module")
+def page(serve, tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("served"), "--max-minutes", "1") as address, Visitor(address) as visitor:
+        yield visitor
+
+
+class Visitor:
+    """Speaks to the page as its script in a browser does."""
+
+    def __init__(self, address):
+        import httpx
+
+        self.http = httpx.Client(base_url=address, trust_env=False, timeout=60)
+        self.functions = self.http.get("config").json()["dependencies"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.http.close()
+
+    def upload(self, name, content):
+        answer = self.http.post("gradio_api/upload", files={"files": (name, content)})
+        return answer.json()[0] if answer.is_success else answer
+
+    def call(self, number, *data, session="me"):
+        self.http.post("gradio_api/queue/join",
+                       json={"fn_index": number, "data": data, "session_hash": session}).raise_for_status()
+        with self.http.stream("GET", "gradio_api/queue/data", params={"session_hash": session}) as lines:
+            for line in lines.iter_lines():
+                found = json.loads(line[6:]) if line.startswith("data: ") else {}
+                if found.get("msg") == "process_completed":
+                    return found["output"]
+
+    def listen(self, path, session="me"):
+        """What the page shows of a sound: HTML of the sound and of its events."""
+        take, listen = (next(function["id"] for function in self.functions if len(function["outputs"]) == outputs)
+                        for outputs in (5, 3))
+        taken = self.call(take, {"path": path, "meta": {"_type": "gradio.FileData"}}, session=session)
+        if "data" not in taken:
+            return taken["error"]
+        heard = self.call(listen, 0.3, session=session)["data"]
+        return heard[:2] if isinstance(heard[0], str) else taken["data"][1:3]
+
+
+def test_a_browser_gets_what_was_heard_plays_it_and_takes_it_home(page):
+    content = noise(4)
+    path = page.upload("noise.wav", content)
+    shown, table = page.listen(path)
+    assert "noise.wav" in shown and "Audacity" in table
+    assert not Path(path).exists(), "moved from the uploads"
+    sound = shown.split('src="')[1].split('"')[0]
+    played = page.http.get(sound)
+    assert played.content == content and played.headers["content-type"].startswith("audio/")
+    assert page.http.get(sound, headers={"Range": "bytes=100-199"}).content == content[100:200]
+    labels = page.http.get(sound.replace("/sound", "/txt"), params={"threshold": 0.05})
+    assert labels.headers["content-disposition"] == 'attachment; filename="noise.wav.txt"'
+    assert len(labels.text.splitlines()[0].split("\t")) == 3
+    assert page.http.get(sound.replace("/sound", "/txt?threshold=x")).status_code == 400
+    assert page.http.get(sound.replace("/sound", "/else")).status_code == 404
+    page.listen(page.upload("noise.wav", content))
+    assert page.http.get(sound).status_code == 404, "another sound has taken its place"
+
+
+def test_a_bad_file_and_a_long_one_get_their_line(page):
+    assert "bad.wav cannot be read as audio" in page.listen(page.upload("bad.wav", b"no sound"))[0]
+    shown, table = page.listen(page.upload("long.wav", noise(70)))
+    assert "long.wav lasts more than 1 minutes" in shown and table == ""
+    assert page.upload("huge.wav", bytes(25 << 20)).status_code == 413
+
+
+def test_a_file_of_the_machines_is_not_read(page, tmp_path):
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(noise(3))
+    assert "secret.wav" not in str(page.listen(str(secret))).replace(str(secret), "")
+    assert secret.exists()
+
+
+def test_no_address_is_fetched(page):
+    assert "is an address; expected a file that was uploaded here" in page.listen("http://localhost:1/a.wav")
+
+
+def test_the_browser_is_told_to_ask_no_other_machine(page):
+    answer = page.http.get("")
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'self' data: blob:"
+    assert not any("http" in sources or "*" in sources for sources in policy.values())
+    assert "fonts.googleapis.com" not in answer.text
+    config = page.http.get("config").json()
+    assert config["analytics_enabled"] is False
+    assert page.http.get("openapi.json").status_code == page.http.get("docs").status_code == 404
+
+
+def test_the_page_is_reached_by_this_machine_alone(page):
+    """Who listens on all addresses answers on this one, too."""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", page.http.base_url.port), timeout=5)
+
+
+def test_what_was_uploaded_is_gone_when_the_page_is_closed(serve, tmp_path):
+    """By SIGTERM here."""
+    with serve(tmp_path) as address:
+        with Visitor(address) as visitor:
+            visitor.listen(visitor.upload("noise.wav", noise(3)))
+            visitor.upload("other.wav", b"never listened to")
+        assert sorted(path.name for path in tmp_path.rglob("*.wav")) == ["noise.wav", "other.wav"]
+    assert list(tmp_path.iterdir()) == []

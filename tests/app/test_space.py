@@ -1,0 +1,74 @@
+"""What `make space` builds is what a Hugging Face Space takes, and has all that the page needs."""
+
+import ast
+import importlib.util
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+
+from freesound_tagging.networks.weights import find_weights, load_tagger
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def for_space():
+    spec = importlib.util.spec_from_file_location("for_space", ROOT / "notebooks/for_space.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture(scope="module")
+def built(for_space, weights, tmp_path_factory):
+    pytest.importorskip("gradio")
+    folder = tmp_path_factory.mktemp("build") / "space"
+    (folder / "weights").mkdir(parents=True)
+    for file in (folder / "mine.txt", folder / "weights/old.safetensors"):
+        file.touch()
+    for_space([str(folder), "--weights", str(weights)])
+    return folder
+
+
+def test_the_front_matter_says_how_the_page_is_started(built):
+    front = dict(re.findall(r"^(\w+): (.+)$", (built / "README.md").read_text().split("---")[1], re.M))
+    assert front["sdk"] == "gradio" and front["sdk_version"] == version("gradio")
+    assert (built / front["app_file"]).exists()
+    assert len(front["short_description"]) <= 60, "or the Space is refused"
+
+
+def test_the_package_and_the_weights_are_there_and_nothing_of_before(built, weights):
+    def sources(folder):
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*")
+                if path.suffix in (".py", ".toml")}
+
+    assert sources(built / "freesound_tagging") == sources(ROOT / "freesound_tagging")
+    network, = find_weights(built / "weights")
+    ours, theirs = (load_tagger(path).state_dict() for path in (network, weights / "stage-2_fold-0.safetensors"))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert (built / "mine.txt").exists() and not (built / "weights/old.safetensors").exists()
+
+
+def test_the_requirements_have_what_the_rooms_of_the_page_import(built):
+    """All rooms but those that train and download, whose libraries are left out."""
+    named = set(re.findall(r"^[\w-]+", (built / "requirements.txt").read_text().replace("-", "_"), re.M))
+    imported = {name for room in ("app", "images", "machine", "networks", "prediction")
+                for path in (built / "freesound_tagging" / room).glob("*.py")
+                for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.Import, ast.ImportFrom))
+                for name in ([node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else
+                             [alias.name for alias in node.names] if isinstance(node, ast.Import) else [])}
+    others = {name.split(".")[0].lower() for name in imported} - {name.lower() for name in sys.stdlib_module_names}
+    assert {"gradio", "torch", "soundfile"} <= others
+    assert others - named <= {"ray", "timm", "starlette"}, "a cluster's, another network's, and what Gradio brings"
+    assert not {"fastai", "requests"} & named
+
+
+def test_without_weights_nothing_is_built(for_space, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(SystemExit):
+        for_space([str(tmp_path / "space"), "--weights", str(tmp_path / "nothing")])
+    assert "train first" in capsys.readouterr().err and not (tmp_path / "space").exists()

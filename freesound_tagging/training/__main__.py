@@ -89,7 +89,8 @@ def main(arguments=None):
     folder = shlex.quote(printable(weights))
     if len(data.test):
         print(f"next: make submission INPUT={shlex.quote(printable(options.input))} "
-              f"OUTPUT={shlex.quote(printable(options.output))} WEIGHTS={folder}")
+              f"OUTPUT={shlex.quote(printable(options.output))}" + (
+                  f" WEIGHTS={folder}" if weights != options.output / "weights" else ""))
     print(f"next: .venv/bin/python -m freesound_tagging --weights {folder} FILE...")
     return 0 if all(drawn) else 1
 

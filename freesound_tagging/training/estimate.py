@@ -10,7 +10,7 @@ from ..machine.device import training_precision
 from ..networks.tagger import Tagger
 from .batches import RandomExcerpts
 
-MOST_STEPS, MOST_SECONDS = 6, 20  # of the measurement; one step is taken whatever it takes
+MOST_STEPS, MOST_SECONDS = 6, 10  # of the measurement; one step is taken whatever it takes
 
 
 def steps_left(pipeline):

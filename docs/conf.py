@@ -68,7 +68,7 @@ def room_page(room):
         elif callable(thing):
             lines += [f".. autofunction:: freesound_tagging.{room}.{name}", ""]
         else:
-            lines += [f".. py:data:: freesound_tagging.{room}.{name}", "", f"   {comment(room, name)}", ""]
+            lines += [f".. py:data:: {name}", f"   :module: {module.__name__}", "", f"   {comment(room, name)}", ""]
     return "\n".join([*lines, "```", ""])
 
 

@@ -5,10 +5,13 @@ import shlex
 import sys
 
 from ..machine.commands import a_count, a_path, command, printable
+from .dataset import FSDKaggle2019
 from .doctor import check
 from .download import ARCHIVES, RECORD, download
 from .prepare import prepare
 from .sources import READERS, Options
+
+DEMO_CLIPS = 500  # up to so many, the demo's profile is enough to see what comes of them
 
 
 @command
@@ -28,14 +31,16 @@ def main(arguments=None):
             parser.error("--test and --test-fold both say which clips are for testing; give one")
         prepare(options.source, options.dest,
                 Options(options.file_column, tuple(options.label_column or ()), options.separator, options.group,
-                        options.sounds, options.noisy_small),
+                        options.sounds, options.class_folders, options.noisy_small),
                 options.test, options.test_fold, options.least, options.seed, options.copy)
         print(f"next: make check INPUT={shlex.quote(printable(options.dest))}")
         return 0
     if options.command == "check":
         if not check(options.root):
             return 1
-        print(f"next: make train INPUT={shlex.quote(printable(options.root))} OUTPUT=my-run PROFILE=laptop")
+        data = FSDKaggle2019(options.root, missing="list")
+        profile = "laptop" if len(data.curated) + len(data.noisy) > DEMO_CLIPS else "demo"
+        print(f"next: make train INPUT={shlex.quote(printable(options.root))} OUTPUT=my-run PROFILE={profile}")
         return 0
     print("complete:", *download(options.dest, options.only, options.record))
     return 0
@@ -58,6 +63,8 @@ def _add_prepare(commands):
     lay_out.add_argument("--separator", metavar="TEXT", help='between labels of a cell; "": a cell is one label '
                          "(default: the first of | ; , that occurs)")
     lay_out.add_argument("--sounds", type=a_path, metavar="FOLDER", help="the sounds are there or below")
+    lay_out.add_argument("--class-folders", action="store_true",
+                         help="the folders' names are the labels, whatever tables are beside them")
     lay_out.add_argument("--least", type=a_count, default=1, metavar="N", help="leave out labels of fewer clips")
     lay_out.add_argument("--noisy-small", action="store_true", help="FSDnoisy18k: the small part of the noisy clips")
     lay_out.add_argument("--copy", action="store_true", help="copy the sounds in place of linking to them")

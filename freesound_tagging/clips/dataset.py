@@ -38,6 +38,9 @@ def is_competitions(vocabulary):
     return hashlib.sha256("\n".join(sorted(vocabulary)).encode("utf-8", "replace")).hexdigest().startswith(VOCABULARY)
 
 
+SETS = ("curated", "noisy", "test")
+
+
 class FSDKaggle2019:
     """The data set in one folder, in Kaggle's layout or in Zenodo's.
 
@@ -89,6 +92,9 @@ class FSDKaggle2019:
     """
 
     def __init__(self, root, drop_faulty=True, missing="error", needed=(), may_lack=()):
+        if unknown := [name for name in needed if name not in SETS]:
+            raise ValueError(f"no set is called {' or '.join(map(repr, unknown))}: expected {', '.join(SETS)}, of "
+                             "which a profile's stages train on the first two")
         if missing not in ("error", "skip", "list"):
             raise ValueError(f"missing={missing!r}: expected 'error', 'skip' or 'list'")
         self.root = as_path(root)

@@ -38,7 +38,8 @@ def layout_of(root):
     if (root / "FSDKaggle2019.meta").is_dir():
         return "Zenodo"
     raise FileNotFoundError(f"{root} holds neither Kaggle's train_curated.csv or sample_submission.csv nor "
-                            "Zenodo's FSDKaggle2019.meta/; see docs/data.md for both layouts")
+                            "Zenodo's FSDKaggle2019.meta/; make prepare SOURCE=... DEST=... makes of class folders or "
+                            "any table what can be trained on (docs/data.md)")
 
 
 def table_of(root, layout, name):

@@ -33,6 +33,7 @@ class Options:
     separator: str | None = None  # between labels; "": a cell is one label
     group: str | None = None  # a column; "none": each clip is a recording of its own
     sounds: Path | None = None  # the sounds are below this folder, and not beside the tables
+    class_folders: bool = False  # the folders' names are the labels, whatever tables are beside them
     noisy_small: bool = False  # FSDnoisy18k: of the noisy clips those of the part that is as large as the good one
 
 
@@ -184,7 +185,7 @@ def _tables(source, sounds, options, notes):
         path for path in files_below(source)
         if path.suffix.lower() in (".csv", ".tsv", ".tab") and not path.name.startswith("sample_submission")
         and not any(part.startswith(".") or part in ("__MACOSX", "truth") for part in path.relative_to(source).parts)]
-    found = {}
+    found, strange = {}, []
     for path in paths:
         words = set(re.split(r"[\W_\d]+", path.stem.casefold()))
         role = "noisy" if words & NOISY else "test" if words & TEST else "curated"
@@ -194,6 +195,7 @@ def _tables(source, sounds, options, notes):
             if path == source:
                 raise
             notes.append(f"passed over: {error}")
+            strange.append(path)
             continue
         if rows is None and path == source:
             raise ValueError(f"{path} has no column of file names and one of labels that are called as usual; it has "
@@ -201,6 +203,8 @@ def _tables(source, sounds, options, notes):
                              "--label-column")
         if rows is not None and any(sounds.find(name) for name in rows["name"][:1000]):
             found[path] = rows
+        elif path.parent == source:  # beside the folders of sounds, and not somewhere among them
+            strange.append(path)
     plain = [path for path, rows in found.items() if (rows["set"] == "curated").all()
              and not set(re.split(r"[\W_\d]+", path.stem.casefold())) & TRAIN]
     if len(plain) > 1:
@@ -212,6 +216,10 @@ def _tables(source, sounds, options, notes):
         rows = _rows(source, options, notes)
         raise ValueError(f"none of the {len(rows)} sounds that {source} lists ({few(rows['name'], 3)}) is in "
                          f"{sounds.root} or below; give the folder that holds them by --sounds")
+    elif strange and not options.class_folders:
+        raise ValueError(f"{source} has a table, {few(strange)}, in which no column of file names and none of labels "
+                         "is called as usual: name them by --file-column and --label-column; or say by --class-folders "
+                         "that the folders' names are the labels")
     return pd.concat(found.values(), ignore_index=True) if found else None
 
 

@@ -188,7 +188,8 @@ def check_trusted(name):
     """Raise an ImportError if a network that a file asks for is code which this program has not asked for itself."""
     if isinstance(name, str) and ":" in name and name not in NETWORKS and not name.startswith("timm:"):
         raise ImportError(f"its network is {reprlib.repr(name)}, and no code is imported because a file names it; if "
-                          "you trust this code, call freesound_tagging.networks.register with that name first")
+                          "you trust it, give the profile by which it was trained (--profile FILE, PROFILE=FILE), or "
+                          "call freesound_tagging.networks.register with that name first")
 
 
 def complete(name, options):

@@ -87,11 +87,15 @@ def main(arguments=None):
     for notebook in filter(None, drawn):
         print(printable(f"The notebook with the run's figures is {notebook}."))
     folder = shlex.quote(printable(weights))
+    # Who reads a network of somebody's own has to name it.
+    is_own = any(network not in PUBLISHED_NETWORKS and not network.startswith("timm:") for network in networks)
+    own = shlex.quote(printable(options.profile)) if is_own else ""
     if len(data.test):
         print(f"next: make submission INPUT={shlex.quote(printable(options.input))} "
               f"OUTPUT={shlex.quote(printable(options.output))}" + (
-                  f" WEIGHTS={folder}" if weights != options.output / "weights" else ""))
-    print(f"next: .venv/bin/python -m freesound_tagging --weights {folder} FILE...")
+                  f" WEIGHTS={folder}" if weights != options.output / "weights" else "")
+              + (f" PROFILE={own}" if own else ""))
+    print(f"next: .venv/bin/python -m freesound_tagging --weights {folder}{f' --profile {own}' if own else ''} FILE...")
     return 0 if all(drawn) else 1
 
 

@@ -13,6 +13,7 @@ from ..images.mel import MelConfig
 from ..machine.checks import check_number
 from ..machine.files import as_path
 from ..networks.models import complete
+from ..networks.tagger import NetworkSpec
 from .functions import augmentation_named, code_of, name_of, try_augmentation
 from .stages import StageConfig
 
@@ -99,7 +100,7 @@ class Profile:
                             max(config.lr for config in kept), least_steps=sum(c.least_steps for c in self.stages))
         warnings.warn(f"without {' and '.join(lacking)} clips the profile's {len(self.stages)} stages become one, on "
                       f"the {' and '.join(stage.trains_on)} ones, of as many steps", stacklevel=2)
-        return dataclasses.replace(self, stages=(stage,), text="")
+        return dataclasses.replace(self, stages=(stage,))
 
     def described(self):
         """All of it as can be written as JSON, the functions by their names and what they compute."""
@@ -156,7 +157,12 @@ def parse_profile(text):
                                     for step in _a(list, "augmentation", settings["augmentation"])]
     _a(dict, "options", settings.get("options", {}))
     _a(str, "network", settings.get("network", ""))
-    return Profile(**settings, text=text)
+    profile = Profile(**settings, text=text)
+    try:  # the network judges its options
+        NetworkSpec(profile.network, profile.options, ("one", "two"), profile.mel, (0,) * 3, (1,) * 3)
+    except ValueError as error:
+        raise ValueError(f"network {profile.network!r}: {error}") from error
+    return profile
 
 
 def _stage(number, settings):

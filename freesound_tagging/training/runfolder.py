@@ -13,6 +13,7 @@ from .. import __version__
 from ..machine.files import as_path, only_writer, whole_file
 from ..networks.weights import load_tagger, read_spec, save_tagger, weights_path
 
+MOST_SAID, MOST_SHOWN = 6, 200  # settings that differ, and characters of each
 SIGNATURE = ".run.json"  # in a folder of weights: whose they are
 
 
@@ -218,6 +219,7 @@ def _name_of(work, settings, advice=""):
         raise ValueError(f"{path} is damaged ({error}); put it back, or give another folder") from error
     name = earlier.pop("run", None)
     if differ := list(_differences(earlier, settings)):
+        differ[MOST_SAID:] = [f"and {len(differ) - MOST_SAID} settings more"] * (len(differ) > MOST_SAID)
         raise ValueError(f"{work} holds a run that this one cannot continue: {'; '.join(differ)}. {advice}")
     return name
 
@@ -237,4 +239,7 @@ def _differences(earlier, settings, name=""):
         for number, (one, other) in enumerate(zip(earlier, settings), 1):
             yield from _differences(one, other, f"{name}[{number}]")
     elif earlier != settings:
-        yield f"{name} was {earlier!r} and is {settings!r}"
+        one, other = (f"of {len(item)} tables" if isinstance(item, list) and item and isinstance(item[0], dict)
+                      else repr(item) if len(repr(item)) < MOST_SHOWN else f"{repr(item)[:MOST_SHOWN]}..."
+                      for item in (earlier, settings))
+        yield f"{name} was {one} and is {other}"

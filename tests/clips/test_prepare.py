@@ -59,6 +59,20 @@ def test_class_folders_are_labels_and_what_systems_hide_between_them_is_none(tmp
     assert "next: make check INPUT=" in said
 
 
+def test_a_table_that_is_not_understood_is_not_passed_over_for_the_names_of_folders(tmp_path, capsys):
+    """A spreadsheet with columns of its own beside sounds in folders by day: the days are no labels."""
+    root = sounds(tmp_path / "in", *(f"day{n % 2}/{n}.wav" for n in range(10)))
+    rows = "".join(f"{n};{n}.wav;{'AB'[n // 5]}\n" for n in range(10))
+    write(root / "my list.csv", f"Nr;Aufnahme;Geräusch\n{rows}", "cp1252")
+    assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
+    said = capsys.readouterr().err
+    assert "my list.csv" in said and "--file-column" in said and "--class-folders" in said and said.count("\n") == 1
+    sets = prepared(root, tmp_path, "--file-column", "Aufnahme", "--label-column", "Geräusch")
+    assert {label for clips in sets.values() for label in clips.values()} == {("A",), ("B",)}
+    sets = prepared(root, tmp_path, "--class-folders")
+    assert {label for clips in sets.values() for label in clips.values()} == {("day0",), ("day1",)}
+
+
 def test_folders_of_sets_or_folds_may_come_before_the_labels_and_recordings_after_them(tmp_path, capsys):
     root = sounds(tmp_path / "in", *(f"data/{which}/{label}/{which}{number}.wav" for which in ("train", "test")
                                      for label in ("dog", "train") for number in range(3)))

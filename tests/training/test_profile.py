@@ -74,6 +74,7 @@ def test_an_augmentation_is_tried_before_anything_is_computed(tmp_path, body, sa
     ("n_folds = 2", "n_folds = 2\nbatch_size = 1", "batch_size=1: expected a whole number, at least 2"),
     ("n_folds = 2", "n_folds = 2\nweight_decay = -1", "weight_decay=-1: expected a number, at least 0"),
     ("n_folds = 2", "n_folds = 2\nmel = {n_mel = 64}", "mel: n_mel is not known: .* perhaps n_mels is meant"),
+    ("width = 2", "width = 0", "network 'cnn-model-1': width=0: expected a whole number from 1"),
     ("n_folds = 2", "n_folds = 2\nmel = 64", "mel=64: expected a table"),
     ('"mixup"', '"mix_up"', "augmentation 'mix_up': expected one of .*; perhaps 'mixup' is meant"),
     ('"mixup"', '"no_such_module:f"', r"'no_such_module:f' cannot be found \(No module"),

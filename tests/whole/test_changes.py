@@ -96,16 +96,27 @@ def test_five_stages_go_through_both_notebooks(demo, tmp_path):
     assert all(f"cnn-model-1, model {stage}</th>" in shown for stage in (1, 2, 3, 4, 5)), "scored beside it"
 
 
-def test_a_network_of_ones_own_is_read_only_by_who_has_named_it(demo, tmp_path):
+def test_a_set_that_there_is_not_is_said(demo, tmp_path, capsys):
+    profile = in_small("five-stages", tmp_path)
+    profile.write_text(profile.read_text().replace('trains_on = ["noisy"]', 'trains_on = ["nosy"]'))
+    assert main([str(demo.root), "--output", str(tmp_path / "run"), "--profile", str(profile)]) == 1
+    said = capsys.readouterr().err
+    assert "no set is called 'nosy': expected curated, noisy, test" in said and said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_of_ones_own_is_read_only_by_who_has_named_it(demo, tmp_path, capsys):
     """Another program that meets the file imports nothing; one that gives the profile tags with it."""
     profile = in_small("own", tmp_path)
     assert main([str(demo.root), "--output", str(tmp_path), "--profile", str(profile),
                  "--executor", "in-process"]) == 0
     assert "own_module:small_network" in NETWORKS
+    shown = capsys.readouterr().out
     command = [sys.executable, "-m", "freesound_tagging", "--weights", str(tmp_path / "weights"),
                str(demo.test["path"][0])]
     stranger = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert stranger.returncode == 1
+    assert f"PROFILE={profile}" in shown and f"--profile {profile} FILE" in shown, "what comes next names it"
     assert "no code is imported because a file names it" in stranger.stderr and stranger.stderr.count("\n") == 1
     owner = subprocess.run([*command, "--profile", str(profile)], capture_output=True, text=True, check=False, cwd=ROOT)
     assert owner.returncode == 0, owner.stderr

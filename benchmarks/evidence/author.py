@@ -97,7 +97,7 @@ def train(arrays, arm, seed, until=STEPS):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     config = MelConfig(n_mels=size, excerpt_frames=size, hop_length=MelConfig.hop_length * 128 // size)
-    spec = NetworkSpec(arm.network, WIDTH, tuple(labels), config, (float(arrays["mean"]),) * 3,
+    spec = NetworkSpec(arm.network, {"width": WIDTH}, tuple(labels), config, (float(arrays["mean"]),) * 3,
                        (float(arrays["std"]),) * 3)
     pool = ClipPool(torch.from_numpy(arrays["curated_pixels"]), torch.from_numpy(arrays["curated_starts"]),
                     torch.from_numpy(arrays["curated_lengths"]), torch.from_numpy(arrays["curated_targets"]).float(),

@@ -187,7 +187,7 @@ def device_memory(architecture, width, batch=128):
     What autograd keeps of a step is counted in steps of 2 and of 4 images in half precision on the CPU, where it is as
     much as on a GPU, and grows evenly with the images. Not counted is what CUDA, cuDNN and torch's allocator take.
     """
-    tagger, kept = Tagger(NetworkSpec(architecture, **SPEC | {"width": width}), torch.bfloat16).train(), []
+    tagger, kept = Tagger(NetworkSpec(architecture, **SPEC | {"options": {"width": width}}), torch.bfloat16).train(), []
     for images in (2, 4):
         saved = {}
 

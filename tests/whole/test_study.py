@@ -47,7 +47,7 @@ def recordings(demo, tmp_path):
 
 
 def test_all_arms_are_trained_in_equal_steps_and_not_again(benchmark, recordings, tmp_path, capsys):
-    arms, comparison = map(benchmark, ("arms", "comparison"))
+    arms, comparison = map(benchmark, ("evidence.arms", "evidence.comparison"))
 
     def run(*arguments):
         benchmark("evidence.study", recordings, "--rotations", 2, "--steps", 2, "--batch", 16, "--width", 2,

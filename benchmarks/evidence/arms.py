@@ -41,7 +41,7 @@ def with_fifth(**settings):
     """The published stages and a fifth, which goes on from the fourth for as many steps."""
     return lambda stages: (*stages, StageConfig(5, **{
         "starts_from": 4, "trains_on": ("curated",), "passes": stages[-1].passes, "lr": stages[-1].lr,
-        "least_steps": stages[-1].least_steps} | settings))
+        "least_steps": stages[-1].least_steps, "votes": False} | settings))  # the files of earlier stages are shared
 
 
 def torchs_optimizer(learner):

@@ -17,7 +17,7 @@ from freesound_tagging.networks.check import check_network
 from freesound_tagging.networks.models import BodyAndHead, create, register
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger, fold_batchnorm
 from freesound_tagging.networks.tracing import normalized_convolutions
-from freesound_tagging.networks.weights import load_tagger, read_spec, save_tagger
+from freesound_tagging.networks.weights import find_weights, load_tagger, read_spec, save_tagger
 
 LABELS = ("Bark", "Meow")
 
@@ -96,8 +96,17 @@ def test_no_code_is_imported_because_a_file_names_it(tmp_path, monkeypatch, name
                                 {f"freesound-tagging-{format}": json.dumps(described)})
     for read in (read_spec, load_tagger):
         with pytest.raises(ValueError, match=rf"a\.safetensors cannot be loaded: its network is '{name}', and no code "
-                           "is imported because a file names it; if you trust this code, call freesound_tagging"):
+                           "is imported because a file names it; if you trust it, give the profile by which"):
             read(tmp_path / "a.safetensors")
+
+
+def test_weights_whose_network_nobody_named_are_not_passed_over(tmp_path):
+    """Of a run of one stage: nothing is known of what votes in it, and that is what is said."""
+    described = {"version": "0", "network": "os:kill", "options": {}, "mel": {}}
+    safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "stage-1_fold-0.safetensors",
+                                {"freesound-tagging-2": json.dumps(described)})
+    with pytest.raises(ValueError, match=r"stage-1_fold-0.*no code is imported because a file names it"):
+        find_weights(tmp_path)
 
 
 def test_a_file_may_ask_for_code_that_the_program_has_asked_for(tmp_path):

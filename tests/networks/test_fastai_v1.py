@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
 from exports import AdaptiveConcatPool2d, Flatten, as_fastai, save_like_torch_1_0
 from hostile_files import HEAD, PICKLES
 from torch import nn
@@ -31,6 +30,7 @@ from freesound_tagging.networks.weights import (
     stage_and_fold,
 )
 
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 AUTHORS = sorted(path.relative_to(SHARED / "author-stack").as_posix()
                  for path in (SHARED / "author-stack").glob("**/*.pkl")) or ["none"]
 

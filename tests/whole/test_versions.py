@@ -63,8 +63,11 @@ def imported(paths):
 
 def test_whatever_is_imported_is_declared():
     package, notebooks = names(DECLARED["the package"]), names(DECLARED["notebooks"])
-    modules, shown = {*PACKAGE.rglob("*.py")}, {*(PACKAGE / "notebook").rglob("*.py")}
+    modules = {*PACKAGE.rglob("*.py")}
+    page, shown = {*(PACKAGE / "app").rglob("*.py")}, {*(PACKAGE / "notebook").rglob("*.py")}
     optional = {"ray", "tensorboard", "timm"}  # they have extras of their own
+    assert imported(page) - {"starlette"} <= package | names(DECLARED["app"]), "Gradio stands on starlette"
+    modules -= page
     assert imported(modules - shown) - optional <= package
     assert imported(modules) - optional <= package | notebooks
     assert imported((ROOT / "notebooks").glob("*.py")) <= package | notebooks

@@ -1,5 +1,6 @@
 """What tests of several rooms use."""
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -31,3 +32,11 @@ def execute(name, folder, parameters):
 def outputs(notebook, kind):
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
             if kind in output.get("data", {})]
+
+
+def script(path):
+    """The module of a script that belongs to no package, by its path from the root."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -6,15 +6,13 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from browser import SCREENSHOTS, chromium
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "build/browser"
 SIZES = {"wide": (1300, 1500), "narrow": (390, 1700)}
 
 pytestmark = pytest.mark.skipif(not os.environ.get("BROWSER_TEST"), reason="needs a browser: make test-browser")
@@ -43,18 +41,9 @@ def address(serve, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(sounds):
-    from playwright.sync_api import sync_playwright
-
-    if CHROMIUM is None:
-        pytest.fail("there is no Chromium: apt-get install chromium, or name it in $CHROMIUM")
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[
-            "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={sounds / 'three sounds.wav'}"])
+    with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+                  f"--use-file-for-fake-audio-capture={sounds / 'three sounds.wav'}") as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

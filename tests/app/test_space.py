@@ -1,7 +1,6 @@
 """What `make space` builds is what a Hugging Face Space takes, and has all that the page needs."""
 
 import ast
-import importlib.util
 import re
 import sys
 from importlib.metadata import version
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import script
 
 from freesound_tagging.networks.weights import find_weights, load_tagger
 
@@ -17,10 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def for_space():
-    spec = importlib.util.spec_from_file_location("for_space", ROOT / "notebooks/for_space.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return script("notebooks/for_space.py").main
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@
 
 import io
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,12 +16,11 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from browser import SCREENSHOTS, chromium
 from nbconvert.preprocessors import ClearOutputPreprocessor
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-SCREENSHOTS = ROOT / "build/browser"
 PARAMETERS = {
     "training-cnn-model1": 'profile = "tiny"', "training-vgg16": 'profile = "tiny"',
     "inference-kernel": 'submission_file = "../run/submission.csv"'}
@@ -66,19 +64,10 @@ def lab(demo, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(lab):
-    from playwright.sync_api import sync_playwright
-
-    if CHROMIUM is None:
-        pytest.fail("there is no Chromium: apt-get install chromium, or name it in $CHROMIUM")
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[
-            "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.set_default_timeout(60_000)
         yield page
-        browser.close()
 
 
 def run_all(page, lab, name, seconds=400):

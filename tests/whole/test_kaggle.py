@@ -5,7 +5,6 @@ With another interpreter in KERNEL_PYTHON (`make test-kaggle`) the kernel runs w
 
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import os
 import re
@@ -20,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import script
 
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.demo.data import write_demo
@@ -49,10 +49,7 @@ exec "$2" "${@:3}"
 
 @pytest.fixture(scope="module")
 def for_kaggle():
-    spec = importlib.util.spec_from_file_location("for_kaggle", ROOT / "notebooks/for_kaggle.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return script("notebooks/for_kaggle.py").main
 
 
 @pytest.fixture(scope="module")

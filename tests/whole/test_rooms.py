@@ -1,18 +1,16 @@
 """The order of the rooms, and which heavy libraries each may bring along."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from helpers import script
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs/rooms.py")
-rooms = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(rooms)
+rooms = script("docs/rooms.py")
 
 HALL = {"augment", "lwlrap"}
 MAY_IMPORT = {

@@ -29,6 +29,12 @@ def clone(tmp_path):
     return tmp_path
 
 
+def environment():
+    """A user's own: without what a `make test` around this test hands down, its folders and flags among it."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
+    return kept | {"PYTHONPATH": str(ROOT)}
+
+
 def commands(section):
     text = (ROOT / "docs/data.md").read_text().split(section)[1]
     block = re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1]
@@ -48,7 +54,7 @@ def test_the_pages_commands_lead_from_class_folders_to_tags_and_scores(esc10, cl
     for command in (prepare, check, train.replace("laptop", "tiny"), submission, score,
                     tag.replace("FILE...", "recordings/Rain")):
         done = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True, check=False,
-                              env=os.environ | {"PYTHONPATH": str(ROOT), "MAKEFLAGS": ""})
+                              env=environment())
         assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
         assert "Traceback" not in done.stdout + done.stderr
         assert "eavesdropping" not in done.stdout + done.stderr
@@ -78,7 +84,7 @@ def test_the_pages_commands_lead_from_class_folders_to_tags_and_scores(esc10, cl
 
 def test_a_mistake_is_one_line_of_a_notebook_too(clone):
     done = subprocess.run(["make", "-s", "submission", "INPUT=nowhere", "OUTPUT=out"], cwd=clone, capture_output=True,
-                          text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT), "MAKEFLAGS": ""})
+                          text=True, check=False, env=environment())
     assert done.returncode
     said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert len(said) == 1 and "nowhere is not a folder" in said[0] and ", cell " in said[0], done.stderr

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from ..machine.files import as_path, files_below
+from ..machine.texts import column_of
 from .finding import NO_CLASS, SoundsBelow
 from .spreadsheets import (
     FILE_COLUMNS,
     GROUP_COLUMNS,
     LABEL_COLUMNS,
     MORE_LABELS,
-    column_of,
     read_spreadsheet,
     split_labels,
 )

@@ -1,0 +1,7 @@
+"""Labels with times: read as people's programs write them, written as these read them, and scored."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "reading": ["is_events", "names_of", "read_all_events", "read_events"],
+})

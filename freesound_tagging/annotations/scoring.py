@@ -137,26 +137,29 @@ def psds(windows, truth, dtc, gtc, cttc=0.3, alpha_ct=0.0, alpha_st=1.0, most=10
     for label in true:
         others = [(shared[other], before[other](np.inf)) for other in true if other != label and alpha_ct]
         curves.append(_curve(windows.get(label, pd.Series(0.0, windows.index)).to_numpy(), starts, ends, true[label],
-                             shared[label], others, lasting.sum() / 3600, (dtc, gtc, cttc, alpha_ct)))
+                             shared[label], others, lasting.sum() / 3600, most, (dtc, gtc, cttc, alpha_ct)))
     grid = np.unique(np.concatenate([false[false < most] for false, _ in curves] + [[0.0, most]]))
     rates = np.array([np.r_[0.0, right][np.searchsorted(false, grid, "right")] for false, right in curves])
     area = np.maximum(rates.mean(0) - alpha_st * rates.std(0), 0)
     return float((area[:-1] * np.diff(grid)).sum() / most)
 
 
-def _curve(probabilities, starts, ends, true, shared, others, hours, settings):
-    """False detections an hour, ascending, and the greatest share of true events that is found with no more."""
+def _curve(probabilities, starts, ends, true, shared, others, hours, most, settings):
+    """False detections an hour, ascending, and the greatest share of true events found with no more of them."""
     dtc, gtc, cttc, alpha_ct = settings
     apart = np.r_[True, starts[1:] - ends[:-1] > TOUCH]
     each = np.unique(probabilities)[::-1]
-    ranks = np.unique(np.geomspace(1, len(each), THRESHOLDS).astype(int)) - 1 if len(each) > THRESHOLDS else ...
+    if len(each) > THRESHOLDS:
+        each = each[np.unique(np.geomspace(1, len(each), THRESHOLDS).astype(int)) - 1]
     points = []
-    for threshold in each[ranks]:
+    for threshold in each:
         on = np.flatnonzero(probabilities >= threshold)
         begins = np.flatnonzero(apart[on] | (np.diff(on, prepend=-2) > 1))
         first, last = on[begins], on[np.r_[begins[1:] - 1, len(on) - 1]]
         length = ends[last] - starts[first]
         right = _reaches(shared[1][last] - shared[0][first], dtc * length)
+        if (~right).sum() > most * hours:  # outside of the area
+            continue
         seconds = _seconds_before(starts[first[right]], ends[last[right]])
         hits = _reaches(seconds(true[1]) - seconds(true[0]), gtc * (true[1] - true[0])).sum()
         confused = [_reaches(after[last] - ahead[first], cttc * length)[~right].sum() / (whole / 3600)

@@ -4,7 +4,8 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "cuts": ["Cut", "cut_of"],
-    "reading": ["is_events", "names_of", "read_all_events", "read_events"],
+    "names": ["names_of", "stem_of"],
+    "reading": ["is_events", "read_all_events", "read_events"],
     "scoring": ["SCENARIOS", "psds", "score_events"],
     "writing": ["write_dcase", "write_labels", "write_selections"],
 })

@@ -1,13 +1,12 @@
 """Labels with times as people have them: of Audacity, Raven, BirdNET-Analyzer, DCASE, or in a table of their own."""
 
 import math
-import re
-from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from ..machine.files import as_path, files_below
 from ..machine.texts import column_of, decoded, rows_of, text_of
+from .names import names_of, stem_of
 
 ENDINGS_OF_EVENTS = (".txt", ".csv", ".tsv")
 # Names of columns in small letters without spaces, dashes and underscores; the first that a table has is taken.
@@ -23,10 +22,6 @@ LABEL_COLUMNS = ("annotation", "species", "commonname", "eventlabel", "label", "
 PROBABILITY_COLUMNS = ("confidence", "probability", "score")
 CUT_ALREADY = ("slicefilename",)  # UrbanSound8K's: the file is the stretch, and the times are those of its recording
 HEAD = 1 << 16  # bytes by which it is told what a file is
-# What programs add to a sound's name where they name its labels, and the sound's own ending before it.
-ADDED = re.compile(r"(?:(\.Table\.\d+)?\.selections|\.BirdNET\.(selection\.table|results)"
-                   r"|[ ._-](labels?|annotations?|events))$", re.IGNORECASE)
-SOUND = re.compile(r"\.(wav|flac|ogg|oga|opus|mp3|aiff?|au|caf|w64|rf64|m4a|aac|mp4|wma|webm|amr)", re.IGNORECASE)
 
 
 def read_events(path, label_column=None):
@@ -186,9 +181,9 @@ def is_events(path):
         False also of what is missing or cannot be read; nothing is raised. An empty file is none.
     """
     path = as_path(path)
-    if path.suffix.lower() not in ENDINGS_OF_EVENTS or not path.is_file():
-        return False
     try:
+        if path.suffix.lower() not in ENDINGS_OF_EVENTS or not path.is_file():
+            return False
         with path.open("rb") as file:
             text = decoded(file.read(HEAD))
         if "\0" in text:
@@ -203,35 +198,6 @@ def is_events(path):
     except (OSError, ValueError):
         return False
     return bool(columns["start"] and (columns["end"] or columns["length"]) and not column_of(table, CUT_ALREADY))
-
-
-def names_of(path):
-    """Names of the sounds that a table beside sounds may be about.
-
-    Parameters
-    ----------
-    path : path
-        Such as ``x.txt``, ``x_labels.txt``, ``x.wav.txt``, ``x.Table.1.selections.txt`` or
-        ``x.BirdNET.selection.table.txt``.
-
-    Returns
-    -------
-    list of str
-        Without the table's ending and what programs add, with and without the ending of a sound: the first that a sound
-        is called by, or is called by without its ending, is meant. All of these are ``x`` at last.
-    """
-    names = [Path(path).stem]
-    while added := ADDED.search(names[-1]):
-        names.append(names[-1][:added.start()])
-    if SOUND.fullmatch(Path(names[-1]).suffix):
-        names.append(Path(names[-1]).stem)
-    return [name for name in names if name]
-
-
-def stem_of(name):
-    """What tables that name a sound with folders, with an ending or without any, or in capitals, have in common."""
-    stem = PurePosixPath(name.replace("\\", "/")).name
-    return (PurePosixPath(stem).stem if SOUND.fullmatch(PurePosixPath(stem).suffix) else stem).casefold()
 
 
 def read_all_events(path, label_column=None):

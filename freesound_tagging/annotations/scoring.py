@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from .reading import stem_of
+from .names import stem_of
 
 TOUCH = 0.1  # seconds: windows that are no further apart are one detection
 THRESHOLDS = 500  # at most, of a label

@@ -10,4 +10,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "paths": ["sounds_in", "sounds_of"],
     "tagging": ["events", "spoken_for", "tag", "timeline"],
     "cutting": ["Cuts", "write_stretches"],
+    "timed": ["read_timelines", "score_timed"],
 })

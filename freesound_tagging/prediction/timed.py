@@ -5,7 +5,6 @@ import pandas as pd
 from ..annotations.reading import read_all_events
 from ..annotations.scoring import SCENARIOS, psds, score_events
 from ..machine.files import as_path
-from .tagging import events, spoken_for
 
 TIMELINES = ["path", "second"]  # the columns that a table of timelines begins with, as `formats.Timelines` writes them
 
@@ -35,6 +34,8 @@ def score_timed(found, truth, threshold=0.3, label_column=None):
     ValueError
         As `read_events`, `score_events` and `psds`.
     """
+    from .tagging import events, spoken_for  # which brings torch; scores of submissions need none
+
     truth = read_all_events(truth, label_column)
     truth = truth[truth["label"] != ""]
     if not is_timelines(found):

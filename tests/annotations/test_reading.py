@@ -6,8 +6,11 @@ import sys
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from freesound_tagging.annotations.reading import is_events, names_of, read_all_events, read_events
+from freesound_tagging.annotations.names import names_of, stem_of
+from freesound_tagging.annotations.reading import is_events, read_all_events, read_events
 
 RAVEN = ("Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin File\t"
          "File Offset (s)\tSpecies\n"
@@ -101,6 +104,21 @@ def test_what_is_wrong_is_one_line_with_the_file_and_its_line(tmp_path, text, sa
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(st.sampled_from(["", "1\t2\t", "start,end,label\n", RAVEN[:200]]),
+       st.one_of(st.binary(max_size=60), st.text("01.,:;|\t\n\r\"\\-einfasd \0é", max_size=60).map(str.encode)))
+def test_whatever_is_in_a_file_it_is_a_table_or_an_error_that_names_it(tmp_path, head, rest):
+    path = tmp_path / "x.csv"
+    path.write_bytes(head.encode() + rest)
+    assert is_events(path) in (True, False)
+    try:
+        table = read_events(path)
+    except ValueError as error:
+        assert "x.csv" in str(error)
+    else:
+        assert (table["end"] >= table["start"]).all() and (table["start"] >= 0).all()
+
+
 def test_an_empty_track_has_no_label(tmp_path):
     table = read_events(written(tmp_path, ""))
     assert list(table.columns) == ["file", "start", "end", "label"] and not len(table)
@@ -126,6 +144,12 @@ def test_a_table_with_times_is_known_by_its_first_lines(tmp_path, name, text, ex
     ("2026.03.01_labels.txt", ["2026.03.01_labels", "2026.03.01"])])
 def test_the_sound_that_a_table_is_about_is_named_by_it(table, expected):
     assert names_of(table) == expected
+
+
+def test_names_of_one_sound_are_told_to_be():
+    names = ("Night.wav", "night", "C:\\rec\\NIGHT.WAV", "a/b/night.flac")
+    assert {stem_of(name) for name in names} == {"night"}
+    assert stem_of("2026.03") == "2026.03"
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Events cut out of recordings."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,15 @@ def test_stretches_are_the_samples_of_their_seconds(ramp, tmp_path, monkeypatch,
     assert len(list(tmp_path.iterdir())) == 5
 
 
+def test_a_stretch_of_twenty_minutes_takes_the_memory_of_a_block(tmp_path):
+    sf.write(tmp_path / "long.wav", np.zeros(9_600_000, np.int16), 8000)
+    tracemalloc.start()
+    write_stretches(tmp_path / "long.wav", [(1.0, 1199.0, tmp_path / "cut.flac")])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20e6 and sf.info(tmp_path / "cut.flac").frames == 1198 * 8000  # float32: 38 MB
+
+
 def test_probabilities_that_are_taken_are_spread_evenly():
     assert spread([0.3, 0.31, 0.32, 0.33, 0.6, 0.9], 3) == [5, 4, 0]
     assert spread([0.5] * 4, 2) == [0, 1]
@@ -83,6 +93,7 @@ def test_recordings_of_one_name_are_told_apart(ramp, tmp_path):
     assert [name.endswith(end) for name, end in zip(recordings, ("site a+0300.wav", "site b+0300.wav"))] == [True, True]
 
 
+@pytest.mark.slow
 def test_the_command_cuts_what_its_timeline_says(finished_run, demo, tmp_path, capsys):
     sounds = [str(path) for path in demo.test["path"][:3]]
     command = [*sounds, "--weights", str(finished_run.weights), "--threshold", "0.05", "--cut", str(tmp_path / "cut")]

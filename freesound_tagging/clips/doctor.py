@@ -192,7 +192,7 @@ def check(root):
 
 def _summarize(clips, data, said):
     """What there is, and all that was said of it again, the worst first."""
-    sizes = ", ".join(f"{len(files)} {name}" for name, files in clips.items() if files)
+    sizes = ", ".join(f"{len(getattr(data, name))} {name}" for name, files in clips.items() if files)
     print(f"\nin all: {sizes or 'no'} clips, {len(data.vocabulary)} labels")
     for rank, text in sorted(said, key=lambda one: one[0]):
         print(f"{('stops', 'spoils', 'doubtful', 'note')[rank]}: {text}")

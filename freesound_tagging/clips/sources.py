@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..annotations import cut_of
 from ..machine.files import as_path, files_below
 from ..machine.texts import column_of
 from .finding import NO_CLASS, SoundsBelow
+from .folders import ENDINGS
 from .spreadsheets import (
     FILE_COLUMNS,
     GROUP_COLUMNS,
@@ -213,6 +215,24 @@ def _tables_in(source, endings):
         and not any(part.startswith(".") or part in ("__MACOSX", "truth") for part in path.relative_to(source).parts)]
 
 
+def _cuts(source, sounds, options, notes):
+    """What ``--cut`` has cut out of recordings, in folders of the labels that people have sorted it into."""
+    found = {} if not source.is_dir() else {
+        path: cut_of(path) for path in files_below(source) if path.suffix.lower() in ENDINGS}
+    cuts = {path.resolve(): cut for path, cut in found.items() if cut}
+    if 2 * len(cuts) <= len(found):
+        return None
+    if options.sounds is None:
+        notes.append("the sounds that were cut out are the clips; with the recordings that they were cut from in a "
+                     "folder that --sounds names, clips are stretches of these")
+        rows = [(path.relative_to(sounds.root).as_posix(), np.nan, np.nan, cut) for path, cut in cuts.items()]
+    else:
+        rows = [(cut.recording, cut.start, cut.end, cut) for cut in cuts.values()]
+    rows = [(name, start, end, split_labels([cut.label], "")[0], cut.recording, "curated", ())
+            for name, start, end, cut in rows]
+    return pd.DataFrame(rows, columns=["name", "start", "end", "labels", "group", "set", "hints"])
+
+
 def _recordings(source, sounds, options, notes):
     """Labels with times: Audacity's and Raven's beside the sounds, or a table that names these."""
     if options.whole or options.class_folders:
@@ -314,5 +334,7 @@ def _folders(source, sounds, options, notes):
 
 # Each is given (source, sounds, options, notes) and answers with rows, or None where it finds no such thing. The first
 # that finds something is taken.
-READERS = {"FSD50K": _fsd50k, "FSDKaggle2018": _fsdkaggle2018, "FSDnoisy18k": _fsdnoisy18k, "ESC-50": _esc50,
-           "recordings with labels in time": _recordings, "tables": _tables, "class folders": _folders}
+READERS = {
+    "FSD50K": _fsd50k, "FSDKaggle2018": _fsdkaggle2018, "FSDnoisy18k": _fsdnoisy18k, "ESC-50": _esc50,
+    "sounds cut out and sorted": _cuts, "recordings with labels in time": _recordings, "tables": _tables,
+    "class folders": _folders}

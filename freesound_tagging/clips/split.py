@@ -100,7 +100,7 @@ def group_clips(rows, asked=None, pattern=None):
     elif named:
         given = rows["path"].map(dict(zip(files, named))).to_numpy(str)
     timed = rows["start"].notna().to_numpy() & (given == "")  # the stretches of a file
-    given = np.where(timed, rows["path"].astype(str), given)
+    given = np.where(timed, [path.name for path in rows["path"]], given)
     number = len(set(given) - {""})
     return given, f"clips of one recording stay together: {number} recordings, {how or 'each a file'}" * bool(number)
 

@@ -32,7 +32,7 @@ def stretches(paths, sounds, options, notes):
     -------
     pandas.DataFrame or None
         `name` (the sound's path below the sounds' folder), `labels` (tuple), `start`, `end` (seconds), `group` (the
-        sound). None if no table has times of these sounds.
+        sound's name). None if no table has times of these sounds.
     """
     found, unknown = [], []
     for path in paths:
@@ -66,7 +66,7 @@ def stretches(paths, sounds, options, notes):
         where = [f"{row.name} at {row.start:g} s" for row in rows[late].itertuples(index=False)]
         notes.append(f"{late.sum()} labels after the end of their sound are left out: {few(where)}")
     rows = _once(rows[~late], notes)
-    return rows.assign(group=rows["name"])
+    return rows.assign(group=[PurePosixPath(name).name for name in rows["name"]])
 
 
 def _beside(path, sounds):
@@ -121,7 +121,7 @@ def background_between(rows, sounds, seed=0):
     total = np.cumsum([pieces[piece][2] - pieces[piece][1] for piece in order])
     kept = [pieces[piece] for piece in sorted(order[total <= max(wanted.sum(), LEAST)])]
     made = pd.DataFrame(kept, columns=["name", "start", "end"]).round({"start": 3, "end": 3})
-    return made.assign(labels=[()] * len(made), group=made["name"])
+    return made.assign(labels=[()] * len(made), group=[PurePosixPath(name).name for name in made["name"]])
 
 
 def _gaps(rows, length):

@@ -213,3 +213,23 @@ def test_places_of_acoustic_scenes_are_known():
              "bus-lyon-1002-40003-a", "metro_station-paris-1003-40004-a", "park-vienna-1005-7-b",
              "park-vienna-1006-7-b", "tram-oslo-1007-7-b"]
     assert by_names(names)[:4] == ["airport-lisbon-1000", "airport-lisbon-1000", "bus-lyon-1001", "bus-lyon-1002"]
+
+
+def test_cuts_that_people_have_sorted_are_clips_of_their_recordings(tmp_path, capsys):
+    """Named as ``--cut`` names them; one was moved to another label, one to what is none."""
+    recording(tmp_path / "recordings/night.wav", 30)
+    recording(tmp_path / "recordings/day 1.flac", 30, 1)
+    cuts = ("dog/0.873_night.wav_12.340-13.100.flac", "rain%2Fsnow/0.400_night.wav_20.000-24.500.flac",
+            "dog/0.310_day 1.flac_2.000-3.250.flac", "nocall/0.520_day 1.flac_9.000-10.000.flac")
+    for name in cuts:
+        recording(tmp_path / "sorted" / name, 1)
+    made = prepare(tmp_path / "sorted", tmp_path / "made", "--test", "0", "--background").curated
+    assert dict(zip(made["fname"], made["group"])) == {
+        name.split("/")[1]: name.split("_")[1] for name in cuts}, "clips of one recording are held out together"
+    assert sorted(made["labels"]) == [(), ("dog",), ("dog",), ("rain/snow",)] and "start" not in made
+    assert "--sounds names" in capsys.readouterr().out
+    made = prepare(tmp_path / "sorted", tmp_path / "made", "--test", "0", "--background", "--sounds",
+                   str(tmp_path / "recordings")).curated
+    assert [(row.fname, row.start, row.end, row.labels, row.background) for row in made.itertuples()] == [
+        ("day 1.flac", 2, 3.25, ("dog",), False), ("day 1.flac", 9, 10, (), True),
+        ("night.wav", 12.34, 13.1, ("dog",), False), ("night.wav", 20, 24.5, ("rain/snow",), False)]

@@ -43,8 +43,8 @@ def arrange(source, work):
         folder.mkdir(exist_ok=True)
         mine = [clip for clip in clips if clip["fold"] in folds]
         for clip in mine:
-            path, = (path for path in (source / "audio" / clip["file"], source / "../esc10/audio" / clip["file"])
-                     if path.exists())
+            places = (source / "audio", source / "../esc10/audio")
+            path = next(folder / clip["file"] for folder in places if (folder / clip["file"]).exists())
             if not (folder / clip["file"]).exists():
                 (folder / clip["file"]).symlink_to(path.resolve())
         pd.DataFrame(mine)[["file", "label", "recording"]].to_csv(folder / "clips.csv", index=False)

@@ -12,13 +12,10 @@ Running again goes on where it was stopped, and trains nothing twice.
 
 import argparse
 import csv
-import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.speed.common import ROOT

@@ -5,5 +5,6 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "cuts": ["Cut", "cut_of"],
     "reading": ["is_events", "names_of", "read_all_events", "read_events"],
+    "scoring": ["SCENARIOS", "psds", "score_events"],
     "writing": ["write_dcase", "write_labels", "write_selections"],
 })

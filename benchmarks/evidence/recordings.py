@@ -40,11 +40,11 @@ def arrange(source, work):
         folder.mkdir(exist_ok=True)
         mine = [clip for clip in clips if clip["fold"] in folds]
         for clip in mine:
-            places = (source / "audio", source / "../esc10/audio")
-            path = next(folder / clip["file"] for folder in places if (folder / clip["file"]).exists())
-            if not (folder / clip["file"]).exists():
-                (folder / clip["file"]).symlink_to(path.resolve())
-        pd.DataFrame(mine)[["file", "label", "recording"]].to_csv(folder / "clips.csv", index=False)
+            link = folder / Path(clip["file"]).name
+            if not link.exists():
+                link.symlink_to((source / "audio" / clip["file"]).resolve())
+        table = pd.DataFrame(mine)[["file", "label", "recording"]]
+        table.assign(file=table["file"].map(lambda name: Path(name).name)).to_csv(folder / "clips.csv", index=False)
     prepare(work / "recordings as clips", work / "sets" / ARMS[0], test=0)
     prepare(work / "recordings", work / "sets" / ARMS[1], test=0, more=[work / "recordings as clips"])
 

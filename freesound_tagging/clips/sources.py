@@ -227,8 +227,10 @@ def _cuts(source, sounds, options, notes):
                      "folder that --sounds names, clips are stretches of these")
         rows = [(path.relative_to(sounds.root).as_posix(), np.nan, np.nan, cut) for path, cut in cuts.items()]
     else:
-        rows = [(cut.recording, cut.start, cut.end, cut) for cut in cuts.values()]
-    rows = [(name, start, end, split_labels([cut.label], "")[0], cut.recording, "curated", ())
+        # Where others are called the same, a recording's name in that of a cut has its folders before it.
+        rows = [(cut.recording if sounds.find(cut.recording) else cut.recording.replace("+", "/"), cut.start, cut.end,
+                 cut) for cut in cuts.values()]
+    rows = [(name, start, end, split_labels([cut.label], "")[0], cut.recording.rpartition("+")[2], "curated", ())
             for name, start, end, cut in rows]
     return pd.DataFrame(rows, columns=["name", "start", "end", "labels", "group", "set", "hints"])
 

@@ -233,3 +233,13 @@ def test_cuts_that_people_have_sorted_are_clips_of_their_recordings(tmp_path, ca
     assert [(row.fname, row.start, row.end, row.labels, row.background) for row in made.itertuples()] == [
         ("day 1.flac", 2, 3.25, ("dog",), False), ("day 1.flac", 9, 10, (), True),
         ("night.wav", 12.34, 13.1, ("dog",), False), ("night.wav", 20, 24.5, ("rain/snow",), False)]
+
+
+def test_cuts_of_recordings_of_one_name_are_found_by_their_folders(tmp_path):
+    for number, site in enumerate(("north", "south")):
+        recording(tmp_path / "recordings" / site / "0300.wav", 30, number)
+        recording(tmp_path / f"sorted/dog/0.500_rec+{site}+0300.wav_{number + 1}.000-{number + 3}.000.flac", 1)
+    arguments = ("--test", "0", "--sounds", str(tmp_path / "recordings"))
+    made = prepare(tmp_path / "sorted", tmp_path / "made", *arguments).curated
+    assert [(row.path.resolve().parent.name, row.start, row.group) for row in made.itertuples()] == [
+        ("north", 1, "0300.wav"), ("south", 2, "0300.wav")], "of one name they are held out together, to be safe"

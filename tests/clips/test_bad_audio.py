@@ -251,7 +251,7 @@ def test_a_file_that_the_system_does_not_give_is_a_problem_by_name(tmp_path):
 
 def test_what_is_sent_of_an_unreadable_file_is_the_reason(tmp_path):
     path = unreadable(tmp_path / "bad.wav")
-    _, known = _image_of(path, MelConfig(), *_content(path))
+    _, known = _image_of(path, MelConfig(), False, *_content(path))
     assert known["digest"] == "" and str(path) in known["problem"] and "rror" in known["problem"]
 
 

@@ -136,3 +136,20 @@ def test_clips_that_are_stretches_are_found_again_where_the_store_is(tmp_path):
     assert there.is_here()
     pool = there.on("cpu")
     assert pool.starts.tolist() == [318, 591] and pool.lengths.tolist() == [254, 128]
+
+
+def test_images_that_another_machine_makes_are_the_same(tmp_path):
+    """Ray's executor is sent the files' contents; a sound that is too long for one image is read here."""
+    class Sent:
+        @staticmethod
+        def map(function, items):
+            for path, config, timed, content, *others in items:
+                hidden = path.with_name("not there")
+                yield function(hidden if len(content) < 1 << 20 else path, config, timed, content, *others)
+    paths = [write(tmp_path / "a.flac", noise(8, 2000), 2000), write(tmp_path / "b.flac", noise(1000, 2000), 2000)]
+    given = {"config": SLOW, "progress": False, "spans": [(1, 4), (700, 710)]}
+    here = SpectrogramStore.build(paths, tmp_path / "here", **given)
+    there = SpectrogramStore.build(paths, tmp_path / "there", executor=Sent(), **given)
+    for clip in range(2):
+        np.testing.assert_array_equal(here[clip], there[clip])
+    assert here.files[1]["sections"] == there.files[1]["sections"] and len(here.files[1]["sections"]) == 2

@@ -36,8 +36,8 @@ SETTINGS = {
     "p": (("probability", 0.0, 1.0, 0.05),),
     "alpha": (("mixup's alpha", 0.1, 2.0, 0.1),),
     "warp": (("time warp", 0.0, 0.45, 0.05),),
-    "min_width": (("least width of a stripe", 0.0, 1.0, 0.05),),
-    "max_width": (("greatest width of a stripe", 0.0, 1.0, 0.05),),
+    "min_width": (("least stripe width", 0.0, 1.0, 0.05),),
+    "max_width": (("greatest stripe width", 0.0, 1.0, 0.05),),
     "stripes": (("stripes of mel bands", 0, 4, 1), ("stripes of frames", 0, 4, 1)),
 }
 

@@ -26,7 +26,7 @@ class AugmentationExplorer(widgets.VBox):
         options = [(f"{', '.join(table['labels'].iloc[clip])}: {table['fname'].iloc[clip]}", int(clip))
                    for clip in clips]
         wide = widgets.Layout(width="auto")
-        columns = "repeat(auto-fit, minmax(min(22em, 100%), 1fr))"  # one below the other where it is narrow
+        columns = "repeat(auto-fit, minmax(min(28em, 100%), 1fr))"  # one below the other where it is narrow
         self.clips = tuple(widgets.Dropdown(options=options, value=int(clip), description=f"clip {letter}", layout=wide)
                            for letter, clip in zip("AB", (clips[0], unlike(clips, targets))))
         self._players = tuple(widgets.HTML() for _ in self.clips)
@@ -103,4 +103,4 @@ class AugmentationExplorer(widgets.VBox):
 def _slider(says, low, high, step):
     kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
     return kind(min=low, max=high, step=step, value=low, description=says, continuous_update=False,
-                style={"description_width": "11em"}, layout=widgets.Layout(width="auto"))
+                style={"description_width": "min(11em, 44%)"}, layout=widgets.Layout(width="auto"))

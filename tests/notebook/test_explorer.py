@@ -128,8 +128,8 @@ def test_widths_that_agree_are_left_alone(shown):
 def test_the_ends_of_a_range_have_one_pair_of_words():
     said = [slider[0] for sliders in explorer.SETTINGS.values() for slider in sliders]
     assert [words for words in said if words.startswith("greatest")] == [
-        "greatest zoom", "greatest change", "greatest width of a stripe"]
-    assert "least width of a stripe" in said
+        "greatest zoom", "greatest change", "greatest stripe width"]
+    assert "least stripe width" in said
     assert not [words for words in said if re.search("most|narrow|wide|min|max", words.replace("mixup", ""))]
 
 

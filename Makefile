@@ -12,7 +12,7 @@
 #                            [EXECUTOR=ray: over the cluster of RAY_ADDRESS]
 # make train-both INPUT=...  both networks; on several GPUs, or with EXECUTOR=ray, side by side
 # make submission INPUT=...  tag the test clips with all trained networks: [OUTPUT=folder of the run] [WEIGHTS=folder]
-# make score SUBMISSION=... TRUTH=...  score a submission by the table of the test clips' labels
+# make score SUBMISSION=... TRUTH=...  score a submission, or what was heard when, by the labels that are known
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]

@@ -45,7 +45,7 @@ html_show_copyright = False
 
 # What the site shows beside the pages that README's table names.
 NOTEBOOKS = ("training-cnn-model1", "training-vgg16", "inference-kernel")
-PAGES = ("data", "page", "profiles", "reproduce", "evidence", "speed", "scaling", "kaggle", "reliability",
+PAGES = ("data", "recordings", "page", "profiles", "reproduce", "evidence", "speed", "scaling", "kaggle", "reliability",
          "troubleshooting", "architecture")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "freesound_tagging"
 HALL = ("augment", "lwlrap")  # modules outside of all rooms, which import nothing of ours
-ORDER = ("machine", "clips", "demo", "images", "networks", "prediction", "training", "notebook", "app")
+ORDER = ("machine", "annotations", "clips", "demo", "images", "networks", "prediction", "training", "notebook", "app")
 BENCHMARKS = ("speed", "gpu", "rehearsal", "evidence")  # folders beside the package, which import any room
 
 

@@ -45,8 +45,14 @@ def main(arguments=None):
                         help="write the probabilities of all labels there; if stopped, of the sounds until then")
     parser.add_argument("--timeline", type=a_path, metavar="OUT",
                         help="write what is heard when: OUT.csv, the probabilities of all labels in each window of 2 "
-                             "s; OUT.txt, events of one sound as Audacity imports labels; a folder, such a file for "
-                             "each sound")
+                             "s; OUT.selections.txt, the events as Raven opens them; OUT.tsv, as DCASE has them; "
+                             "OUT.txt, those of one sound as Audacity imports labels; a folder, such a file for each "
+                             "sound")
+    parser.add_argument("--cut", type=a_path, metavar="FOLDER",
+                        help="cut events out, each into its label's folder there, named by its probability, the sound "
+                             "and the seconds")
+    parser.add_argument("--cut-most", type=a_count, default=20, metavar="N",
+                        help="events of a label that are cut, spread over their probabilities (default: 20)")
     parser.add_argument("--threshold", type=a_probability, default=0.3, metavar="P",
                         help="from which probability on a label is an event (default: 0.3)")
     parser.add_argument("--json", action="store_true",
@@ -57,11 +63,13 @@ def main(arguments=None):
         _check_output(parser, name, getattr(options, name))
     if options.csv and options.timeline and os.path.realpath(options.csv) == os.path.realpath(options.timeline):
         parser.error(f"--csv and --timeline are both {options.csv}; name two files")
+    if options.cut and options.cut.is_file():
+        parser.error(f"--cut {options.cut} is a file; name a folder")
     for path in filter(None, (options.csv, options.timeline)):
         check_writable(path)
     from .clips.streams import is_given  # what follows takes seconds to import; --help should not
     from .machine.device import device_named, prepare_device
-    from .prediction import Ensemble, sounds_of
+    from .prediction import Cuts, Ensemble, sounds_of
     from .prediction.formats import Json, Table, Text, timelines_writer
 
     paths = sounds_of([STDIN if path == Path("-") else path for path in options.file])
@@ -83,6 +91,11 @@ def main(arguments=None):
             writers.insert(0, timelines_writer(options.timeline, present, options.threshold))
         except ValueError as error:
             parser.error(f"--timeline {error}")
+    if options.cut:
+        try:
+            writers.insert(0, Cuts(options.cut, present, options.threshold, options.cut_most))
+        except ValueError as error:
+            parser.error(f"--cut: {error}")
     if options.profile:
         from .training.profile import load_profile
 

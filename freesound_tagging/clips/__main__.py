@@ -31,8 +31,9 @@ def main(arguments=None):
             parser.error("--test and --test-fold both say which clips are for testing; give one")
         prepare(options.source, options.dest,
                 Options(options.file_column, tuple(options.label_column or ()), options.separator, options.group,
-                        options.sounds, options.class_folders, options.noisy_small),
-                options.test, options.test_fold, options.least, options.seed, options.copy)
+                        options.sounds, options.class_folders, options.noisy_small, options.background,
+                        options.recording, options.whole),
+                options.test, options.test_fold, options.least, options.seed, options.copy, options.more)
         print(f"next: make check INPUT={shlex.quote(printable(options.dest))}")
         return 0
     if options.command == "check":
@@ -53,6 +54,15 @@ def _add_prepare(commands):
                     "changed; a second call replaces what the first one made.")
     lay_out.add_argument("source", type=a_path, help="a folder, or a table with its sounds beside or below it")
     lay_out.add_argument("dest", type=a_path, help="the folder to make")
+    lay_out.add_argument("--with", dest="more", type=a_path, nargs="+", default=[], metavar="SOURCE",
+                         help="further sources, put together with the first")
+    lay_out.add_argument("--background", nargs="?", const="yes", metavar="WORD",
+                         help='clips without a label, those labelled "nocall" and sounds in _background_noise_ are '
+                              'trained on as background; WORD: those with this label too; "no": nor is what recordings '
+                              "have between their labels")
+    lay_out.add_argument("--recording", metavar="PATTERN", help="a regular expression: clips in whose names it finds "
+                         "the same, in its brackets if it has any, are of one recording")
+    lay_out.add_argument("--whole", action="store_true", help="clips are whole files, whatever times a table has")
     lay_out.add_argument("--test", type=_a_share, metavar="SHARE", help="of the clips, for testing; 0: none (default: "
                          "the set's own test clips or last fold, else 0.2)")
     lay_out.add_argument("--test-fold", metavar="FOLD", help="of the set's own folds the one for testing")

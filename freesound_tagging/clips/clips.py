@@ -3,9 +3,12 @@
 import functools
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .tables import label_matrix
+
+HEARD = 0.1  # seconds of a sound that are seen make it a label of what is seen
 
 
 class Clips:
@@ -15,7 +18,8 @@ class Clips:
     ----------
     table : pandas.DataFrame
         A row a clip: `path`, `labels` (tuple of str), `set` (str, the set that it belongs to). Its `fname` becomes the
-        path's name. `group` (str), where there is one, says which clips are of one recording.
+        path's name. `group` (str), where there is one, says which clips are of one recording. A clip may be a stretch
+        of its file, from `start` to `end` (seconds; NaN: all of it); a file then has several rows.
     vocabulary : sequence of str
         The labels, in the order of every label matrix.
 
@@ -73,7 +77,41 @@ class Clips:
         """Which clips belong to a set: numpy.ndarray, bool (clips,)."""
         return (self.table["set"] == name).to_numpy(bool)
 
+    @property
+    def spans(self):
+        """Each clip's begin and end in its file: numpy.ndarray, float64 (clips, 2), seconds; None if all are whole."""
+        if "start" not in self.table or self.table["start"].isna().all():
+            return None
+        return self.table[["start", "end"]].to_numpy(float)
+
     @functools.cached_property
     def targets(self):
         """Label matrix, numpy.ndarray, float32 (clips, labels): 1 where the clip carries the label."""
         return label_matrix(self.table, self.vocabulary, "the clips")
+
+    def sounding(self, seen):
+        """Label matrix of what sounds while each clip is seen: its own labels, and those of stretches beside it.
+
+        Parameters
+        ----------
+        seen : array (clips, 2), or None
+            From when to when in its file each clip's image is, in seconds (`SpectrogramStore.spans`); NaN of a whole
+            file.
+
+        Returns
+        -------
+        numpy.ndarray, float32 (clips, labels)
+            `targets`, and 1 besides where another stretch of the same file has the label and is seen for `HEARD`
+            seconds or, if it is shorter, half of it.
+        """
+        targets = self.targets
+        if seen is None or self.spans is None:
+            return targets
+        targets, own = targets.copy(), self.spans
+        for _, clips in self.table[~np.isnan(own[:, 0])].groupby("path").indices.items():
+            clips = np.flatnonzero(~np.isnan(own[:, 0]))[clips]
+            for clip in clips:
+                overlap = np.minimum(own[clips, 1], seen[clip, 1]) - np.maximum(own[clips, 0], seen[clip, 0])
+                heard = overlap >= np.minimum(HEARD, (own[clips, 1] - own[clips, 0]) / 2)
+                targets[clip] = np.maximum(targets[clip], self.targets[clips[heard]].max(0, initial=0))
+        return targets

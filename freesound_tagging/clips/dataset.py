@@ -73,7 +73,8 @@ class FSDKaggle2019:
         ``sample_submission.csv`` where there is one, else all labels of the tables in alphabetical order.
     curated, noisy, test : pandas.DataFrame
         A row a clip, with columns `fname` (str), `labels` (tuple of str), `path` (pathlib.Path) and, where the table
-        has it, `group` (str, the recording that the clip is of, or ``""``). `test` has
+        has it, `group` (str, the recording that the clip is of, or ``""``), `start` and `end` (seconds, of a clip that
+        is a stretch of its file) and `background` (bool, of a clip without labels). `test` has
         `labels` only where the ground truth is known, and then also `usage` (``Public`` or ``Private``).
     sample : pathlib.Path or None
         ``sample_submission.csv``, where there is one.
@@ -220,7 +221,13 @@ class FSDKaggle2019:
             return pd.DataFrame({"fname": [], "labels": [], "path": []}, dtype=object)
         table = read_table(path, ["fname", "labels"])
         table["path"] = paths_inside(self.folder(name), table["fname"], path)
-        return table[[column for column in ("fname", "labels", "path", "usage", "group")
+        if "start" in table:
+            if name == "test":
+                raise ValueError(f"{path} has the columns start and end: test clips are whole files, and labels with "
+                                 "times are compared with a timeline's events")
+            # Stretches of a file are held out together.
+            table["group"] = table.get("group", pd.Series("", table.index)).where(lambda own: own != "", table["fname"])
+        return table[[column for column in ("fname", "labels", "path", "usage", "group", "start", "end", "background")
                       if column in table]]
 
     def _in_order_of(self, fnames, test):

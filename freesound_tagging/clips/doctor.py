@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..machine.commands import printable
-from .audio import digest_of, read_audio
+from .audio import digest_of, read_blocks
 from .dataset import FAULTY_CLIPS, FSDKaggle2019
 from .folders import unlisted_files
 from .tables import few
@@ -20,7 +20,7 @@ FEW_CLIPS = 10  # of a label: fewer are named
 STOPS, SPOILS, DOUBTFUL, REMARK = range(4)  # how bad it is: stops training, spoils something, may be a mistake
 
 
-def examine(paths, n_jobs=-1, progress=True):
+def examine(paths, n_jobs=-1, progress=True, timed=()):
     """Open every file, measure it, and look whether it holds a signal.
 
     Parameters
@@ -30,6 +30,8 @@ def examine(paths, n_jobs=-1, progress=True):
         Threads; -1 for one a core.
     progress : bool
         Show a progress bar.
+    timed : collection of pathlib.Path
+        Those of which clips are stretches: they may be of any length.
 
     Returns
     -------
@@ -40,26 +42,28 @@ def examine(paths, n_jobs=-1, progress=True):
     """
     paths = list(paths)
     results = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", batch_size=8)(
-        joblib.delayed(_examine)(path) for path in paths)
+        joblib.delayed(_examine)(path, path not in timed) for path in paths)
     with closing(results):
         rows = list(tqdm(results, "reading audio", len(paths), unit="clip", file=sys.stdout, disable=not progress))
     return pd.DataFrame(rows, columns=["fname", "problem", "seconds", "rate", "channels", "digest"])
 
 
-def _examine(path):
+def _examine(path, a_clip):
     if not os.path.isfile(path):
         return path.name, "missing", 0.0, 0, 0, ""
+    read, remarks = 0, {}
     try:
-        audio, digest = read_audio(path), digest_of(path)
+        for block in read_blocks(path, a_clip=a_clip, remarks=remarks):
+            read += len(block.signal)
+        digest = digest_of(path)
     except OSError as error:
         return path.name, f"unreadable: {error}", 0.0, 0, 0, ""
-    read = len(audio.signal)
-    problem = next((f"{kind}: {remark}" for kind, remark in audio.remarks.items()), "")
-    if "silent" in audio.remarks:
+    problem = next((f"{kind}: {remark}" for kind, remark in remarks.items()), "")
+    if "silent" in remarks:
         problem = "silent"
-    if read < audio.promised:
-        problem = f"truncated: {read} of {audio.promised} samples"
-    return path.name, problem, read / audio.rate, audio.rate, audio.channels, digest if read else ""
+    if read < block.promised:
+        problem = f"truncated: {read} of {block.promised} samples"
+    return path.name, problem, read / block.rate, block.rate, block.channels, digest if read else ""
 
 
 def report(name, table, examined, folder):
@@ -71,7 +75,7 @@ def report(name, table, examined, folder):
     table : pandas.DataFrame
         The set's clips, with `fname` and `path`.
     examined : pandas.DataFrame
-        Of the same clips, from `examine`.
+        Of the same clips' files, from `examine`.
     folder : pathlib.Path
         Where the clips are.
 
@@ -132,11 +136,12 @@ def check(root):
     figures, every, clips = [], {}, {}
     for name in ("curated", "noisy", "test"):
         table = getattr(data, name)
-        examined = examine(table["path"])
+        files = table.drop_duplicates("path")
+        examined = examine(files["path"], timed=set(table["path"][table["start"].notna()]) if "start" in table else ())
         row, problems = report(name, table, examined, data.folder(name))
         figures.append(row)
         every |= {(name, kind): names for kind, names in problems.items() if names}
-        clips[name] = list(zip(table["fname"], examined["digest"]))
+        clips[name] = list(zip(files["fname"], examined["digest"]))
     shown = [row for row in figures if row["clips"] or row["not in the table"]] or figures
     print(pd.DataFrame(shown).set_index("set").T.to_string())
     counts = pd.DataFrame({name: data.targets(table).sum(0).astype(int) for name in clips
@@ -187,7 +192,7 @@ def check(root):
 
 def _summarize(clips, data, said):
     """What there is, and all that was said of it again, the worst first."""
-    sizes = ", ".join(f"{len(files)} {name}" for name, files in clips.items() if files)
+    sizes = ", ".join(f"{len(getattr(data, name))} {name}" for name, files in clips.items() if files)
     print(f"\nin all: {sizes or 'no'} clips, {len(data.vocabulary)} labels")
     for rank, text in sorted(said, key=lambda one: one[0]):
         print(f"{('stops', 'spoils', 'doubtful', 'note')[rank]}: {text}")

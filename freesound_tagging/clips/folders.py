@@ -83,7 +83,7 @@ def paths_as_named(folder, fnames, name):
     one that does; else the path is as listed, there or not.
     """
     present = files_in(folder)
-    absent, others = fnames[~fnames.isin(present)], present - set(fnames)
+    absent, others = fnames[~fnames.isin(present)].unique(), present - set(fnames)
     alike = {}  # by what is the same for people: the names that are listed, and those of files
     for which, names in enumerate((absent, others if len(absent) else ())):
         for fname in names:

@@ -4,10 +4,14 @@ import contextlib
 import csv
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from ..machine.commands import printable
 from ..machine.files import as_path, only_writer, whole_file
@@ -18,10 +22,11 @@ from .split import choose_test, find_files, group_clips, name_files, remarks_on_
 from .tables import few, odd_labels
 
 MADE = "prepared.json"  # what a call has made, so that the next one replaces that alone
+EVENTS = "test_events.tsv"  # of test recordings: what is to be heard when
 KAGGLE = LAYOUTS["Kaggle"]
 
 
-def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed=0, copy=False):
+def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed=0, copy=False, more=()):
     """Lay out any data set to be trained on, and print what was found and made.
 
     Parameters
@@ -30,7 +35,8 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
         What `sources.READERS` read. Nothing in it is changed.
     dest : path
         Gets ``train_curated.csv``, ``train_noisy.csv`` if some labels are noisy, ``test_post_competition.csv``, and
-        links to the sounds. What an earlier call has made there is replaced; nothing else is touched.
+        links to the sounds; of recordings whose labels have times ``test_events.tsv`` besides, with those of the test
+        recordings. What an earlier call has made there is replaced; nothing else is touched.
     options : Options, optional
     test : float, optional
         The share of clips for testing; if not given, the set's own test clips or fold, or else 0.2.
@@ -42,11 +48,13 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
         Of the split.
     copy : bool
         Copy the sounds. They are copied as well where links cannot be.
+    more : sequence of path
+        Further sources, read by the same options and put together with the first.
 
     Returns
     -------
     pandas.DataFrame
-        A row a clip: `fname`, `labels`, `set`, `group`, `path` (of the source).
+        A row a clip: `fname`, `labels`, `set`, `group`, `path` (of the source), `start`, `end`, `background`.
 
     Raises
     ------
@@ -54,19 +62,14 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
         As `read_source`; if no clip is left; if `dest` is in `source`; if a file is in the way that this has not made,
         or a table has been changed since.
     """
-    source, dest, options = as_path(source), as_path(dest), options or Options()
-    if source.is_dir() and dest.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"{dest} is in {source}, in which nothing is changed; give a folder elsewhere")
-    if (data := _ready(source)) is not None:
-        raise ValueError(f"{source} is ready as it is: {data}; go on with make check INPUT={source}")
-    found = read_source(source, options, dest)
-    rows, notes = find_files(found)
-    notes = found.notes + notes
+    dest, options = as_path(dest), options or Options()
+    parts, notes = zip(*(_read(as_path(one), dest, options) for one in (source, *more)))
+    rows, notes, source = pd.concat(parts, ignore_index=True), list(itertools.chain(*notes)), as_path(source)
     if least > 1:
         rows = _without_rare(rows, least, notes)
     if not len(rows):
         raise ValueError(f"no clip of {source} is left ({'; '.join(notes) or 'its tables are empty'})")
-    rows["group"], note = group_clips(rows, options.group)
+    rows["group"], note = group_clips(rows, options.group, options.recording)
     chosen, how = choose_test(rows, rows["group"].to_numpy(), test, test_fold, seed)
     rows.loc[rows["set"] == "test", "set"] = "curated"
     rows.loc[chosen, "set"] = "test"
@@ -77,23 +80,35 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
         rows = rows[~leaks].reset_index(drop=True)
     if not (rows["set"] == "curated").any():
         raise ValueError(f"{source}: no clip with good labels is left to train on ({how})")
-    listed = set(rows["path"])
-    unlisted = [path for path in found.sounds.paths if path not in listed]
-    rows["fname"] = name_files(rows["path"])
-    rows["path"] = [found.sounds.root / path for path in rows["path"]]
+    names = rows[~rows["source"].duplicated()].set_index("source")["path"]
+    names = dict(zip(names.index, name_files(names)))
+    rows["fname"], rows["path"] = rows["source"].map(names), rows["source"]
     copies = _write(rows, dest, source, copy)
 
-    print(printable(f"{source}: {found.layout}, {len(rows)} clips, "
-                    f"{len(set().union(*rows['labels']))} labels"))
     odd = odd_labels(set().union(*rows["labels"]))
-    if unlisted and found.layout != "class folders":
-        notes.append(f"{len(unlisted)} sounds are not used: {few(unlisted)}")
     for line in filter(None, [*notes, note, how, *remarks_on_labels(rows), *odd]):
         print(printable(f"  {line}"))
     sizes = ", ".join(f"{(rows['set'] == name).sum()} {name}" for name in KAGGLE if (rows["set"] == name).any())
-    print(printable(f"made in {dest}: {sizes} clips, as {'copies' if copies == len(rows) else 'links'}"
-                    + (f" ({copies} copies where links cannot be)" if 0 < copies < len(rows) else "")))
-    return rows
+    print(printable(f"made in {dest}: {sizes} clips, as {'copies' if copies == len(names) else 'links'}"
+                    + (f" ({copies} copies where links cannot be)" if 0 < copies < len(names) else "")))
+    return rows.drop(columns="source")
+
+
+def _read(source, dest, options):
+    """The rows of a source, with `source`, the path of each sound, and sentences on them; prints what it is."""
+    if source.is_dir() and dest.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"{dest} is in {source}, in which nothing is changed; give a folder elsewhere")
+    if (data := _ready(source)) is not None:
+        raise ValueError(f"{source} is ready as it is: {data}; go on with make check INPUT={source}")
+    found = read_source(source, options, dest)
+    rows, notes = find_files(found)
+    notes = found.notes + notes
+    unlisted = [path for path in found.sounds.paths if path not in set(rows["path"])]
+    if unlisted and found.layout != "class folders":
+        notes.append(f"{len(unlisted)} sounds are not used: {few(unlisted)}")
+    print(printable(f"{source}: {found.layout}, {len(rows)} clips, "
+                    f"{len(set().union(*rows['labels']))} labels"))
+    return rows.assign(source=[found.sounds.root / path for path in rows["path"]]), notes
 
 
 def _ready(source):
@@ -117,16 +132,18 @@ def _without_rare(rows, least, notes):
     if rare:
         notes.append(f"labels of fewer than {least} clips are left out: {few(sorted(rare))}")
         rows = rows.assign(labels=[tuple(label for label in own if label not in rare) for own in rows["labels"]])
-        rows = rows[rows["labels"].map(len) > 0].reset_index(drop=True)
+        rows = rows[(rows["labels"].map(len) > 0) | rows["background"]].reset_index(drop=True)
     return rows
 
 
 def _write(rows, dest, source, copy):
     """Replace what was made before by tables and links; the number of copies."""
     with only_writer(dest, "preparing a data set in it"):
-        grouped = bool((rows["group"] != "").any())
-        tables = {KAGGLE[name][0][0]: _table(rows[rows["set"] == name], grouped and name != "test")
-                  for name in KAGGLE if (rows["set"] == name).any()}
+        tables = {KAGGLE[name][0][0]: _table(_whole(own) if name == "test" else own, name != "test")
+                  for name in KAGGLE if len(own := rows[rows["set"] == name])}
+        tested = rows[(rows["set"] == "test") & rows["start"].notna() & ~rows["background"]]
+        if len(tested):
+            tables[EVENTS] = _events(tested)
         files = {f"{KAGGLE[name][1]}/{fname}": path.resolve()
                  for name, fname, path in zip(rows["set"], rows["fname"], rows["path"])}
         made = _made_before(dest)
@@ -162,13 +179,35 @@ def _write(rows, dest, source, copy):
     return copies
 
 
-def _table(rows, grouped):
+def _table(rows, trained):
+    """Rows as a table of the data set: of clips to be trained on with group, times and background where there are."""
+    columns = {"group": rows["group"], "start": rows["start"].map(_second), "end": rows["end"].map(_second),
+               "background": rows["background"].map({True: "yes", False: ""})} if trained else {}
+    columns = {name: column for name, column in columns.items() if (column != "").any()}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fname", "labels", *["group"] * grouped])
-    for fname, labels, group in sorted(zip(rows["fname"], rows["labels"], rows["group"])):
-        writer.writerow([fname, ",".join(labels), *[group] * grouped])
+    writer.writerow(["fname", "labels", *columns])
+    for _, row in rows.sort_values(["fname", "start", "end"]).iterrows():
+        writer.writerow([row["fname"], ",".join(row["labels"]), *(column[row.name] for column in columns.values())])
     return text.getvalue()
+
+
+def _second(value):
+    return "" if np.isnan(value) else f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _whole(rows):
+    """A row a file, with all labels of its stretches."""
+    labels = rows.groupby("fname", sort=False)["labels"].agg(lambda own: tuple(dict.fromkeys(sum(own, ()))))
+    files = rows[~rows["fname"].duplicated()].assign(labels=lambda own: own["fname"].map(labels))
+    return files[files["labels"].map(len) > 0]
+
+
+def _events(rows):
+    """Labels with times as DCASE writes them."""
+    each = rows.explode("labels").sort_values(["fname", "start", "end", "labels"])
+    return "filename\tonset\toffset\tevent_label\n" + "".join(
+        f"{row.fname}\t{_second(row.start)}\t{_second(row.end)}\t{row.labels}\n" for row in each.itertuples())
 
 
 def _link(path, link, copy):

@@ -4,21 +4,26 @@ import dataclasses
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from ..annotations import cut_of
 from ..machine.files import as_path, files_below
+from ..machine.texts import column_of
 from .finding import NO_CLASS, SoundsBelow
+from .folders import ENDINGS
 from .spreadsheets import (
     FILE_COLUMNS,
     GROUP_COLUMNS,
     LABEL_COLUMNS,
     MORE_LABELS,
-    column_of,
     read_spreadsheet,
     split_labels,
 )
-from .tables import few
+from .stretches import background_between, seconds_of, stretches
+from .tables import few, same_name
 
+BACKGROUND = {"_background_noise_", "nocall", "no_call"}  # labels and folders that mean it, where it is asked for
 TEST = {"test", "testing", "eval", "evaluation", "tst"}  # names of tables, folders and parts
 NOISY = {"noisy", "unverified"}
 TRAIN = {"train", "training", "dev", "val", "valid", "validation", "curated", "good"}
@@ -35,6 +40,11 @@ class Options:
     sounds: Path | None = None  # the sounds are below this folder, and not beside the tables
     class_folders: bool = False  # the folders' names are the labels, whatever tables are beside them
     noisy_small: bool = False  # FSDnoisy18k: of the noisy clips those of the part that is as large as the good one
+    # What has no label is trained on as that: "yes"; the name of a label or folder that means it; "no". If not given,
+    # what recordings have between labels, and nothing else.
+    background: str | None = None
+    recording: str | None = None  # a pattern of names: clips for which it finds the same are of one recording
+    whole: bool = False  # clips are whole files, whatever times the table has
 
 
 @dataclasses.dataclass
@@ -44,7 +54,7 @@ class Source:
     layout: str  # in words
     sounds: SoundsBelow
     # A row a clip: name, labels (tuple), set ("curated", "noisy", "test"), group (its recording, or ""), fold (or ""),
-    # hints (tuple of names of folders).
+    # hints (tuple of names of folders), start and end (seconds of the file; NaN: all of it), background (bool).
     rows: pd.DataFrame
     notes: list = dataclasses.field(default_factory=list)  # sentences for who reads it
 
@@ -83,10 +93,28 @@ def read_source(source, options=None, without=None):
     for layout, read in READERS.items():
         rows = read(source, sounds, options, notes)
         if rows is not None and len(rows):
-            return Source(layout, sounds, rows, notes)
+            rows = rows.reset_index(drop=True)
+            for column, usual in (("start", np.nan), ("end", np.nan), ("fold", ""), ("background", False)):
+                if column not in rows:
+                    rows[column] = usual
+            return Source(layout, sounds, _with_background(rows, options, notes), notes)
     raise ValueError(f"{source} holds neither a table with a column of file names and one of labels nor folders named "
                      "by classes with sounds in them; name the table, or its columns by --file-column and "
                      "--label-column")
+
+
+def _with_background(rows, options, notes):
+    """Rows of which those without a label, or of one that means background, are marked as that, if it is asked for."""
+    words = {same_name(word) for word in (*BACKGROUND, options.background or "")}
+    means = rows["labels"].map(lambda own: any(same_name(label) in words for label in own))
+    if options.background in (None, "no"):
+        for label in sorted({label for own in rows["labels"][means] for label in own if same_name(label) in words}):
+            notes.append(f"if {label} means that nothing of the labels is to be heard, say --background")
+        return rows
+    rows["labels"] = [tuple(label for label in own if same_name(label) not in words) for own in rows["labels"]]
+    bare = rows["labels"].map(len) == 0
+    rows["background"] |= bare & (means | (options.background == "yes"))
+    return rows
 
 
 def _rows(path, options, notes, role="curated", **columns):
@@ -179,14 +207,63 @@ def _esc50(source, sounds, options, notes):
                  group="src_file" if "src_file" in columns else None)
 
 
+def _tables_in(source, endings):
+    """The files that may be tables: a file itself, or those of a folder and below it."""
+    return [source] if not source.is_dir() else [
+        path for path in files_below(source)
+        if path.suffix.lower() in endings and not path.name.startswith("sample_submission")
+        and not any(part.startswith(".") or part in ("__MACOSX", "truth") for part in path.relative_to(source).parts)]
+
+
+def _cuts(source, sounds, options, notes):
+    """What ``--cut`` has cut out of recordings, in folders of the labels that people have sorted it into."""
+    found = {} if not source.is_dir() else {
+        path: cut_of(path) for path in files_below(source) if path.suffix.lower() in ENDINGS}
+    cuts = {path.resolve(): cut for path, cut in found.items() if cut}
+    if 2 * len(cuts) <= len(found):
+        return None
+    if options.sounds is None:
+        notes.append("the sounds that were cut out are the clips; with the recordings that they were cut from in a "
+                     "folder that --sounds names, clips are stretches of these")
+        rows = [(path.relative_to(sounds.root).as_posix(), np.nan, np.nan, cut) for path, cut in cuts.items()]
+    else:
+        # Where others are called the same, a recording's name in that of a cut has its folders before it.
+        rows = [(cut.recording if sounds.find(cut.recording) else cut.recording.replace("+", "/"), cut.start, cut.end,
+                 cut) for cut in cuts.values()]
+    rows = [(name, start, end, split_labels([cut.label], "")[0], cut.recording.rpartition("+")[2], "curated", ())
+            for name, start, end, cut in rows]
+    return pd.DataFrame(rows, columns=["name", "start", "end", "labels", "group", "set", "hints"])
+
+
+def _recordings(source, sounds, options, notes):
+    """Labels with times: Audacity's and Raven's beside the sounds, or a table that names these."""
+    if options.whole or options.class_folders:
+        return None
+    rows = stretches(_tables_in(source, (".csv", ".tsv", ".tab", ".txt")), sounds, options, notes)
+    if rows is None:
+        return None
+    unlabelled = rows["labels"].map(len) == 0
+    if unlabelled.any() and options.background is None:
+        notes.append(f"{unlabelled.sum()} stretches have no label and are left out (--background yes trains on them as "
+                     "background)")
+    notes.append(f"{len(rows)} stretches of {rows['name'].nunique()} recordings have labels, "
+                 f"{(rows['end'] - rows['start']).sum():.0f} s of {_seconds_in_all(rows, sounds)}")
+    if options.background != "no":
+        quiet = background_between(rows, sounds)
+        notes.append(f"{len(quiet)} stretches between them, {(quiet['end'] - quiet['start']).sum():.0f} s, are "
+                     "background: trained on with no label (--background no, where labels are not complete)")
+        rows = pd.concat([rows.assign(background=False), quiet.assign(background=True)], ignore_index=True)
+    return rows.assign(set="curated", hints=[()] * len(rows))
+
+
+def _seconds_in_all(rows, sounds):
+    return f"{sum(seconds_of(sounds.root / name) for name in rows['name'].unique()):.0f}"
+
+
 def _tables(source, sounds, options, notes):
     """One table or several of any kind; which set one is of is seen from its name."""
-    paths = [source] if not source.is_dir() else [
-        path for path in files_below(source)
-        if path.suffix.lower() in (".csv", ".tsv", ".tab") and not path.name.startswith("sample_submission")
-        and not any(part.startswith(".") or part in ("__MACOSX", "truth") for part in path.relative_to(source).parts)]
     found, strange = {}, []
-    for path in paths:
+    for path in _tables_in(source, (".csv", ".tsv", ".tab")):
         words = set(re.split(r"[\W_\d]+", path.stem.casefold()))
         role = "noisy" if words & NOISY else "test" if words & TEST else "curated"
         try:
@@ -240,13 +317,17 @@ def _folders(source, sounds, options, notes):
             parts = parts[1:]
         elif len(parts) > 2 and all(folds.values()):
             fold, parts = folds[parts[0]][1], parts[1:]
-        if len(parts) < 2 or NO_CLASS.fullmatch(parts[0]):
+        no_class = len(parts) >= 2 and NO_CLASS.fullmatch(parts[0])
+        if no_class and options.background not in (None, "no") and same_name(parts[0]) in BACKGROUND:
+            no_class = None
+        if len(parts) < 2 or no_class:
             left_out.add(path.parts[-2] if len(path.parts) > 1 else path.name)
             continue
         rows.append((path.as_posix(), split_labels([parts[0]], "")[0], which, fold, "/".join(parts[:-1])
                      if len(parts) > 2 else "", ()))
     if left_out:
-        notes.append(f"sounds that are in no class's folder are left out: {few(sorted(left_out))}")
+        notes.append(f"sounds that are in no class's folder are left out: {few(sorted(left_out))}" + (
+            " (--background trains on them as background)" if left_out & BACKGROUND else ""))
     if any(row[4] for row in rows):
         notes.append("the first folder is the label, and folders below it count as recordings; if they are the labels, "
                      "give a folder that has them side by side")
@@ -255,5 +336,7 @@ def _folders(source, sounds, options, notes):
 
 # Each is given (source, sounds, options, notes) and answers with rows, or None where it finds no such thing. The first
 # that finds something is taken.
-READERS = {"FSD50K": _fsd50k, "FSDKaggle2018": _fsdkaggle2018, "FSDnoisy18k": _fsdnoisy18k, "ESC-50": _esc50,
-           "tables": _tables, "class folders": _folders}
+READERS = {
+    "FSD50K": _fsd50k, "FSDKaggle2018": _fsdkaggle2018, "FSDnoisy18k": _fsdnoisy18k, "ESC-50": _esc50,
+    "sounds cut out and sorted": _cuts, "recordings with labels in time": _recordings, "tables": _tables,
+    "class folders": _folders}

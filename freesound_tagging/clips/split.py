@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from .folds import stratified_folds
-from .recordings import by_names, make_sense
+from .recordings import by_names, by_pattern, make_sense
 from .tables import few, label_matrix, same_name
 
 SHARE = 0.2  # of the clips, for a test set
@@ -36,7 +36,7 @@ def find_files(source):
             notes.append(f"{len(names)} {what} and are left out: {few(names)}" + (
                 f"; a spreadsheet seems to have changed {few(spoilt)}" if spoilt else ""))
     rows = rows[rows["path"].notna()]
-    bare = rows["labels"].map(len) == 0
+    bare = (rows["labels"].map(len) == 0) & ~rows["background"]
     if bare.any():
         notes.append(f"{bare.sum()} clips have no label and are left out: {few(rows['name'][bare])}")
     return _one_each(rows[~bare], notes), notes
@@ -45,33 +45,38 @@ def find_files(source):
 def _one_each(rows, notes):
     """Rows of one clip as one: of the test set if one is, labels of one set together."""
     order = rows["set"].map({"test": 0, "curated": 1, "noisy": 2})
-    rows = rows.assign(order=order).sort_values("order", kind="stable")
+    clips = [(str(path), *(() if np.isnan(start) else (start, end)))
+             for path, start, end in zip(rows["path"], rows["start"], rows["end"])]
+    rows = rows.assign(order=order, clip=clips).sort_values("order", kind="stable")
     several = rows.groupby("path", sort=False)["set"].nunique() > 1
     if several.any():
         notes.append(f"{several.sum()} clips are in two sets and stay in the first of test, curated and noisy: "
                      f"{few(several.index[several])}")
     first = rows.groupby("path", sort=False)["order"].transform("min")
     rows = rows[rows["order"] == first]
-    if rows["path"].duplicated().any():
-        joined = rows.groupby("path", sort=False)["labels"].agg(lambda own: tuple(dict.fromkeys(sum(own, ()))))
-        twice = rows["path"].duplicated()
-        differ = rows.groupby("path", sort=False)["labels"].nunique() > 1
+    if rows["clip"].duplicated().any():
+        joined = rows.groupby("clip", sort=False)["labels"].agg(lambda own: tuple(dict.fromkeys(sum(own, ()))))
+        twice = rows["clip"].duplicated()
+        differ = rows.groupby("clip", sort=False)["labels"].nunique() > 1
         rows = rows[~twice].copy()
-        rows["labels"] = joined.reindex(rows["path"]).tolist()
+        rows["labels"] = joined.reindex(rows["clip"]).tolist()
+        rows["background"] &= rows["labels"].map(len) == 0
         notes.append(f"{twice.sum()} rows are of a clip that another row is of" + (
             f"; of {differ.sum()} clips they have other labels, which were joined" if differ.any() else ""))
-    return rows.drop(columns="order").sort_index().reset_index(drop=True)
+    return rows.drop(columns=["order", "clip"]).sort_index().reset_index(drop=True)
 
 
-def group_clips(rows, asked=None):
+def group_clips(rows, asked=None, pattern=None):
     """The recording of each clip.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        With `path` and `group`.
+        With `path`, `start` and `group`.
     asked : str, optional
-        The column that was asked for, which is believed; "none": no groups.
+        The column that was asked for, which is believed; "none": no groups but the stretches of a file.
+    pattern : str, optional
+        As for `recordings.by_pattern`, in place of columns and folders.
 
     Returns
     -------
@@ -79,17 +84,25 @@ def group_clips(rows, asked=None):
         ``""`` of clips that are alone.
     note : str
     """
-    given = rows["group"].astype(str).to_numpy()
-    if asked == "none":
-        return np.full(len(rows), ""), ""
-    if asked or make_sense(given):
-        return given, (f"clips of one recording stay together: {len(set(given) - {''})} recordings, by the table or "
-                       "folder")
-    names = by_names([path.stem for path in rows["path"]])
-    if names is None:
-        return np.full(len(rows), ""), ""
-    return np.array(names), (f"clips of one recording stay together: {len(set(names) - {''})} recordings, by their "
-                             f"names, such as {next(filter(None, names))}")
+    files = list(dict.fromkeys(rows["path"]))
+    given, how = rows["group"].astype(str).to_numpy(), ""
+    if pattern:
+        named = by_pattern(files, pattern)
+        how = f"by the pattern, such as {next(filter(None, named))}"
+    elif asked == "none":
+        named = None
+    elif asked or make_sense(given):
+        named, how = None, "by the table or folder"
+    elif named := by_names([path.stem for path in files]):
+        how = f"by their names, such as {next(filter(None, named))}"
+    if not how:
+        given = np.full(len(rows), "")
+    elif named:
+        given = rows["path"].map(dict(zip(files, named))).to_numpy(str)
+    timed = rows["start"].notna().to_numpy() & (given == "")  # the stretches of a file
+    given = np.where(timed, [path.name for path in rows["path"]], given)
+    number = len(set(given) - {""})
+    return given, f"clips of one recording stay together: {number} recordings, {how or 'each a file'}" * bool(number)
 
 
 def choose_test(rows, groups, share=None, fold=None, seed=0):

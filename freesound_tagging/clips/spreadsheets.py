@@ -1,13 +1,12 @@
-"""Tables as people have them: any encoding and separator, columns of any usual name, lists in any notation."""
+"""Tables of sounds and their labels as people have them: with a header or not, lists of labels in any notation."""
 
 import ast
-import csv
-import io
 import re
 
 import pandas as pd
 
 from ..machine.files import as_path
+from ..machine.texts import rows_of, text_of
 from .tables import few
 
 ENDINGS_OF_TABLES = (".csv", ".tsv", ".tab", ".txt")
@@ -42,13 +41,7 @@ def read_spreadsheet(path):
         If it is no table, or a column is there twice. The message names the file.
     """
     path = as_path(path)
-    text = _text_of(path)
-    if "\0" in text:
-        raise ValueError(f"{path} is no text; save it as CSV and give that")
-    head = re.match(r"sep=(.)\r?\n", text)  # as Excel writes it
-    if head:
-        text = text[head.end():]
-    rows = _rows_of(text, head[1] if head else None, path)
+    rows = [cells for _, cells in rows_of(text_of(path), path)]
     if not rows:
         raise ValueError(f"{path} is empty; expected a table with a column of file names and one of labels")
     names, rows = rows[0], rows[1:]
@@ -67,37 +60,6 @@ def read_spreadsheet(path):
                          "separator in them in quotes")
     rows = [(row + [""] * len(names))[:len(names)] for row in rows]
     return pd.DataFrame(rows, columns=names, dtype=object).astype(str)
-
-
-def column_of(table, names, given=None, of=""):
-    """The column of a table that one of some names calls.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-    names : sequence of str
-        Such as `FILE_COLUMNS`.
-    given : str, optional
-        The name that a person has given: it has to be there.
-    of : str
-        What the column is of, and of which table, for the error.
-
-    Returns
-    -------
-    str or None
-        As the table calls it; None if it has none of these.
-
-    Raises
-    ------
-    ValueError
-        If the given one is not there.
-    """
-    if given is not None:
-        if given not in table:
-            raise ValueError(f"{of}: there is no column {given!r}; there are {', '.join(table.columns)}")
-        return given
-    called = {re.sub(r"[\s_-]+", "", str(column)).casefold(): column for column in reversed(table.columns)}
-    return next((called[name] for name in names if name in called), None)
 
 
 def split_labels(cells, separator=None):
@@ -145,40 +107,3 @@ def _is_sound(cell):
     from .folders import ENDINGS
 
     return any(cell.lower().endswith(ending) for ending in ENDINGS)
-
-
-def _text_of(path):
-    if not path.is_file():
-        raise ValueError(f"{path} is no file; expected a table")
-    data = path.read_bytes()
-    if data[:4] == b"PK\x03\x04" or data[:4] == b"\xd0\xcf\x11\xe0":
-        raise ValueError(f"{path} is a spreadsheet program's own format; save it as CSV and give that")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
-    if data[1:2] == b"\0" or data[:1] == b"\0":  # UTF-16 without its mark
-        return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", errors="replace")
-    for encoding in ("utf-8-sig", "cp1252"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1")
-
-
-def _rows_of(text, separator, path):
-    """The rows with text in them, cut where the header has most columns."""
-    best = []
-    for mark in [separator] if separator else (",", ";", "\t", "|"):
-        try:
-            first = next(csv.reader(io.StringIO(text), delimiter=mark), [])
-        except csv.Error:
-            continue
-        if len(first) > len(best[0] if best else []):
-            best = [first, mark]
-    if not best:
-        return []
-    try:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=best[1])
-        return [row for row in ([cell.strip() for cell in row] for row in rows) if any(row)]
-    except csv.Error as error:
-        raise ValueError(f"{path} is no table ({error}); save it as CSV in UTF-8") from error

@@ -1,6 +1,7 @@
 """The CSV files of the data set: read in one place, checked, and named in every error."""
 
 import collections
+import math
 import re
 import unicodedata
 import warnings
@@ -24,14 +25,15 @@ def read_table(path, columns):
     Returns
     -------
     pandas.DataFrame
-        Of str; `labels`, if it is among `columns`, of tuples of str. Rows without any text, as spreadsheets leave them,
-        are passed over.
+        Of str; `labels`, if it is among `columns`, of tuples of str. Then `start` and `end`, where the table has them,
+        are seconds (float64), NaN of a whole file; and `background`, where it has that, is bool: nothing of the
+        vocabulary is to be heard. Rows without any text, as spreadsheets leave them, are passed over.
 
     Raises
     ------
     ValueError
-        If the file is empty, lacks a column, has one twice, or has a row without a file name, a clip twice or one
-        without a label. The message names the file.
+        If the file is empty, lacks a column, has one twice, or has a row without a file name, a clip twice, one
+        without a label that is no background, or one whose times are none. The message names the file.
     """
     path = as_path(path)
     if path.exists() and not path.is_file():  # a pipe would be waited for
@@ -59,15 +61,57 @@ def read_table(path, columns):
         row = table[table["fname"] == ""].iloc[0]
         raise ValueError(f"{path} has a row without a file name ({', '.join(filter(None, row))}); give the clip's name "
                          "or delete the row")
-    if table["fname"].duplicated().any():
-        raise ValueError(f"{path} lists {few(table['fname'][table['fname'].duplicated()])} more than once")
     if "labels" in columns:
         table["labels"] = [tuple(label.strip() for label in labels.split(",") if label.strip())
                            for labels in table["labels"]]
-        unlabelled = table["fname"][table["labels"].map(len) == 0]
-        if len(unlabelled):
-            raise ValueError(f"{path}: {few(unlabelled)} without a label; label them or delete their rows")
+        _read_times(table, path)
+        _check_labelled(table, path)
+    twice = table.duplicated(["fname", *(name for name in ("start", "end") if name in table and "labels" in columns)])
+    if twice.any():
+        raise ValueError(f"{path} lists {few(table['fname'][twice])} more than once")
     return table
+
+
+def _read_times(table, path):
+    """Make `start` and `end` numbers, where a table has them; ValueError, naming the row, where they are none."""
+    has = [name for name in ("start", "end") if name in table]
+    if len(has) == 1:
+        raise ValueError(f"{path} has a column {has[0]} and not both start and end: expected both, in seconds of the "
+                         "file, or neither")
+    for name in has:
+        table[name] = [_seconds(cell, path, fname) for fname, cell in zip(table["fname"], table[name])]
+    if has:
+        wrong = (table["start"] > table["end"]) | (table["start"].isna() != table["end"].isna())
+        if wrong.any():
+            row = table[wrong].iloc[0]
+            raise ValueError(f"{path}: {row['fname']} from {row['start']} to {row['end']} s: expected a start, and an "
+                             "end that is not before it, or neither for the whole file")
+
+
+def _seconds(cell, path, fname):
+    try:
+        seconds = float(cell) if cell.strip() else math.nan
+    except ValueError:
+        seconds = -1.0
+    if seconds < 0 or math.isinf(seconds):
+        raise ValueError(f"{path}: {fname} has the time {cell!r}: expected seconds from 0 on, such as 12.5")
+    return seconds
+
+
+def _check_labelled(table, path):
+    """Every clip has a label or is background, which then becomes bool; ValueError, naming clips, if not."""
+    given = table.get("background")
+    background = np.zeros(len(table), bool) if given is None else given.str.strip().str.casefold().isin(
+        ("yes", "1", "true")).to_numpy()
+    bare = (table["labels"].map(len) == 0).to_numpy()
+    if (bare & ~background).any():
+        raise ValueError(f"{path}: {few(table['fname'][bare & ~background])} without a label; label them, delete their "
+                         "rows, or put yes into a column background if nothing of the labels is to be heard")
+    if (background & ~bare).any():
+        raise ValueError(f"{path}: {few(table['fname'][background & ~bare])} are background and have labels; delete "
+                         "the ones or the other")
+    if given is not None:
+        table["background"] = background
 
 
 # What tables have beside their labels, in small letters; the first is how pandas reads a nameless column.

@@ -24,7 +24,7 @@ class Section:
     remark: str = ""  # with the last section of a sound: what nobody would hear of otherwise (`audio.read_blocks`)
 
 
-def sections(path, config=MelConfig()):
+def sections(path, config=MelConfig(), content=None):
     """The images of a sound of any length, in the memory that `MAX_SECONDS` of it need.
 
     What lasts at most `MAX_SECONDS` is one section: the image that a `SpectrogramStore` has of the clip. Of a longer
@@ -38,6 +38,8 @@ def sections(path, config=MelConfig()):
     path : path
         As for `mel.load_clip`.
     config : MelConfig
+    content : bytes, optional
+        What is in the file, if it has been read already.
 
     Yields
     ------
@@ -51,7 +53,7 @@ def sections(path, config=MelConfig()):
     most, section = MAX_SECONDS * config.sample_rate, SECTION_SECONDS * config.sample_rate
     beyond = section + max(0, config.excerpt_frames - HOP) * config.hop_length
     blocks, length, place, heard, remarks = [], 0, 0, False, {}
-    for block in resampled(path, config, a_clip=False, remarks=remarks):
+    for block in resampled(path, config, content, a_clip=False, remarks=remarks):
         blocks.append(block)
         length += len(block)
         while length > most:

@@ -20,6 +20,7 @@ from ..machine.files import as_path, only_writer, told_of_a_full_disk, whole_fil
 from ..machine.numerics import USUAL
 from ..machine.processes import in_order
 from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
+from .sections import sections
 
 CHECKPOINT_SECONDS = 2  # what an interrupted build of a store loses at most
 TRIES = 3  # to read a file that is replaced meanwhile
@@ -38,6 +39,8 @@ class SpectrogramStore:
     pixels : numpy.memmap, uint8 (frames of all clips, n_mels)
     starts, lengths : numpy.ndarray, int64 (clips,)
         Each clip's first frame in `pixels` and its number of frames.
+    spans : numpy.ndarray, float64 (clips, 2), or None
+        Of clips that are stretches of files (`cut`): from when to when in its file each is seen, in seconds.
     config : MelConfig
     folder : pathlib.Path
         Where the files are.
@@ -59,7 +62,7 @@ class SpectrogramStore:
         self.problems = {clip: file["problem"] for clip, file in enumerate(self.files) if file.get("problem")}
         self.remarks = {clip: file["remark"] for clip, file in enumerate(self.files) if file.get("remark")}
         self.lengths = np.array([file["frames"] for file in self.files], np.int64)
-        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.starts, self.spans, self.cut_by = np.cumsum(self.lengths) - self.lengths, None, None
         # Copy on write: the file never changes, and torch takes the array without a warning.
         self.pixels = np.memmap(folder / index["pixels"], np.uint8, "c",
                                 shape=(int(self.lengths.sum()), self.config.n_mels))
@@ -93,7 +96,47 @@ class SpectrogramStore:
         some.files = [self.files[clip] for clip in clips]
         some.fnames = [self.fnames[clip] for clip in clips]
         some.lengths, some.starts = self.lengths[clips], self.starts[clips]
+        some.spans = None if self.spans is None else self.spans[clips]
         some.problems = {row: self.problems[clip] for row, clip in enumerate(clips) if clip in self.problems}
+        return some
+
+    def cut(self, files, spans):
+        """Stretches of its files as clips: a store of the same images, of which each clip is a view.
+
+        Parameters
+        ----------
+        files : array of int (clips,)
+            The file that each clip is of.
+        spans : array (clips, 2)
+            From when to when in the file, in seconds; NaN for all of it, which a file then has alone.
+
+        Returns
+        -------
+        SpectrogramStore
+            A stretch shorter than an excerpt is seen as an excerpt about its middle, or at the image's end. Of a sound
+            of more than `MAX_SECONDS` it is seen in the section (`sections`) that has most of it. A stretch of which
+            nothing is in an image, as it is silent or after the sound's end, is one of the `problems`.
+        """
+        files, spans = np.asarray(files, np.int64), np.asarray(spans, float)
+        some = self.take(files)
+        some.cut_by, some.spans, some.problems = (files, spans), spans.copy(), dict(some.problems)
+        second = self.config.sample_rate / self.config.hop_length  # in frames
+        for clip, (file, span) in enumerate(zip(files, spans)):
+            if clip in some.problems or np.isnan(span[0]):
+                continue
+            pieces = np.array(self.files[file]["sections"])  # begin, end (seconds), frames
+            ends = np.minimum(pieces[:, 1], pieces[:, 0] + pieces[:, 2] / second)  # silence at the end is cut off
+            overlap = np.minimum(span[1], ends) - np.maximum(span[0], pieces[:, 0])
+            begin, end, frames = pieces[overlap.argmax(), 0], ends[overlap.argmax()], pieces[overlap.argmax(), 2]
+            if overlap.max() < 0:
+                some.problems[clip] = (f"{self.files[file]['path']}: nothing is to be heard from {span[0]:g} to "
+                                       f"{span[1]:g} s, where its sound has ended or is silent; mend the times")
+            length = max(self.config.excerpt_frames, round((min(span[1], end) - max(span[0], begin)) * second))
+            first = (np.clip(span, begin, end).mean() - begin) * second - length / 2
+            first, length = int(np.clip(round(first), 0, max(frames - length, 0))), int(min(length, frames))
+            some.starts[clip] += pieces[:overlap.argmax(), 2].sum() + first
+            some.lengths[clip] = length
+            some.spans[clip] = begin + first / second, begin + (first + length) / second
         return some
 
     def histogram(self):
@@ -104,7 +147,7 @@ class SpectrogramStore:
 
     @classmethod
     @np.errstate(**USUAL)
-    def build(cls, paths, folder, config=MelConfig(), n_jobs=-1, progress=True, executor="in-process"):
+    def build(cls, paths, folder, config=MelConfig(), n_jobs=-1, progress=True, executor="in-process", spans=None):
         """Compute the images of clips over all cores, or take those that an earlier call left.
 
         Earlier images are taken only for the same settings and the same files in the same order: a file counts as
@@ -130,6 +173,9 @@ class SpectrogramStore:
         executor : {"auto", "in-process", "processes", "ray"} or RayExecutor
             Where images are computed: by all cores of a Ray cluster, to which the files' contents are sent, or, for
             every other executor, by `n_jobs` processes here.
+        spans : array (clips, 2), optional
+            Of clips that are stretches of their files: from when to when, in seconds; NaN for all of a file. Each
+            file's image is made once, as `sections` makes it, in the memory that these need; clips are `cut` from it.
 
         Returns
         -------
@@ -147,17 +193,28 @@ class SpectrogramStore:
         paths = [as_path(path) for path in paths]
         if not paths:
             raise ValueError(f"no clips to build a store in {folder} from; expected at least one path")
+        timed = set()  # files of which clips are stretches
+        if spans is not None:
+            timed = {path for path, span in zip(paths, spans) if not np.isnan(span[0])}
+            both = [path for path, span in zip(paths, spans) if np.isnan(span[0]) and path in timed]
+            if both:
+                raise ValueError(f"{few(both)}: a clip as a whole, and stretches of it are clips too; expected one of "
+                                 "the two")
+            clips, paths = paths, list(dict.fromkeys(paths))
+            files = {path: number for number, path in enumerate(paths)}
         missing = [path for path in paths if not os.path.isfile(path)]
         if missing:
             raise FileNotFoundError(f"no such file: {few(missing)}; complete the data set or leave the clips out")
         folder = as_path(folder) / config.key
-        if not cls._is_current(folder, paths) or cls._stale(folder):
+        if not cls._is_current(folder, paths, timed) or cls._stale(folder):
             with only_writer(folder, "building the store", wait=True):
-                if not cls._is_current(folder, paths):
-                    cls._build(paths, folder, config, n_jobs, progress, executor_of(executor))
+                if not cls._is_current(folder, paths, timed):
+                    cls._build(paths, folder, config, n_jobs, progress, executor_of(executor), timed)
                 for path in cls._stale(folder):
                     path.unlink()
         store = cls(folder)
+        if spans is not None:
+            store = store.cut([files[path] for path in clips], spans)
         if len(store.problems) == len(store):
             raise ValueError(f"none of {len(store)} clips can be read: {few(store.problems.values())}")
         if store.problems:
@@ -169,10 +226,11 @@ class SpectrogramStore:
         return store
 
     @classmethod
-    def _build(cls, paths, folder, config, n_jobs, progress, executor):
+    def _build(cls, paths, folder, config, n_jobs, progress, executor, timed):
         # The pixels' name says which files they come from. Until all are there they are kept beside, with a journal of
         # the clips that are safely on the disk; the index, written last, is what makes them a store.
-        name = fingerprint([[os.path.realpath(path), _stat(path)] for path in paths])
+        name = fingerprint([[os.path.realpath(path), _stat(path), *(["timed"] if path in timed else [])]
+                            for path in paths])
         pixels, journal = folder / f"{name}.u8", folder / f"{name}.jsonl"
         growing = pixels if pixels.exists() and journal.exists() else folder / f"{name}.u8.part"
         files = _journaled(journal) if growing.exists() else []
@@ -182,12 +240,15 @@ class SpectrogramStore:
         with (told_of_a_full_disk(growing), open(growing, "ab") as out, open(journal, "a" if files else "w") as log,
               tqdm(None, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress,
                    initial=len(files)) as bar,
-              contextlib.closing(_images(rest, config, n_jobs, executor)) as images):
+              contextlib.closing(_images(rest, config, n_jobs, executor, timed)) as found):
             out.truncate(sum(file["frames"] for file in files) * config.n_mels)
             unsaved, saved_at = [], time.monotonic()
-            for (image, known), path in zip(images, rest):
-                out.write(np.ascontiguousarray(image.T).data)
-                files.append({"fname": path.name, "path": os.path.realpath(path), "frames": image.shape[1], **known})
+            for (images, known), path in zip(found, rest):
+                frames = 0
+                for image in images:
+                    out.write(np.ascontiguousarray(image.T).data)
+                    frames += image.shape[1]
+                files.append({"fname": path.name, "path": os.path.realpath(path), "frames": frames, **known})
                 unsaved.append(json.dumps(files[-1]) + "\n")
                 if len(files) == len(paths) or time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                     _flush(out)  # first the pixels, then the word that they are there
@@ -200,7 +261,7 @@ class SpectrogramStore:
         cls._write_index(folder, config, pixels.name, files)
 
     @classmethod
-    def _is_current(cls, folder, paths):
+    def _is_current(cls, folder, paths, timed):
         try:
             index = json.loads((folder / "index.json").read_text())
             files, pixels = index["files"], folder / index["pixels"]
@@ -209,7 +270,7 @@ class SpectrogramStore:
                 return False
         except (OSError, ValueError, TypeError, KeyError):  # there is none, or what is left of one
             return False
-        if [file["fname"] for file in files] != [path.name for path in paths]:
+        if [(file["fname"], "sections" in file) for file in files] != [(path.name, path in timed) for path in paths]:
             return False
         touched = [(file, path) for file, path in zip(files, paths)
                    if not file["digest"] or file["stat"] != _stat(path) or file.get("path") != os.path.realpath(path)]
@@ -280,30 +341,100 @@ def _journaled(journal):
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def _images(paths, config, n_jobs, executor):
-    """`_image_of` clips. They go to workers a few at a time and come back in order: only a few are in memory."""
+def _images(paths, config, n_jobs, executor, timed):
+    """Of each file its images and what is known of it. Files go to workers a few at a time and come back in order.
+
+    What is known of a sound that is too long for a worker is whole once its images have been taken, one by one.
+    """
     if hasattr(executor, "map"):
-        return executor.map(_image_of, ((path, config, *_content(path)) for path in paths))
-    return in_order(_image_of, [(path, config) for path in paths], n_jobs)
+        made = executor.map(_image_of, ((path, config, path in timed, *_content(path)) for path in paths))
+    else:
+        made = in_order(_image_of, [(path, config, path in timed) for path in paths], n_jobs)
+    with contextlib.closing(made):
+        for path, of_it in zip(paths, made):
+            if of_it is None:
+                known = {}
+                yield _of_sections(path, config, known), known
+            else:
+                yield [of_it[0]], of_it[1]
 
 
-def _image_of(path, config, content=None, stat=None, unchanged=True):
-    """A clip's image, and what is known of its file. Another machine is sent what `_content` gave."""
-    read = functools.partial(_read, path, config, content)
-    (signal, known), stat, unchanged = _while_unchanged(path, read) if stat is None else (read(), stat, unchanged)
+def _image_of(path, config, timed=False, content=None, stat=None, unchanged=True):
+    """A file's image, and what is known of it. Another machine is sent what `_content` gave.
+
+    If it is `timed`, that is also where in the sound the image lies; and None is the answer for a long sound.
+    """
+    read = functools.partial(_read_timed if timed else _read, path, config, content)
+    found, stat, unchanged = _while_unchanged(path, read) if stat is None else (read(), stat, unchanged)
+    if found is None:
+        return None
+    image, known = found
     if not unchanged:  # by its digest it would count as current
-        known |= {"digest": "", "remark": f"{path} was written to while it was read; build the store again"}
-    return to_image(log_mel(signal, config)), known | {"stat": stat}
+        known |= _written_to(path)
+    return image, known | {"stat": stat}
 
 
 def _read(path, config, content):
-    """A clip's signal, and what its file is and what is wrong with it."""
+    """A file's image, and what it is and what is wrong with it."""
     remarks, problem = {}, ""
     try:
-        if isinstance(content, OSError):
-            raise OSError(f"{path} cannot be read ({content}); replace the file or leave it out")
+        _check_content(path, content)
         signal = load_clip(path, config, content, remarks)
     except OSError as error:
         signal, problem = np.zeros(config.min_samples, np.float32), str(error)
+    return to_image(log_mel(signal, config)), _known(path, content, problem, "; ".join(remarks.values()))
+
+
+def _read_timed(path, config, content):
+    """As `_read`, and where the image lies in the sound; None if that is too long for one image."""
+    try:
+        _check_content(path, content)
+        with contextlib.closing(sections(path, config, content)) as found:
+            section = next(found)
+            if next(found, None):
+                return None
+    except OSError as error:
+        return _silence(config), _known(path, content, str(error)) | {"sections": [_place_of_silence(config)]}
+    return section.image, _known(path, content, "", section.remark) | {
+        "sections": [[section.begin, section.end, section.image.shape[1]]]}
+
+
+def _check_content(path, content):
+    if isinstance(content, OSError):
+        raise OSError(f"{path} cannot be read ({content}); replace the file or leave it out")
+
+
+def _known(path, content, problem, remark=""):
     digest = "" if isinstance(content, OSError) else digest_of(path, content)
-    return signal, {"digest": digest, "problem": problem, "remark": "; ".join(remarks.values()) * (not problem)}
+    return {"digest": digest, "problem": problem, "remark": remark * (not problem)}
+
+
+def _silence(config):
+    return np.zeros((config.n_mels, config.min_frames), np.uint8)
+
+
+def _place_of_silence(config):
+    return [0.0, config.min_seconds, config.min_frames]
+
+
+def _of_sections(path, config, known):
+    """The images of a long sound, one by one; what is then `known` of it comes in at the end."""
+    before, pieces, remark, problem = _stat(path), [], "", ""
+    try:
+        for section in sections(path, config):
+            pieces.append([section.begin, section.end, 0 if section.image is None else section.image.shape[1]])
+            remark = section.remark
+            if section.image is not None:
+                yield section.image
+    except OSError as error:
+        problem = str(error)
+    if not pieces:
+        pieces.append(_place_of_silence(config))
+        yield _silence(config)
+    known |= {"digest": digest_of(path), "problem": problem, "remark": remark, "sections": pieces, "stat": before}
+    if _stat(path) != before:
+        known |= _written_to(path)
+
+
+def _written_to(path):
+    return {"digest": "", "remark": f"{path} was written to while it was read; build the store again"}

@@ -9,5 +9,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "submission": ["LEADERBOARD", "TABLE_2", "leaderboards", "score_submission", "write_submission"],
     "paths": ["sounds_in", "sounds_of"],
     "tagging": ["events", "spoken_for", "tag", "timeline"],
-    "formats": ["write_labels"],
+    "cutting": ["Cuts", "write_stretches"],
 })

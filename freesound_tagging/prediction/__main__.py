@@ -1,21 +1,35 @@
-"""The score of a submission: ``python -m freesound_tagging.prediction SUBMISSION TRUTH``."""
+"""The score of a submission, or of events: ``python -m freesound_tagging.prediction SUBMISSION TRUTH``."""
 
 import argparse
 import sys
 
+from ..annotations.reading import is_events
 from ..clips.dataset import is_competitions
-from ..machine.commands import a_path, command, printable
+from ..machine.commands import a_path, a_probability, command, printable
 from .submission import LEADERBOARD, score_submission
 
 
 @command
 def main(arguments=None):
-    """``python -m freesound_tagging.prediction SUBMISSION TRUTH``: score a submission offline."""
-    parser = argparse.ArgumentParser(prog="python -m freesound_tagging.prediction",
-                                     description="Score a submission where the labels of the test clips are known.")
-    parser.add_argument("submission", type=a_path)
-    parser.add_argument("truth", type=a_path, help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv")
+    """``python -m freesound_tagging.prediction SUBMISSION TRUTH``: score a submission, or events, offline."""
+    parser = argparse.ArgumentParser(
+        prog="python -m freesound_tagging.prediction",
+        description="Score a submission where the labels of the test clips are known, or events where it is known what "
+                    "is heard when.")
+    parser.add_argument("submission", type=a_path,
+                        help="submission.csv; or what was heard when, as --timeline writes it, or any labels with "
+                             "times: a table, or a folder of tables")
+    parser.add_argument("truth", type=a_path,
+                        help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv; of events, labels with "
+                             "times as Audacity, Raven or DCASE have them")
+    parser.add_argument("--threshold", type=a_probability, default=0.3, metavar="P",
+                        help="of a timeline, from which probability on a label is an event (default: 0.3)")
+    parser.add_argument("--label-column", metavar="NAME", help="where the labels of the true events are")
     options = parser.parse_args(arguments)
+    from .timed import is_timelines, score_timed
+
+    if is_timelines(options.submission) or options.submission.is_dir() or is_events(options.submission):
+        return _print_timed(*score_timed(options.submission, options.truth, options.threshold, options.label_column))
     scores, per_class = score_submission(options.submission, options.truth)
     table = per_class[per_class["clips"] > 0].sort_values("lwlrap").rename(index=printable)
     print(table.to_string(float_format="{:.5f}".format))
@@ -24,6 +38,14 @@ def main(arguments=None):
         print(f"lwlrap {name:8}{value:.5f}")
     if is_competitions(per_class.index):
         print("published, public: " + ", ".join(f"{value} ({name})" for name, value in LEADERBOARD.items()))
+    return 0
+
+
+def _print_timed(totals, per_label):
+    print(per_label.sort_values("segment F1").rename(index=printable).to_string(float_format="{:.3f}".format))
+    print()
+    for name, value in totals.items():
+        print(f"{name:28}{value:.3f}")
     return 0
 
 

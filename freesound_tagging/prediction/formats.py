@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..annotations.writing import write_dcase, write_labels, write_selections
 from ..machine.commands import printable
 from ..machine.files import check_writable, output_file
 from .tagging import events
@@ -90,7 +91,7 @@ class Labels:
         self.path, self.threshold, self.is_folder = Path(path), threshold, os.path.isdir(path)
         if not self.is_folder and len(sounds) > 1:
             raise ValueError(f"{path} has room for the labels of one sound, and there are {len(sounds)}; name a "
-                             "folder, which gets a file for each, or a .csv")
+                             "folder, which gets a file for each, or one that ends in .csv, .tsv or .selections.txt")
         if self.is_folder and sounds:
             (twice, times), *_ = Counter(map(self._place, sounds)).most_common(1)
             if times > 1:
@@ -108,7 +109,37 @@ class Labels:
         """Each file is written at once."""
 
 
-TIMELINES = {".csv": Timelines, ".txt": Labels}  # by what the name of a file of timelines ends in
+class Selections:
+    """The events of all sounds in one table, as Raven opens it (`write_selections`)."""
+
+    def __init__(self, path, sounds=(), threshold=0.3):
+        self.path, self.threshold, self.tables, self.lengths = path, threshold, [], {}
+
+    def add(self, sound):
+        if not sound.problem and str(sound.path) not in self.lengths:
+            self.lengths[str(sound.path)] = sound.timeline.attrs["duration"]
+            self.tables.append(events(sound.timeline, self.threshold).assign(file=str(sound.path)))
+
+    def close(self):
+        if self.tables:
+            write_selections(self.path, self._table(), self.lengths)
+
+    def _table(self):
+        return pd.concat([table for table in self.tables if len(table)] or self.tables[:1])
+
+
+class Dcase(Selections):
+    """The same as DCASE's TSV (`write_dcase`): sounds by their names, or as they were given where two have one."""
+
+    def close(self):
+        if self.tables:
+            named = Counter(Path(path).name for path in self.lengths)
+            write_dcase(self.path, self._table().assign(file=lambda table: [
+                path if named[Path(path).name] > 1 else Path(path).name for path in table["file"]]))
+
+
+# By what the name of a file of timelines ends in; the first that fits is taken.
+TIMELINES = {".csv": Timelines, ".tsv": Dcase, ".selections.txt": Selections, ".txt": Labels}
 
 
 def timelines_writer(path, sounds, threshold=0.3):
@@ -125,29 +156,15 @@ def timelines_writer(path, sounds, threshold=0.3):
 
     Returns
     -------
-    Timelines or Labels
+    Timelines, Dcase, Selections or Labels
 
     Raises
     ------
     ValueError
         If the name ends otherwise, there is no room for so many sounds, or two would be written to one file.
     """
-    writer = Labels if os.path.isdir(path) else TIMELINES.get(Path(path).suffix.lower())
+    name = os.path.basename(path).lower()
+    writer = Labels if os.path.isdir(path) else next((TIMELINES[end] for end in TIMELINES if name.endswith(end)), None)
     if writer is None:
-        raise ValueError(f"{path}: expected a name that ends in {' or '.join(TIMELINES)}, or a folder that is there")
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(TIMELINES)}, or a folder that is there")
     return writer(path, sounds, threshold)
-
-
-def write_labels(path, table):
-    """Write events as Audacity imports labels (File, Import, Labels): start, end and label between tabs.
-
-    Parameters
-    ----------
-    path : path
-        The file to make or replace.
-    table : pandas.DataFrame
-        As `events` gives it.
-    """
-    with output_file(path) as part:
-        part.write_text("".join(f"{row.start:.6f}\t{row.end:.6f}\t{printable(' '.join(str(row.label).split()))}\n"
-                                for row in table.itertuples()), encoding="utf-8")

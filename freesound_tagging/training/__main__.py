@@ -67,7 +67,7 @@ def main(arguments=None):
         raise ValueError(f"n_folds={profile.n_folds}: expected 2 to {most}, the clips of the smaller set")
     executor = executor_of(options.executor, profile.n_folds, default_device())
     store = SpectrogramStore.build(clips.paths, options.output / "work/spectrograms/training", profile.mel,
-                                   executor=executor)
+                                   executor=executor, spans=clips.spans)
     weights = options.weights or options.output / "weights"
     pipelines = [WarmupPipeline(clips, store, profile, options.output / "work" / profile.name, weights / profile.name,
                                 options.seed, executor=executor, test=data.test["path"]) for profile in profiles]

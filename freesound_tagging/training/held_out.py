@@ -35,7 +35,8 @@ def deal_folds(clips, store, n_folds, seed, test=()):
         mine = clips.is_of(name)
         folds[mine] = stratified_folds(clips.targets[mine], n_folds, seed,
                                        None if recordings is None else recordings[mine])
-    numbers = {name: np.flatnonzero(clips.is_of(name)) for name in clips.sets}
+    whole = ~clips.table["path"].duplicated().to_numpy()  # of the stretches of a file the first stands for it
+    numbers = {name: np.flatnonzero(clips.is_of(name) & whole) for name in clips.sets}
     groups = [[numbers[name][clip] for name, clip in group if name != "test"]
               for group in _twins(store, numbers, test)]
     for leader, *others in filter(None, groups if recordings is None else _together(groups, recordings)):
@@ -44,7 +45,10 @@ def deal_folds(clips, store, n_folds, seed, test=()):
 
 
 def _recordings(clips):
-    """Of each clip the number of its recording, where the clips' table says it: int64 (clips,), else None."""
+    """Of each clip the number of its recording, where the clips' table says it: int64 (clips,), else None.
+
+    Stretches of a file are of one recording: `FSDKaggle2019` names it.
+    """
     if "group" not in clips.table or not clips.table["group"].fillna("").any():
         return None
     names = [group or f"\0{clip}" for clip, group in enumerate(clips.table["group"].fillna(""))]

@@ -63,7 +63,7 @@ class SharedClips:
 
     def __init__(self, store, targets):
         self.store, self.targets = store, np.ascontiguousarray(targets, np.float32)
-        self.folder, self.contents = store.folder, _contents(store)
+        self.folder, self.contents, self.cut_by = store.folder, _contents(store), store.cut_by
         data = hashlib.sha256(json.dumps(self.contents).encode())
         data.update(self.targets.data)
         self.identity = data.hexdigest()[:16]
@@ -77,6 +77,10 @@ class SharedClips:
             store = SpectrogramStore(self.folder)
         except (OSError, ValueError, KeyError, TypeError):  # there is none, or what is left of it
             return False
+        if self.cut_by is not None:
+            if len(store) <= self.cut_by[0].max():
+                return False
+            store = store.cut(*self.cut_by)
         if _contents(store) != self.contents:
             return False
         self.store = store
@@ -103,4 +107,5 @@ class _WholeClips(SharedClips):
 
 
 def _contents(store):
-    return [store.fnames, [file["digest"] for file in store.files]]
+    cut = [] if store.spans is None else [store.spans.tolist()]
+    return [store.fnames, [file["digest"] for file in store.files], *cut]

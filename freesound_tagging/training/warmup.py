@@ -81,7 +81,7 @@ class WarmupPipeline:
     def __init__(self, clips, store, profile, work, weights, seed=0, device=None, progress=True, compiled=False,
                  tensorboard=None, executor="auto", test=(), trained_targets=None, change=None, earlier=()):
         _check_fit(clips, store, profile)
-        self.clips, self.store, self.targets = clips, store, clips.targets
+        self.clips, self.store, self.targets = clips, store, clips.sounding(store.spans)
         if profile.batch_size is None:
             counts = [sum(int(clips.is_of(name).sum()) for name in config.trains_on) for config in profile.stages]
             profile = dataclasses.replace(
@@ -355,6 +355,9 @@ def _check_fit(clips, store, profile):
     if store.fnames != fnames:
         raise ValueError(f"a store of {len(store)} clips in {store.folder} is not of these {len(fnames)}: expected "
                          "that of SpectrogramStore.build(clips.paths, ...)")
+    if (clips.spans is None) != (store.spans is None):
+        raise ValueError(f"the store in {store.folder} has {'not ' * (store.spans is None)}been cut at the clips' "
+                         "times: expected SpectrogramStore.build(clips.paths, ..., spans=clips.spans)")
     if store.config != profile.mel:
         differ = [f"{name} is {value!r} and the profile has {getattr(profile.mel, name)!r}"
                   for name, value in vars(store.config).items() if value != getattr(profile.mel, name)]

@@ -724,8 +724,8 @@ def test_patterns_are_sounds_and_a_file_of_the_name_of_one_is_a_file(two_sounds,
 
 @pytest.mark.parametrize(("arguments", "said"), [
     (["--timeline", "t.txt"], "has room for the labels of one sound, and there are 2"),
-    (["--timeline", "t.mp3"], "expected a name that ends in .csv or .txt, or a folder that is there"),
-    (["--timeline", "nowhere/"], "expected a name that ends in .csv or .txt, or a folder that is there"),
+    (["--timeline", "t.mp3"], "expected a name that ends in .csv, .tsv, .selections.txt, .txt, or a folder"),
+    (["--timeline", "nowhere/"], "expected a name that ends in .csv, .tsv, .selections.txt, .txt, or a folder"),
     (["--timeline", "t.csv", "--csv", "./t.csv"], "--csv and --timeline are both t.csv"),
     (["--threshold", "0"], "is 0; expected a probability above 0"), (["--threshold", "x"], "is x; expected"),
 ])

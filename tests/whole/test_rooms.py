@@ -17,13 +17,14 @@ MAY_IMPORT = {
     "augment": set(),
     "lwlrap": set(),
     "machine": set(),
-    "clips": {"machine"},
+    "annotations": {"machine"},
+    "clips": {"machine", "annotations"},
     "demo": {"machine"},
     "images": {"machine", "clips"},
     "networks": {"machine", "clips", "images"},
-    "prediction": {"machine", "clips", "images", "networks"} | HALL,
+    "prediction": {"machine", "annotations", "clips", "images", "networks"} | HALL,
     "training": {"machine", "clips", "images", "networks", "prediction"} | HALL,
-    "notebook": {"machine", "clips", "images", "networks", "prediction"} | HALL,
+    "notebook": {"machine", "annotations", "clips", "images", "networks", "prediction"} | HALL,
     "app": {"machine", "images", "prediction", "training", "notebook"},
 }
 

@@ -79,7 +79,8 @@ def test_the_site_has_every_page_and_every_notebook_with_its_figures_and_players
 
 def test_every_name_on_a_face_is_in_the_reference(site):
     pages, _ = site
-    for room in ("app", "clips", "demo", "images", "machine", "networks", "notebook", "prediction", "training"):
+    for room in ("annotations", "app", "clips", "demo", "images", "machine", "networks", "notebook", "prediction",
+                 "training"):
         names = importlib.import_module(f"freesound_tagging.{room}").__all__
         assert {f"freesound_tagging.{room}.{name}" for name in names} <= pages[Path(f"docs/api/{room}.html")].places
     assert "freesound_tagging.augment.specmix" in pages[Path("docs/api/augment.html")].places

@@ -1,0 +1,127 @@
+"""Events cut out of recordings, to be listened to and sorted: a writer, as those of `formats`."""
+
+import contextlib
+import os
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from ..annotations.cuts import Cut, cut_of
+from ..clips.audio import read_blocks
+from ..clips.streams import is_pipe
+from ..machine.files import as_path, check_writable, files_below, whole_file
+from .tagging import events
+
+
+class Cuts:
+    """Some events of each label as sounds in a folder of the label's name: FLAC, mono, at the recording's own rate.
+
+    They are cut when all recordings have been heard, as only then it is known which. What lies in the folder already,
+    in whichever label's, is not cut again.
+
+    Parameters
+    ----------
+    folder : path
+        Made if need be.
+    sounds : sequence of path
+        What will be heard.
+    threshold : float
+        As for `events`.
+    most : int
+        Events of a label that are cut: those whose probabilities are spread most evenly (`spread`).
+
+    Raises
+    ------
+    ValueError
+        If a sound comes through a pipe, which cannot be read twice.
+    """
+
+    def __init__(self, folder, sounds, threshold=0.3, most=20):
+        pipes = [sound for sound in sounds if is_pipe(sound)]
+        if pipes:
+            raise ValueError(f"{pipes[0]} is a pipe, of which nothing can be cut once it was heard; give a file")
+        self.folder, self.threshold, self.most = as_path(folder), threshold, most
+        check_writable(self.folder / "label")
+        named = Counter(Path(sound).name for sound in sounds)
+        self.recordings = {sound: Path(sound).name if named[Path(sound).name] == 1 else
+                           "+".join(part for part in Path(sound).parts if part != os.sep) for sound in sounds}
+        self.heard = defaultdict(list)  # cuts by their label, each with its sound
+
+    def add(self, sound):
+        if not sound.problem:
+            for row in events(sound.timeline, self.threshold).itertuples():
+                self.heard[row.label].append((sound.path, Cut(row.label, row.probability, self.recordings[sound.path],
+                                                              row.start, row.end)))
+
+    def close(self):
+        """Cut what was heard."""
+        there = {path.name for path in files_below(self.folder) if cut_of(path)}
+        wanted = defaultdict(list)
+        for found in self.heard.values():
+            found = [(path, cut) for path, cut in found if cut.path().name not in there]
+            for number in spread([cut.probability for _, cut in found], self.most):
+                path, cut = found[number]
+                wanted[path].append((cut.start, cut.end, self.folder / cut.path()))
+        for path, stretches in wanted.items():
+            write_stretches(path, stretches)
+
+
+def spread(probabilities, most):
+    """Which of some probabilities are spread evenly over all of them.
+
+    Parameters
+    ----------
+    probabilities : sequence of float
+    most : int
+        1 or more.
+
+    Returns
+    -------
+    list of int
+        Where they stand, at most `most`: of as many points, evenly from the greatest to the least, to each in turn what
+        is closest and was not taken yet. All, if there are no more.
+    """
+    if len(probabilities) <= most:
+        return list(range(len(probabilities)))
+    left, taken = np.array(probabilities, float), []
+    for point in np.linspace(left.max(), left.min(), most):
+        taken.append(int(np.nanargmin(np.abs(left - point))))
+        left[taken[-1]] = np.nan
+    return taken
+
+
+def write_stretches(path, stretches):
+    """Write stretches of a recording as FLAC files, in one pass over it, block by block.
+
+    Parameters
+    ----------
+    path : path
+        A sound of any length, as `read_blocks` has it.
+    stretches : list of (float, float, path)
+        Start and end in seconds, and the file to make. They may overlap.
+
+    Raises
+    ------
+    OSError
+        If the recording cannot be read or there is no room.
+    """
+    waiting, writing, place = sorted(stretches, key=lambda stretch: stretch[0], reverse=True), [], 0
+    with contextlib.closing(read_blocks(path, a_clip=False)) as blocks, contextlib.ExitStack() as all_of_them:
+        for block in blocks:
+            end = place + len(block.signal)
+            while waiting and round(waiting[-1][0] * block.rate) < end:
+                start, until, out = waiting.pop()
+                files = all_of_them.enter_context(contextlib.ExitStack())
+                part = files.enter_context(whole_file(out))
+                file = files.enter_context(sf.SoundFile(part, "w", block.rate, 1, "PCM_16", format="FLAC"))
+                writing.append((round(start * block.rate), round(until * block.rate), file, files))
+            for first, last, file, files in writing:
+                file.write(block.signal[max(0, first - place):max(0, last - place)])
+                if last <= end:
+                    files.close()
+            writing = [one for one in writing if one[1] > end]
+            place = end
+            if not waiting and not writing:
+                break

@@ -1,0 +1,245 @@
+"""Recordings whose labels have times, laid out to be trained on: what becomes of labels, and of what is between."""
+
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+
+from freesound_tagging.clips.__main__ import main
+from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.clips.doctor import check
+from freesound_tagging.clips.recordings import by_names, by_pattern
+from freesound_tagging.clips.tables import read_table
+
+RATE = 8000
+
+
+def recording(path, seconds, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE)), RATE)
+    return path
+
+
+def track(path, *labels):
+    """As Audacity exports labels."""
+    path.write_text("".join(f"{start:.6f}\t{end:.6f}\t{label}\n" for start, end, label in labels))
+
+
+def prepare(source, dest, *arguments, status=0):
+    assert main(["prepare", str(source), str(dest), *arguments]) == status
+    return FSDKaggle2019(dest) if not status else None
+
+
+@pytest.fixture
+def night(tmp_path):
+    """Two recordings of a minute with tracks of labels, and what is told of them elsewhere."""
+    source = tmp_path / "in"
+    recording(source / "a.flac", 60)
+    recording(source / "b.wav", 60, 1)
+    track(source / "a.txt", (5, 8, "dog"), (7, 12.5, "rain"), (20, 20, "cat"))
+    track(source / "b_labels.txt", (0, 4, "dog, cat"), (30, 59.9, "rain"))
+    return source
+
+
+def test_labels_become_stretches_and_what_is_between_them_background(night, tmp_path, capsys):
+    data = prepare(night, tmp_path / "made", "--test", "0")
+    table = data.curated
+    labelled = table[~table["background"]]
+    assert [(row.fname, row.start, row.end, row.labels) for row in labelled.itertuples()] == [
+        ("a.flac", 5, 8, ("dog",)), ("a.flac", 7, 12.5, ("rain",)), ("a.flac", 20, 20, ("cat",)),
+        ("b.wav", 0, 4, ("cat", "dog")), ("b.wav", 30, 59.9, ("rain",))]
+    quiet = table[table["background"]]
+    assert (quiet["labels"].map(len) == 0).all()
+    assert 0 < len(quiet) <= len(labelled)
+    # By hand: 3, 5.5, 0, 4 and 29.9 s are labelled.
+    assert (quiet["end"] - quiet["start"]).sum() <= 42.4 + 1e-6
+    assert (quiet["end"] - quiet["start"]).min() >= 2 - 1e-6, "an excerpt has room in it"
+    for one in quiet.itertuples():
+        of_it = labelled[labelled["fname"] == one.fname]
+        apart = np.maximum(one.start - of_it["end"], of_it["start"] - one.end)
+        assert apart.min() >= 0.1 - 1e-3 and one.end <= 60, "beside the labels, and not into them"
+    assert set(table["group"]) == {"a.flac", "b.wav"}, "a recording is held out whole"
+    assert (tmp_path / "made/train_curated/a.flac").resolve() == night / "a.flac", "nothing is cut or copied"
+    said = capsys.readouterr().out
+    assert "recordings with labels in time" in said and "5 stretches of 2 recordings have labels, 42 s of 120" in said
+    again = prepare(night, tmp_path / "made", "--test", "0").curated
+    pd.testing.assert_frame_equal(again, table)
+    none = prepare(night, tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert "background" not in none and len(none) == 5
+
+
+def test_the_same_labels_in_three_forms_count_once(tmp_path):
+    """Each label as Audacity, Raven and DCASE write it."""
+    source = tmp_path / "in"
+    source.mkdir()
+    recording(source / "00.flac", 100)
+    rows = [(3.123456789, 4.5, "dog"), (10.2, 11.999999, "cat"), (10.2, 11.999999, "dog")]
+    track(source / "00.txt", *rows)
+    (source / "labels.tsv").write_text("filename\tonset\toffset\tevent_label\n" + "".join(
+        f"00.flac\t{start:.3f}\t{end:.3f}\t{label}\n" for start, end, label in rows))
+    (source / "00.selections.txt").write_text(
+        "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tAnnotation\n" + "".join(
+            f"{n}\t{view} 1\t1\t{start:.9f}\t{end:.9f}\t{label}\n" for n, (start, end, label) in enumerate(rows)
+            for view in ("Waveform", "Spectrogram")))
+    table = prepare(source, tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert table["labels"].tolist() == [("dog",), ("cat", "dog")]
+    np.testing.assert_allclose(table[["start", "end"]], [(3.123, 4.5), (10.2, 12.0)], atol=0.001)
+
+
+def test_recordings_are_tested_whole_and_their_labels_kept_with_times(tmp_path):
+    source = tmp_path / "in"
+    for number in range(6):
+        recording(source / f"r{number}.flac", 30, number)
+        track(source / f"r{number}.txt", (2, 4, "dog"), (10, 11.25, "rain"))
+    data = prepare(source, tmp_path / "made", "--test", "0.34")
+    assert len(data.test) == 2 and data.test["labels"].tolist() == [("dog", "rain")] * 2
+    assert not set(data.test["fname"]) & set(data.curated["fname"])
+    lines = (tmp_path / "made/test_events.tsv").read_text().splitlines()
+    assert lines[0] == "filename\tonset\toffset\tevent_label"
+    assert lines[1:3] == [f"{data.test['fname'][0]}\t2\t4\tdog", f"{data.test['fname'][0]}\t10\t11.25\train"]
+    assert len(lines) == 5
+    prepare(source, tmp_path / "made", "--test", "0")
+    assert not (tmp_path / "made/test_events.tsv").exists(), "what the first call made is replaced"
+
+
+def test_what_cannot_be_is_said_and_left_out(night, tmp_path, capsys):
+    track(night / "a.txt", (5, 8, "dog"), (70, 71, "dog"), (10, 12, ""))
+    track(night / "c.txt", (5, 8, "dog"))
+    data = prepare(night, tmp_path / "made", "--test", "0", "--background", "no")
+    assert len(data.curated) == 3
+    said = capsys.readouterr().out
+    assert "1 labels after the end of their sound are left out: a.flac at 70 s" in said
+    assert "labels with times of 1 sounds that are not there, or not one alone, are left out: c.txt of c.txt" in said
+    assert "have no label" in said
+    (night / "a.txt").write_text("5\t8\tdog\n9\t7\tdog\n")
+    prepare(night, tmp_path / "made", status=1)
+    assert "a.txt, line 2: ends at 7 s, before it starts at 9 s" in capsys.readouterr().err
+
+
+def test_clips_without_a_label_are_background_where_it_is_asked_for(tmp_path, capsys):
+    source = tmp_path / "in"
+    for name in "abcd":
+        recording(source / f"{name}.wav", 1)
+    (source / "labels.csv").write_text("fname,labels\na.wav,dog\nb.wav,\nc.wav,nocall\nd.wav,quiet\n")
+    table = prepare(source, tmp_path / "made", "--test", "0").curated
+    assert table["fname"].tolist() == ["a.wav", "c.wav", "d.wav"] and "background" not in table
+    assert "if nocall means that nothing of the labels is to be heard, say --background" in capsys.readouterr().out
+    table = prepare(source, tmp_path / "made", "--test", "0", "--background").curated
+    assert dict(zip(table["fname"], zip(table["labels"], table["background"]))) == {
+        "a.wav": (("dog",), False), "b.wav": ((), True), "c.wav": ((), True), "d.wav": (("quiet",), False)}
+    data = prepare(source, tmp_path / "made", "--test", "0", "--background", "quiet")
+    assert data.curated["background"].tolist() == [False, True, True], "and not the empty cell"
+    assert data.vocabulary == ["dog"]
+
+
+def test_a_folder_of_background_beside_class_folders(tmp_path):
+    for name in ("dog/1.wav", "dog/2.wav", "_background_noise_/hum.wav"):
+        recording(tmp_path / "in" / name, 1)
+    assert len(prepare(tmp_path / "in", tmp_path / "made", "--test", "0").curated) == 2
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background").curated
+    assert table.set_index("fname")["background"].to_dict() == {"1.wav": False, "2.wav": False, "hum.wav": True}
+
+
+def test_sources_are_put_together(night, tmp_path):
+    for label in ("dog", "cat"):
+        recording(tmp_path / "clips" / label / "a.flac", 1)
+    more = ("--background", "no", "--with", str(tmp_path / "clips"))
+    table = prepare(night, tmp_path / "made", "--test", "0", *more).curated
+    assert sorted(table["fname"].unique()) == ["a.flac", "b.wav", "cat_a.flac", "dog_a.flac"]
+    whole = table[table["start"].isna()]
+    assert dict(zip(whole["fname"], whole["labels"])) == {"cat_a.flac": ("cat",), "dog_a.flac": ("dog",)}
+
+
+def test_times_that_are_those_of_where_clips_were_cut_from_are_none_of_the_clips(tmp_path, capsys):
+    source = tmp_path / "in"
+    for name in "abc":
+        recording(source / f"{name}.wav", 2)
+    (source / "labels.csv").write_text("fname,labels,start,end\na.wav,dog,0,2\nb.wav,cat,12,14\nc.wav,dog,31.5,33.5\n")
+    assert "start" not in prepare(source, tmp_path / "made", "--test", "0").curated
+    assert "its times are not of its files, as b.wav has ended by then" in capsys.readouterr().out
+    recording(source / "b.wav", 20)
+    recording(source / "c.wav", 40)
+    assert "start" in prepare(source, tmp_path / "made", "--test", "0").curated
+    assert "start" not in prepare(source, tmp_path / "made", "--test", "0", "--whole").curated
+
+
+@pytest.mark.parametrize("rows, message", [
+    ("a.wav,dog,3,2,", "a.wav from 3.0 to 2.0 s: expected a start, and an end that is not before it"),
+    ("a.wav,dog,3,,", "from 3.0 to nan s"),
+    ("a.wav,dog,x,2,", "a.wav has the time 'x': expected seconds"),
+    ("a.wav,dog,-1,2,", "the time '-1'"),
+    ("a.wav,,1,2,", "a.wav without a label; label them, delete their rows, or put yes into a column background"),
+    ("a.wav,dog,1,2,yes", "a.wav are background and have labels"),
+    ("a.wav,dog,1,2,\na.wav,cat,1,2,", "lists a.wav more than once"),
+])
+def test_a_table_with_times_says_what_is_wrong_with_it(tmp_path, rows, message):
+    path = tmp_path / "train_curated.csv"
+    path.write_text("fname,labels,start,end,background\n" + rows + "\n")
+    with pytest.raises(ValueError, match=f"{path}.*{message}"):
+        read_table(path, ["fname", "labels"])
+
+
+def test_check_reads_a_recording_of_hours_that_clips_are_stretches_of(tmp_path, capsys):
+    """A whole clip of that length is refused, as its image is made in one piece."""
+    (tmp_path / "train_curated").mkdir()
+    sf.write(tmp_path / "train_curated/a.flac", np.tile([0.1, -0.1], 1000 * 1000), 2000)  # 1000 s
+    table = tmp_path / "train_curated.csv"
+    table.write_text("fname,labels,start,end\na.flac,dog,10,20\na.flac,cat,900,901\n")
+    assert check(tmp_path)
+    assert "in all: 2 curated clips, 2 labels" in capsys.readouterr().out
+    table.write_text("fname,labels\na.flac,dog\n")
+    assert not check(tmp_path)
+
+
+def test_a_pattern_says_which_clips_are_of_one_recording(tmp_path, capsys):
+    paths = [PurePosixPath(name) for name in ("x/site1-3.wav", "site2-4.wav", "y.wav")]
+    assert by_pattern(paths, r"(site\d)-") == ["site1", "site2", ""]
+    assert by_pattern([PurePosixPath("x/site1-3.wav")], r"site\d") == ["site1"]
+    for wrong in ("(", "nothing"):
+        with pytest.raises(ValueError, match="--recording"):
+            by_pattern([PurePosixPath("x.wav")], wrong)
+    for number in range(12):
+        recording(tmp_path / "in" / ("dog" if number % 2 else "cat") / f"{number % 4}at{number}.wav", 1)
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--recording", r"(\d)at\d+").curated
+    assert table["group"].value_counts().to_dict() == {"0": 3, "1": 3, "2": 3, "3": 3}
+    assert "4 recordings, by the pattern" in capsys.readouterr().out
+
+
+def test_places_of_acoustic_scenes_are_known():
+    """Names as of TAU Urban Acoustic Scenes 2019: scene, city, place, segment, device."""
+    names = ["airport-lisbon-1000-40000-a", "airport-lisbon-1000-40001-a", "bus-lyon-1001-40002-a",
+             "bus-lyon-1002-40003-a", "metro_station-paris-1003-40004-a", "park-vienna-1005-7-b",
+             "park-vienna-1006-7-b", "tram-oslo-1007-7-b"]
+    assert by_names(names)[:4] == ["airport-lisbon-1000", "airport-lisbon-1000", "bus-lyon-1001", "bus-lyon-1002"]
+
+
+def test_cuts_that_people_have_sorted_are_clips_of_their_recordings(tmp_path, capsys):
+    """Named as ``--cut`` names them; one was moved to another label, one to what is none."""
+    recording(tmp_path / "recordings/night.wav", 30)
+    recording(tmp_path / "recordings/day 1.flac", 30, 1)
+    cuts = ("dog/0.873_night.wav_12.340-13.100.flac", "rain%2Fsnow/0.400_night.wav_20.000-24.500.flac",
+            "dog/0.310_day 1.flac_2.000-3.250.flac", "nocall/0.520_day 1.flac_9.000-10.000.flac")
+    for name in cuts:
+        recording(tmp_path / "sorted" / name, 1)
+    made = prepare(tmp_path / "sorted", tmp_path / "made", "--test", "0", "--background").curated
+    assert dict(zip(made["fname"], made["group"])) == {
+        name.split("/")[1]: name.split("_")[1] for name in cuts}, "clips of one recording are held out together"
+    assert sorted(made["labels"]) == [(), ("dog",), ("dog",), ("rain/snow",)] and "start" not in made
+    assert "--sounds names" in capsys.readouterr().out
+    made = prepare(tmp_path / "sorted", tmp_path / "made", "--test", "0", "--background", "--sounds",
+                   str(tmp_path / "recordings")).curated
+    assert [(row.fname, row.start, row.end, row.labels, row.background) for row in made.itertuples()] == [
+        ("day 1.flac", 2, 3.25, ("dog",), False), ("day 1.flac", 9, 10, (), True),
+        ("night.wav", 12.34, 13.1, ("dog",), False), ("night.wav", 20, 24.5, ("rain/snow",), False)]
+
+
+def test_cuts_of_recordings_of_one_name_are_found_by_their_folders(tmp_path):
+    for number, site in enumerate(("north", "south")):
+        recording(tmp_path / "recordings" / site / "0300.wav", 30, number)
+        recording(tmp_path / f"sorted/dog/0.500_rec+{site}+0300.wav_{number + 1}.000-{number + 3}.000.flac", 1)
+    arguments = ("--test", "0", "--sounds", str(tmp_path / "recordings"))
+    made = prepare(tmp_path / "sorted", tmp_path / "made", *arguments).curated
+    assert [(row.path.resolve().parent.name, row.start, row.group) for row in made.itertuples()] == [
+        ("north", 1, "0300.wav"), ("south", 2, "0300.wav")], "of one name they are held out together, to be safe"

@@ -1,0 +1,67 @@
+"""From a timeline through a file and back: what is read is what was heard."""
+
+from contextlib import closing
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from freesound_tagging.annotations.reading import read_all_events
+from freesound_tagging.prediction.formats import timelines_writer
+from freesound_tagging.prediction.listening import Heard
+from freesound_tagging.prediction.tagging import events
+from freesound_tagging.prediction.timed import is_timelines, read_timelines
+
+
+@pytest.fixture(scope="module")
+def night():
+    """Two sounds of a minute each, with windows of 2 s and three labels."""
+    rng, found = np.random.default_rng(0), []
+    for path in ("site a/0300.wav", "site b/0400.wav"):
+        table = pd.DataFrame(rng.random((75, 3)).astype(np.float32) ** 4, pd.Index(np.arange(75) * 0.76, name="second"),
+                             ["Bark", "Male speech, 'man'", "犬"])
+        table.attrs = {"window": 2.0, "duration": 60.0}
+        found.append(Heard(path, table, table.mean().to_numpy()))
+    return found
+
+
+@pytest.mark.parametrize(("name", "step", "file"), [("t.selections.txt", 1e-6, lambda path: path.split("/")[-1]),
+                                                    ("t.tsv", 1e-3, lambda path: path.split("/")[-1]),
+                                                    ("labels", 1e-6, lambda path: path.split("/")[-1][:-4])])
+def test_events_that_were_written_are_read_as_they_were(night, tmp_path, name, step, file):
+    if name == "labels":
+        (tmp_path / name).mkdir()
+    with closing(timelines_writer(tmp_path / name, [sound.path for sound in night], threshold=0.4)) as writer:
+        for sound in night:
+            writer.add(sound)
+    expected = pd.concat([events(sound.timeline, 0.4).assign(file=file(sound.path)) for sound in night],
+                         ignore_index=True)
+    table = read_all_events(tmp_path / name)
+    assert len(table) > 20 and list(table["label"]) == list(expected["label"])
+    assert [path.split("/")[-1] for path in table["file"]] == list(expected["file"])
+    np.testing.assert_allclose(table[["start", "end"]], expected[["start", "end"]], rtol=0, atol=0.51 * step)
+    assert ("probability" in table) == (name == "t.selections.txt")
+    if "probability" in table:
+        np.testing.assert_allclose(table["probability"], expected["probability"], rtol=0, atol=5.1e-5)
+
+
+def test_timelines_that_were_written_are_read_as_they_were(night, tmp_path):
+    with closing(timelines_writer(tmp_path / "t.csv", [sound.path for sound in night])) as writer:
+        for sound in night:
+            writer.add(sound)
+    tables = read_timelines(tmp_path / "t.csv")
+    assert is_timelines(tmp_path / "t.csv") and list(tables) == [sound.path for sound in night]
+    for sound in night:
+        pd.testing.assert_frame_equal(tables[sound.path].astype(np.float32), sound.timeline, check_index_type=False)
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe\0")
+    assert not is_timelines(tmp_path / "t.csv") and not is_timelines(tmp_path / "none.csv")
+
+
+def test_two_sounds_of_one_name_stay_two(night, tmp_path):
+    named = [Heard(f"{site}/a.wav", sound.timeline, sound.probabilities) for site, sound in zip(("x", "y"), night)]
+    for name in ("t.tsv", "t.selections.txt"):
+        with closing(timelines_writer(tmp_path / name, [sound.path for sound in named], threshold=0.4)) as writer:
+            for sound in named:
+                writer.add(sound)
+        files = read_all_events(tmp_path / name)["file"].unique()
+        assert [file[-len("x/a.wav"):] for file in files] == ["x/a.wav", "y/a.wav"]

@@ -176,6 +176,7 @@ notebooks: $(VENV)/installed
 	rm -rf $(DEMO)
 	$(BIN)/python notebooks/execute.py $(foreach name,training-cnn-model1 training-vgg16 inference-kernel,notebooks/$(name).ipynb)
 	cp $(DEMO)/work/augmentation.png $(DEMO)/work/pipeline.png docs
+	$(BIN)/python -W ignore docs/timeline.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/rooms.py

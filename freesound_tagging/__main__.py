@@ -1,24 +1,35 @@
-"""``python -m freesound_tagging FILE...``: what is to be heard in a file."""
+"""``freesound-tagging FILE...``: what is to be heard in a file; behind it the rooms' commands: ``... train INPUT``.
+
+``python -m freesound_tagging`` is the same.
+"""
 
 import argparse
 import contextlib
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from .machine.commands import a_count, a_path, a_probability, command, printable, stoppable
 from .machine.files import check_writable
 
 TABLES = (".csv", ".txt", ".tsv")
+OTHERS = {"demo": "demo", "download": "clips", "prepare": "clips", "check": "clips", "train": "training",
+          "score": "prediction", "convert": "networks", "app": "app"}  # the room of each other command
 STDIN, MISSING = Path("/dev/stdin"), "no such file, or it may not be read"
 
 
 @command
 def main(arguments=None):
-    """Print the most probable labels of each file."""
+    """Print the most probable labels of each file, or hand on to the command that is named first."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments and (room := OTHERS.get(arguments[0])):
+        rest = arguments if room == "clips" else arguments[1:]  # that one has several
+        return import_module(f".{room}.__main__", __package__).main(rest)
     parser = argparse.ArgumentParser(
-        prog="python -m freesound_tagging",
+        prog="freesound-tagging", epilog=f"Other commands, each with its own --help: {', '.join(OTHERS)}. A file of "
+                                         "such a name is ./app.",
         description="Print the most probable labels of sounds of any length: WAV, FLAC, Ogg, MP3 or what else "
                     "libsndfile reads. Exit status 1 if a file could not be tagged.")
     parser.add_argument("file", nargs="+", type=a_path,

@@ -22,13 +22,21 @@ def main(paths):
         notebook = nbformat.read(path, 4)
         NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": path.parent}},
                        store_widget_state=False).execute()
-        notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
+        notebook = settled(notebook)
         notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"]}
         for cell in notebook.cells:
             cell.metadata = {key: cell.metadata[key] for key in ("tags", "jupyter") if key in cell.metadata}
-            for output in cell.get("outputs", []):
-                output.get("data", {}).pop(WIDGET, None)
         nbformat.write(notebook, path)
+
+
+def settled(notebook):
+    """What it shows without a kernel: a widget's picture, and of a progress bar its last state."""
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
+    return notebook
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Execute a copy of a notebook: ``python notebooks/run.py NAME FOLDER [parameter=text] [parameter:=JSON]``.
 
-The copy, with its figures, is FOLDER/NAME.ipynb. A mistake is one line; the copy shows in which cell.
+The copy, with its figures, is FOLDER/NAME.ipynb, as `execute.settled` leaves it. A mistake is one line; the copy shows
+in which cell.
 """
 
 import argparse
@@ -17,7 +18,9 @@ HERE = Path(__file__).resolve().parent
 @command
 def main(arguments=None):
     """Execute it from this folder, by this environment's kernel."""
+    import nbformat
     import papermill
+    from execute import settled
     from papermill.exceptions import PapermillExecutionError
 
     parser = argparse.ArgumentParser(prog="python notebooks/run.py", description=__doc__.split("\n")[0])
@@ -42,6 +45,9 @@ def main(arguments=None):
             extra_arguments=["--IPKernelApp.log_level=ERROR"])  # its warnings are of nothing that can be done here
     except PapermillExecutionError as error:
         raise RuntimeError(f"{error.evalue.strip() or error.ename} (in {copy}, cell {error.exec_count})") from error
+    finally:
+        if copy.exists():
+            nbformat.write(settled(nbformat.read(copy, 4)), copy)
 
 
 if __name__ == "__main__":

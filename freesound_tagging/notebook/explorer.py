@@ -23,7 +23,7 @@ from ..augment import (
     specmix,
     zoom_crop,
 )
-from .plots import plain, shortened, show_excerpt, some_excerpts
+from .plots import plain, shortened, show_excerpt, show_frequencies, some_excerpts
 
 AUGMENTATIONS = {"SpecMix": (specmix,), "mixup": (mixup,), "SpecAugment": (spec_augment,),
                  "zoom and crop": (zoom_crop,), "lighting": (lighting,), "the full chain": PUBLISHED}
@@ -36,8 +36,8 @@ SETTINGS = {
     "p": (("probability", 0.0, 1.0, 0.05),),
     "alpha": (("mixup's alpha", 0.1, 2.0, 0.1),),
     "warp": (("time warp", 0.0, 0.45, 0.05),),
-    "min_width": (("narrowest stripe", 0.0, 1.0, 0.05),),
-    "max_width": (("widest stripe", 0.0, 1.0, 0.05),),
+    "min_width": (("least stripe width", 0.0, 1.0, 0.05),),
+    "max_width": (("greatest stripe width", 0.0, 1.0, 0.05),),
     "stripes": (("stripes of mel bands", 0, 4, 1), ("stripes of frames", 0, 4, 1)),
 }
 
@@ -74,8 +74,8 @@ def augmented(images, targets, steps, seed=0):
             return *results, replaced
 
 
-def augmentation_figure(images, targets, vocabulary, seed=0):
-    """The published figure: mixup, SpecAugment and SpecMix, each with its inputs and the resulting labels.
+def augmentation_figure(images, targets, vocabulary, seed=0, config=None):
+    """What the published figure shows: two clips, and the image and labels that mixup, SpecAugment and SpecMix make.
 
     SpecMix has one stripe of mel bands and two of frames, as published. Shares and widths are drawn from wider ranges
     than in training, so that something is seen of each.
@@ -87,6 +87,8 @@ def augmentation_figure(images, targets, vocabulary, seed=0):
     targets : torch.Tensor, float (2, labels)
     vocabulary : sequence of str
     seed : int
+    config : MelConfig, optional
+        The images', for an axis in Hz; without it, of mel bands.
 
     Returns
     -------
@@ -98,21 +100,19 @@ def augmentation_figure(images, targets, vocabulary, seed=0):
         "SpecAugment": partial(spec_augment, stripes=stripes),
         "SpecMix": partial(specmix, stripes=stripes, min_width=0.1),
     }
-    figure, axes = plt.subplots(3, 3, figsize=(9, 9.6), layout="constrained")
-    for row, (name, augmentation) in zip(axes, shown.items()):
+    figure, axes = plt.subplots(1, 5, figsize=(10, 2.7), layout="constrained")
+    for axis, clip in zip(axes, (0, 1)):
+        show_excerpt(axis, images[clip, 0], targets[clip], vocabulary, f"clip {'AB'[clip]}")
+    show_frequencies(axes[0], config)
+    for axis, (name, augmentation) in zip(axes[2:], shown.items()):
         result, weights, replaced = augmented(images, targets, [augmentation], seed)
-        inputs = [0] if name == "SpecAugment" else [0, 1]
-        for axis, clip in zip(row, inputs):
-            show_excerpt(axis, images[clip, 0], targets[clip], vocabulary, f"clip {'AB'[clip]}")
-        if name == "SpecAugment":
-            row[1].axis("off")
-        show_excerpt(row[2], result[0, 0], weights[0], vocabulary, name)
+        show_excerpt(axis, result[0, 0], weights[0], vocabulary, name)
         if name == "SpecMix":
-            _outline(row[2], replaced)
+            _outline(axis, replaced)
     return figure
 
 
-def explorer_figure(images, targets, vocabulary, name, settings, seed=0):
+def explorer_figure(images, targets, vocabulary, name, settings, seed=0, config=None):
     """Two clips, what an augmentation makes of the first, and the weights of its labels before and after.
 
     Stripes that SpecMix takes from clip B, or that SpecAugment blanks, are outlined.
@@ -127,6 +127,8 @@ def explorer_figure(images, targets, vocabulary, name, settings, seed=0):
     settings : dict
         Of it, as `settings_of` gives them.
     seed : int
+    config : MelConfig, optional
+        The images', for an axis in Hz; without it, of mel bands.
 
     Returns
     -------
@@ -143,6 +145,7 @@ def explorer_figure(images, targets, vocabulary, name, settings, seed=0):
     figure, axes = plt.subplots(1, 4, figsize=(14, 3.7), layout="constrained", width_ratios=(1, 1, 1, 0.8))
     for axis, clip in zip(axes, (0, 1)):
         show_excerpt(axis, images[clip, 0], targets[clip], vocabulary, f"clip {'AB'[clip]}")
+    show_frequencies(axes[0], config)
     show_excerpt(axes[2], result[0, 0], weights[0], vocabulary, f"clip A after {name}")
     _outline(axes[2], replaced)
     own, after = targets[0].numpy(), weights[0].numpy()
@@ -167,7 +170,7 @@ def _outline(axis, mask):
             axis.add_patch(Rectangle(*box(start, end - start), fill=False, ec="cyan", lw=1.2, clip_on=False))
 
 
-def batch_figure(before, targets_before, after, targets_after, vocabulary):
+def batch_figure(before, targets_before, after, targets_after, vocabulary, config=None):
     """The first six excerpts of a batch above what an augmentation made of them, with the labels' weights.
 
     Parameters
@@ -175,6 +178,8 @@ def batch_figure(before, targets_before, after, targets_after, vocabulary):
     before, after : torch.Tensor, float (batch, 1, mel bands, frames)
     targets_before, targets_after : torch.Tensor, float (batch, labels)
     vocabulary : sequence of str
+    config : MelConfig, optional
+        The images', for an axis in Hz; without it, of mel bands.
 
     Returns
     -------
@@ -183,10 +188,10 @@ def batch_figure(before, targets_before, after, targets_after, vocabulary):
     most = min(6, len(before))
     figure, axes = plt.subplots(2, most, figsize=(2.3 * most, 6), layout="constrained", squeeze=False)
     for i, (above, below) in enumerate(axes.T):
-        show_excerpt(above, before[i, 0], targets_before[i], vocabulary, "")
-        show_excerpt(below, after[i, 0], targets_after[i], vocabulary, "")
-    axes[0, 0].set_ylabel("excerpt")
-    axes[1, 0].set_ylabel("augmented")
+        show_excerpt(above, before[i, 0], targets_before[i], vocabulary, "" if i else "excerpts")
+        show_excerpt(below, after[i, 0], targets_after[i], vocabulary, "" if i else "augmented")
+    for axis in axes[:, 0]:
+        show_frequencies(axis, config)
     return figure
 
 
@@ -218,7 +223,7 @@ def augmentation_explorer(table, store, targets, vocabulary, name="SpecMix"):
         clips = some_of_each(targets)
         shown = [clips[0], unlike(clips, targets)]
         figure = explorer_figure(some_excerpts(store, shown), torch.as_tensor(targets)[shown], vocabulary, name,
-                                 settings_of(name))
+                                 settings_of(name), config=store.config)
         plt.close(figure)  # or a notebook shows it twice
         return figure
     return AugmentationExplorer(table, store, targets, vocabulary, name)

@@ -5,6 +5,7 @@ import io
 import textwrap
 from contextlib import closing
 from html import escape
+from pathlib import Path
 
 import librosa
 import matplotlib.pyplot as plt
@@ -12,6 +13,7 @@ import numpy as np
 import soundfile as sf
 import torch
 from IPython.display import HTML
+from matplotlib.ticker import MaxNLocator
 
 from ..clips.audio import UnusableAudio
 from ..images.excerpts import gather, pixels_on, to_images
@@ -20,7 +22,7 @@ from ..images.mel import load_clip, log_mel, resampled, to_image
 HZ_TICKS = (100, 500, 1000, 2000, 4000, 8000, 16000)
 
 
-def player(path, config, label="", seconds=5):
+def player(path, config, label=None, seconds=5):
     """An audio player for the first seconds of a clip, small enough to be kept in a notebook.
 
     Parameters
@@ -28,8 +30,8 @@ def player(path, config, label="", seconds=5):
     path : path
     config : MelConfig
         How the clip is read: its rate, and whether silence is trimmed.
-    label : str
-        Shown beside the player.
+    label : str, optional
+        Shown beside the player; if it is not given, the file's name.
     seconds : float
 
     Returns
@@ -37,6 +39,7 @@ def player(path, config, label="", seconds=5):
     IPython.display.HTML
         What is wrong with the file, if it cannot be read.
     """
+    label = Path(path).name if label is None else label
     try:
         signal = load_clip(path, config)[:round(seconds * config.sample_rate)]
     except OSError as error:
@@ -116,8 +119,8 @@ def clip_figure(path, config, title=""):
     wave.plot(np.repeat(columns, 2) / config.sample_rate, heights.ravel(), lw=0.5)
     wave.set(title=plain(title), ylabel="amplitude")
     show_spectrogram(mel, image, config)
-    mel.set(xlim=(0, seconds), xlabel="time (s)", ylabel="frequency (Hz)")
-    _hz_ticks(mel, config)
+    mel.set(xlim=(0, seconds), xlabel="time (s)")
+    show_frequencies(mel, config)
     return figure
 
 
@@ -127,10 +130,17 @@ def show_spectrogram(axes, image, config, begin=0):
                 extent=(begin, begin + image.shape[1] * config.hop_length / config.sample_rate, 0, config.n_mels))
 
 
-def _hz_ticks(axes, config):
+def show_frequencies(axes, config=None, ticks=HZ_TICKS):
+    """Give an image that is drawn an axis in Hz; without its config, of its mel bands."""
+    if config is None:
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_ylabel("mel band")
+        return
     centres = librosa.mel_frequencies(config.n_mels, fmin=config.f_min, fmax=config.f_max)
-    ticks = [hz for hz in HZ_TICKS if config.f_min < hz < config.f_max]
-    axes.set_yticks(np.interp(ticks, centres, np.arange(config.n_mels)) + 0.5, ticks)
+    ticks = [hz for hz in ticks if config.f_min < hz < config.f_max]
+    lowest = axes.get_ylim()[0] + 0.5  # the middle of the first band
+    axes.set_yticks(np.interp(ticks, centres, np.arange(config.n_mels)) + lowest, ticks, fontsize=8)
+    axes.set_ylabel("frequency (Hz)")
 
 
 def some_excerpts(store, clips, seed=0):

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import MultipleLocator
 
-from .plots import plain, shortened, show_spectrogram
+from .plots import plain, shortened, show_frequencies, show_spectrogram
 from .timelines import TICKS, clock
 
 FOUND, TRUE = "tab:blue", "tab:orange"
@@ -53,7 +53,7 @@ def events_figure(found, truth, image=None, config=None, begin=0.0, title="", to
                                 height_ratios=heights, squeeze=False)
     if image is not None:
         show_spectrogram(axes[0, 0], image, config, begin)
-        axes[0, 0].set_yticks([])
+        show_frequencies(axes[0, 0], config)
     rows = axes[-1, 0]
     for table, place, colour in ((found, 0.5, FOUND), (truth, 0.15, TRUE)):
         for row, label in enumerate(labels):

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
 
 from ..images.excerpts import window_starts
 from ..lwlrap import geometric_mean, lwlrap
 from ..prediction.inference import ensemble_mean
-from .plots import as_html, plain, player, shortened, show_spectrogram
+from .plots import as_html, plain, player, shortened, show_frequencies, show_spectrogram
 
 CURATED, NOISY = "tab:blue", "tab:orange"
 GREY = "0.8"
@@ -60,8 +61,8 @@ def pipeline_figure(stages):
             box(x, 0.15, "\n".join(under), "#fce5cd", height=0.85)
             arrow((x, 0.6), (x, networks - 0.36))
         for earlier in config.scored_by:
-            arrow((places[earlier] + 0.15, networks - 0.36), (x - 0.42, 0.3), ls="--", color="0.6",
-                  connectionstyle="arc3,rad=0.15")
+            arrow((places[earlier] + 0.15, networks - 0.36), (x - 0.25, 0.6), ls="--", color="0.6",
+                  connectionstyle="arc3,rad=0.1")
     voters = [config.stage for config in stages if config.votes]
     box(ensemble, networks, f"ensemble\nmean of {', '.join(map(str, voters))}", "#d9ead3")
     for stage in voters:
@@ -101,7 +102,7 @@ def labels_figure(targets, vocabulary, title=""):
     height = 0.8 / len(targets)
     for row, (name, matrix) in enumerate(targets.items()):
         axis.barh(np.arange(len(vocabulary))[::-1] + 0.4 - height * (row + 0.5), np.sum(matrix, 0), height, label=name)
-    axis.legend(fontsize=8)
+    _count_clips(axis)
     return figure
 
 
@@ -127,12 +128,13 @@ def training_figure(history, stage):
         right.plot(np.arange(1, len(record["lwlrap"]) + 1), record["lwlrap"], marker=".", lw=1, label=f"fold {fold}")
     if len({len(record["lwlrap"]) for record in history}) == 1 < len(history):
         mean = np.mean([record["lwlrap"] for record in history], axis=0)
-        right.plot(np.arange(1, len(mean) + 1), mean, color="black", lw=1.5, label=f"mean: {mean[-1]:.3f}")
+        right.plot(np.arange(1, len(mean) + 1), mean, color="black", marker="_", lw=1.5, label=f"mean: {mean[-1]:.3f}")
     left.set(title=f"stage {stage}: training loss", xlabel="step", ylabel="binary cross-entropy")
     right.set(title=f"stage {stage}: lwlrap of the clips held out", xlabel="epoch", ylabel="lwlrap")
-    right.legend(fontsize=8, ncols=2)
+    figure.legend(*right.get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     for axis in (left, right):
         axis.grid(alpha=0.3)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 
@@ -157,7 +159,7 @@ def selection_figure(selected, targets, vocabulary, title=""):
     place = np.arange(len(vocabulary))
     axis.barh(place, every[order], color=GREY, label="noisy clips")
     axis.barh(place, chosen[order], color=NOISY, label="selected")
-    axis.legend(loc="lower right", fontsize=8)
+    _count_clips(axis)
     return figure
 
 
@@ -190,13 +192,13 @@ def selection_table(noisy, scores, selected, config, most=4):
     rows = "".join(
         f"<tr><td>{choice}</td><td style='text-align: left'>{as_html(', '.join(row['labels']))}</td>"
         + "".join(f"<td>{row[name]:.2f}</td>" for name in columns)
-        + f"<td>{player(row['path'], config, seconds=4).data}</td><td>{as_html(row['fname'])}</td></tr>"
+        + f"<td>{player(row['path'], config, '', seconds=4).data}</td><td>{as_html(row['fname'])}</td></tr>"
         for choice, clips in shown.items() for row in (table.loc[clip] for clip in clips))
     return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
 
 
 def predictions_figure(store, clips, probabilities, vocabulary, labels=None):
-    """Clips' spectrograms beside their five most probable labels.
+    """Clips' spectrograms beside their five most probable labels and, where they are known, all true ones.
 
     Parameters
     ----------
@@ -206,7 +208,7 @@ def predictions_figure(store, clips, probabilities, vocabulary, labels=None):
     probabilities : array (all clips, labels)
     vocabulary : sequence of str
     labels : sequence of tuple of str, optional
-        The true labels of all clips, drawn in another colour.
+        The true labels of all clips, drawn in another colour; those that are not among the five below them.
 
     Returns
     -------
@@ -218,10 +220,13 @@ def predictions_figure(store, clips, probabilities, vocabulary, labels=None):
         image = store[clip]
         show_spectrogram(mel, image, store.config)
         windows = len(window_starts(image.shape[1], store.config.excerpt_frames))
-        mel.set(yticks=[], title=f"{plain(store.fnames[clip])}, {windows} window{'s'[:windows > 1]}")
+        show_frequencies(mel, store.config, (500, 2000, 8000))
+        mel.set(title=f"{plain(store.fnames[clip])}, {windows} window{'s'[:windows > 1]}")
         mel.title.set_fontsize(9)
-        best = np.argsort(-probabilities[clip], kind="stable")[:5][::-1]
-        true = [labels is not None and vocabulary[i] in labels[clip] for i in best]
+        order = np.argsort(-probabilities[clip], kind="stable")
+        known = labels[clip] if labels is not None else ()
+        best = [i for rank, i in enumerate(order) if rank < 5 or vocabulary[i] in known][::-1]
+        true = [vocabulary[i] in known for i in best]
         bars.barh(range(len(best)), probabilities[clip][best], color=[CURATED if t else "silver" for t in true])
         bars.set_yticks(range(len(best)), [plain(shortened(vocabulary[i])) for i in best], fontsize=8)
         bars.set_xlim(0, 1)
@@ -328,6 +333,12 @@ def members_figure(table, whole, title=""):
     axis.grid(axis="x", alpha=0.3)
     axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def _count_clips(axis):
+    """An axis of numbers of clips, and the legend where it hides no bar."""
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _labels_figure(labels, title, xlabel, line=0.2):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .explorer import AUGMENTATIONS, SETTINGS, explorer_figure, settings_of, some_of_each, unlike
-from .plots import as_html, player, some_excerpts
+from .plots import player, some_excerpts
 
 
 class AugmentationExplorer(widgets.VBox):
@@ -26,6 +26,7 @@ class AugmentationExplorer(widgets.VBox):
         options = [(f"{', '.join(table['labels'].iloc[clip])}: {table['fname'].iloc[clip]}", int(clip))
                    for clip in clips]
         wide = widgets.Layout(width="auto")
+        columns = "repeat(auto-fit, minmax(min(28em, 100%), 1fr))"  # one below the other where it is narrow
         self.clips = tuple(widgets.Dropdown(options=options, value=int(clip), description=f"clip {letter}", layout=wide)
                            for letter, clip in zip("AB", (clips[0], unlike(clips, targets))))
         self._players = tuple(widgets.HTML() for _ in self.clips)
@@ -33,11 +34,12 @@ class AugmentationExplorer(widgets.VBox):
         self.seed = widgets.IntSlider(min=0, max=99, description="draw", continuous_update=False)
         self.settings = {setting: tuple(_slider(*slider) for slider in sliders)
                          for setting, sliders in SETTINGS.items()}
-        self._sliders = widgets.GridBox(layout=widgets.Layout(grid_template_columns="repeat(2, minmax(0, 1fr))"))
-        self.image, self._error = widgets.Image(format="png", layout=widgets.Layout(width="100%")), widgets.HTML()
-        columns = [widgets.VBox(pair, layout=widgets.Layout(width="50%")) for pair in zip(self.clips, self._players)]
-        super().__init__([widgets.HBox(columns), widgets.HBox([self.augmentation, self.seed]), self._sliders,
-                          self._error, self.image])
+        clip_boxes, chosen, self._sliders = (widgets.GridBox(layout=widgets.Layout(grid_template_columns=columns))
+                                             for _ in range(3))
+        clip_boxes.children = [widgets.VBox(pair) for pair in zip(self.clips, self._players)]
+        chosen.children = [self.augmentation, self.seed]
+        self.image = widgets.Image(format="png", layout=widgets.Layout(width="100%"))
+        super().__init__([clip_boxes, chosen, self._sliders, self.image])
         self._still = True
         self._choose_clips()
         self._choose_augmentation()
@@ -47,7 +49,7 @@ class AugmentationExplorer(widgets.VBox):
         self.seed.observe(self._draw, "value")
         for sliders in self.settings.values():
             for slider in sliders:
-                slider.observe(self._draw, "value")
+                slider.observe(self._change, "value")
 
     def figure(self):
         """The present state as a figure."""
@@ -57,11 +59,11 @@ class AugmentationExplorer(widgets.VBox):
         return explorer_figure(some_excerpts(self._store, clips), self._targets[clips], self._vocabulary,
                                self.augmentation.value,
                                {setting: value if len(value) > 1 else value[0] for setting, value in values.items()},
-                               self.seed.value)
+                               self.seed.value, self._store.config)
 
     def _choose_clips(self, change=None):
         for dropdown, html in zip(self.clips, self._players):
-            html.value = player(self._table["path"].iloc[dropdown.value], self._store.config).data
+            html.value = player(self._table["path"].iloc[dropdown.value], self._store.config, "").data
         self._draw()
 
     def _choose_augmentation(self, change=None):
@@ -74,18 +76,25 @@ class AugmentationExplorer(widgets.VBox):
         self._still = False
         self._draw()
 
+    def _change(self, change):
+        """A setting that is moved past the one that it has to agree with takes it along, in one picture."""
+        if self._still:
+            return
+        least, greatest = (self.settings[setting][0] for setting in ("min_width", "max_width"))
+        if least.value > greatest.value:
+            self._still = True
+            (greatest if change.owner is least else least).value = change.new
+            self._still = False
+        self._draw()
+
     def _draw(self, change=None):
         if self._still:
             return
-        try:
-            figure = self.figure()
-        except ValueError as error:
-            self._error.value = as_html(str(error))
-            return
+        figure = self.figure()
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=90)
         plt.close(figure)
-        self.image.value, self._error.value = png.getvalue(), ""
+        self.image.value = png.getvalue()
 
     def _repr_mimebundle_(self, **kwargs):
         return super()._repr_mimebundle_(**kwargs) | {"image/png": b64encode(self.image.value).decode()}
@@ -94,4 +103,4 @@ class AugmentationExplorer(widgets.VBox):
 def _slider(says, low, high, step):
     kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
     return kind(min=low, max=high, step=step, value=low, description=says, continuous_update=False,
-                style={"description_width": "11em"}, layout=widgets.Layout(width="auto"))
+                style={"description_width": "min(11em, 44%)"}, layout=widgets.Layout(width="auto"))

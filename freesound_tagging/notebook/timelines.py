@@ -1,12 +1,14 @@
 """What is heard when: strips of labels over the time of a sound, and a player that jumps to its events."""
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
 from matplotlib.ticker import MultipleLocator
 
 from ..prediction.tagging import TOUCH, spoken_for
-from .plots import as_html, first_seconds, plain, shortened, show_spectrogram, sound_element
+from .plots import as_html, first_seconds, plain, shortened, show_frequencies, show_spectrogram, sound_element
 
 # Seconds from one mark of a time axis to the next.
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
@@ -30,7 +32,7 @@ def timeline_figure(table, image=None, config=None, title="", threshold=0.3, top
     threshold : float
         A label occurs if a window has it with this probability.
     top : int
-        The most strips: those of the greatest probability in any window. If no label occurs, three of them.
+        The most strips: those of the greatest probability in any window. If no label occurs, the first three of them.
 
     Returns
     -------
@@ -47,23 +49,27 @@ def timeline_figure(table, image=None, config=None, title="", threshold=0.3, top
     if image is not None and config is None:
         raise ValueError("an image and no config: give the MelConfig that the image was made with")
     best = table.max().nlargest(top)
-    best = best[:max(3, (best >= threshold).sum())].index[::-1]
-    heights = [0.25 * len(best)] if image is None else [2, 0.25 * len(best)]
+    occurring = int((best >= threshold).sum())
+    best = best[:occurring or 3].index[::-1]
+    heights = [max(0.8, 0.25 * len(best))]  # inches; of one strip too there is room for the colour bar's numbers
+    if image is not None:
+        heights.insert(0, 2)
     figure, axes = plt.subplots(len(heights), 1, figsize=(9, 0.7 + sum(heights)), sharex=True, layout="constrained",
                                 height_ratios=heights, squeeze=False)
     heat = axes[-1, 0]
     axes[0, 0].set_title(plain(title))
     if image is not None:
         show_spectrogram(axes[0, 0], image, config, table.index[0])
-        axes[0, 0].set_yticks([])
+        show_frequencies(axes[0, 0], config)
     edges, values = _strips(table[best])
     colours = heat.pcolormesh(edges, np.arange(len(best) + 1), values.T, vmin=0, vmax=1, cmap="Blues")
     heat.set_yticks(np.arange(len(best)) + 0.5, [plain(shortened(str(label))) for label in best], fontsize=8)
     lasting = edges[-1] - edges[0]
     heat.xaxis.set_major_locator(MultipleLocator(next((step for step in TICKS if lasting <= 10 * step), lasting / 10)))
     heat.xaxis.set_major_formatter(lambda seconds, _: clock(seconds, edges[-1]))
-    heat.set_xlabel("time (s)" if edges[-1] < 120 else "time (min:s)" if edges[-1] < 3600 else "time (h:min:s)")
-    figure.colorbar(colours, ax=heat, label="probability")
+    time = "time (s)" if edges[-1] < 120 else "time (min:s)" if edges[-1] < 3600 else "time (h:min:s)"
+    heat.set_xlabel(time if occurring else f"{time}; no label has a probability of {threshold:g}")
+    figure.colorbar(colours, ax=list(axes[:, 0]), aspect=sum(heights) / 0.15, fraction=0.05, label="probability")
     return figure
 
 
@@ -91,7 +97,7 @@ def clock(seconds, longest):
 
 
 def event_player(path, events, config, seconds=120, most=200):
-    """A player of a sound that jumps to an event when it is clicked.
+    """A player of a sound, with its name, that jumps to an event when it is clicked.
 
     The events are buttons, label by label. Where a notebook is only shown, the player plays and the buttons are a list.
 
@@ -127,4 +133,5 @@ def event_player(path, events, config, seconds=120, most=200):
         rows.append(f"<div><b>{as_html(str(label))}</b> {jumps}</div>")
     left = len(events) - len(shown)
     more = f"<div>and {left} less probable ones</div>" if left else ""
-    return HTML(f'<div class="heard">{sound}{"".join(rows) or "<div>no event</div>"}{more}</div>')
+    name, heard = as_html(Path(path).name), "".join(rows) or "<div>no event</div>"
+    return HTML(f'<div class="heard">{sound} {name}{heard}{more}</div>')

@@ -16,6 +16,7 @@ class Progress:
 
     def __init__(self, shown):
         self.bar = tqdm(total=0, unit="step", file=sys.stdout, mininterval=1, disable=not shown)
+        self.bar.initial = 0  # which a bar that is not shown has not
         self.stages, self.steps, self.done, self.news, self.logs = {}, {}, {}, {}, {}
 
     def __enter__(self):
@@ -27,11 +28,12 @@ class Progress:
             logs.close()
 
     def add(self, key, steps, finished):
-        """Take in a fold, which may be finished."""
+        """Take in a fold; what was finished before counts as done, and not for the speed."""
         self.steps[key] = steps
         self.bar.total += steps
         if finished:
-            self.bar.update(steps)
+            self.bar.initial += steps
+            self.bar.n += steps
 
     def begin(self, key, logs=None):
         """A fold is at work."""

@@ -51,6 +51,12 @@ def train_runs(stages, budget=None, train=train_fold):
     Exception
         What a training has raised; the folds that were finished before are kept.
     """
+    for run, numbers in stages.items():
+        before = [str(stage) for stage in numbers if not run.unfinished([stage])]
+        if before and run.progress:
+            print(f"{run.work.name}, stage {', '.join(before)}: finished before")
+    if not any(run.unfinished(numbers) for run, numbers in stages.items()):
+        return True
     executor = next(iter(stages)).executor
     # One copy on the device for all.
     shared = {run.shared.identity: run.shared for run in stages}

@@ -82,7 +82,7 @@ def test_a_file_is_shown_heard_and_taken_home(visit, sounds, size, scheme):
     drop(page, sounds / "three sounds.wav")
     page.wait_for_selector("#view .bars")
     page.wait_for_selector("#events .downloads")
-    page.wait_for_timeout(500)
+    page.wait_for_function("document.querySelector('#view img').complete")
     page.screenshot(path=SCREENSHOTS / f"page-{size}-{scheme}.png", full_page=True)
     assert page.locator("#view .bar").count() == 5
     assert page.locator("#view img").evaluate("image => image.naturalWidth") > 800
@@ -125,7 +125,7 @@ def test_a_long_sound_shows_progress_is_stopped_and_keeps_nobody_waiting(visit, 
 def test_the_microphone_is_recorded_and_heard(visit):
     page = visit()
     page.locator("button:has-text('Record')").first.click()
-    page.wait_for_timeout(4000)
+    page.wait_for_timeout(4000)  # so long is the recording
     page.locator("button:has-text('Stop'):not([disabled])").first.click()
     page.wait_for_selector("#view .bars")
     page.screenshot(path=SCREENSHOTS / "page-recorded.png", full_page=True)
@@ -137,8 +137,6 @@ def test_the_strip_moves_while_the_microphone_runs(visit):
     page.locator("button:has-text('Record'):visible").first.click()
     page.wait_for_selector("#strip .strip")
     first = int(page.locator("#strip .strip").get_attribute("data-windows"))
-    page.wait_for_timeout(8000)
+    page.wait_for_function("least => document.querySelector('#strip .strip')?.dataset.windows >= least", arg=first + 5)
     page.screenshot(path=SCREENSHOTS / "page-live.png")
-    moved = int(page.locator("#strip .strip").get_attribute("data-windows")) - first
-    assert moved >= 5, "every 0.76 s on a machine that has the time: 10 in 8 s"
     assert re.search(r"<rect", page.locator("#strip").inner_html())

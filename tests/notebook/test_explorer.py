@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import sys
 from functools import partial
 
@@ -14,6 +15,7 @@ from PIL import Image
 from freesound_tagging.augment import PUBLISHED, mixup, spec_augment, specmix
 from freesound_tagging.notebook import explorer
 from freesound_tagging.notebook.explorer import AUGMENTATIONS, augmentation_explorer, augmented, settings_of
+from freesound_tagging.notebook.plots import some_excerpts
 
 
 @pytest.fixture
@@ -100,14 +102,35 @@ def test_every_widget_changes_the_picture(shown):
     assert player.startswith("<audio")
 
 
-def test_settings_that_do_not_go_together_are_explained_and_the_picture_stays(shown):
-    before = shown.image.value
-    shown.settings["min_width"][0].value = 0.9
-    assert "expected fractions" in shown._error.value
-    assert shown.image.value == before
-    shown.settings["max_width"][0].value = 1.0
-    assert shown._error.value == ""
-    assert shown.image.value != before
+@pytest.mark.parametrize(("moved", "to", "other"), [("min_width", 0.9, "max_width"), ("max_width", 0.0, "min_width")])
+def test_a_width_takes_the_other_along_where_they_would_disagree_and_there_is_one_picture(shown, moved, to, other):
+    shown.settings["min_width"][0].value = 0.2  # the greatest is 0.25
+    pictures = []
+    shown.image.observe(lambda change: pictures.append(change.new), "value")
+    shown.settings[moved][0].value = to
+    assert shown.settings[other][0].value == shown.settings[moved][0].value == to
+    assert len(pictures) == 1
+    clips = [dropdown.value for dropdown in shown.clips]
+    expected = explorer.explorer_figure(some_excerpts(shown._store, clips), shown._targets[clips], shown._vocabulary,
+                                        "SpecMix", {"min_width": to, "max_width": to, "stripes": (1, 1)},
+                                        config=shown._store.config)
+    file = io.BytesIO()
+    expected.savefig(file, format="png", dpi=90)
+    assert pictures[0] == file.getvalue()
+
+
+def test_widths_that_agree_are_left_alone(shown):
+    shown.settings["min_width"][0].value = 0.1
+    shown.settings["max_width"][0].value = 0.8
+    assert [shown.settings[name][0].value for name in ("min_width", "max_width")] == [0.1, 0.8]
+
+
+def test_the_ends_of_a_range_have_one_pair_of_words():
+    said = [slider[0] for sliders in explorer.SETTINGS.values() for slider in sliders]
+    assert [words for words in said if words.startswith("greatest")] == [
+        "greatest zoom", "greatest change", "greatest stripe width"]
+    assert "least stripe width" in said
+    assert not [words for words in said if re.search("most|narrow|wide|min|max", words.replace("mixup", ""))]
 
 
 def test_where_ipywidgets_is_not_installed_it_is_the_figure_that_would_be_shown_first(shown, demo, demo_stores,

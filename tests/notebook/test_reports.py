@@ -5,6 +5,7 @@ import copy
 import io
 import re
 
+import librosa
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -92,6 +93,11 @@ def test_the_pipelines_picture_says_what_the_stages_do():
     assert len(arrows) == from_stage_to_stage + from_data + by_score + 1  # and one to the ensemble
     assert len([line for line in axis.lines if len(line.get_xdata()) == 3]) == 3, "from each model that votes"
     assert {"scores out of fold", "votes"} <= set(texts(axis)), "what the lines are"
+    dashed = [arrow for arrow in arrows if arrow.arrow_patch.get_linestyle() == "--"]
+    boxes = [patch.get_bbox() for patch in axis.patches]
+    for arrow, box in zip(dashed, [boxes[-5], boxes[-5], boxes[-2]], strict=True):
+        x, y = arrow.xy
+        assert box.x0 <= x <= box.x1 and y >= box.y1, "from above, so that it lies on no box"
 
 
 def test_every_label_is_in_the_figures(finished_run, demo):
@@ -114,6 +120,80 @@ def test_a_stages_figure_has_a_line_a_fold_and_their_mean(finished_run):
     assert len(loss.lines) == 3
     assert len(score.lines) == 4
     np.testing.assert_allclose(score.lines[-1].get_ydata(), np.mean([record["lwlrap"] for record in history], axis=0))
+
+
+def test_of_one_epoch_every_fold_and_the_mean_are_seen():
+    """Points, as there is no line; nothing on them; and no part of an epoch on the axis."""
+    history = [{"loss": np.array([0.5, 0.4]), "lwlrap": np.array([score])} for score in (0.5, 0.7)]
+    figure = reports.training_figure(history, 1)
+    figure.canvas.draw()
+    loss, score = figure.axes
+    assert [float(line.get_ydata()[0]) for line in score.lines] == pytest.approx([0.5, 0.7, 0.6])
+    assert all(line.get_marker() not in ("", "None", None) for line in score.lines)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["fold 0", "fold 1", "mean: 0.600"]
+    assert legend.get_window_extent().x0 > score.get_window_extent().x1
+    assert seen_ticks(score) == [1]
+    assert seen_ticks(loss) == [1, 2]
+
+
+def seen_ticks(axis):
+    """Where the marks of an axis' length are."""
+    least, greatest = axis.get_xlim()
+    return [tick for tick in axis.get_xticks() if least <= tick <= greatest]
+
+
+def test_no_bar_is_hidden_and_no_half_clip_is_marked():
+    """The label that is selected least has the most clips, so that its bar ends where a legend would stand."""
+    targets = np.eye(3)[[0, 1, 2, 2]]
+    figure = reports.selection_figure([True, True, False, False], targets, "abc")
+    counts = reports.labels_figure({"curated": targets[:2], "noisy": targets[:1]}, "abc")
+    for drawn in (figure, counts):
+        drawn.canvas.draw()
+        (axis,) = drawn.axes
+        legend = axis.get_legend().get_window_extent()
+        assert not any(legend.overlaps(bar.get_window_extent()) for bar in axis.patches)
+        assert legend.x1 <= drawn.bbox.width
+        ticks = seen_ticks(axis)
+        assert len(ticks) > 1 and all(tick == round(tick) for tick in ticks)
+
+
+def test_a_true_label_that_is_not_among_the_five_is_shown_too(demo_stores):
+    """Eight labels, the true ones first and seventh: six bars, two of them blue."""
+    store, vocabulary = demo_stores["test"], list("abcdefgh")
+    probabilities = np.tile(np.linspace(0.8, 0.1, 8), (len(store), 1))
+    labels = [("a", "g")] * len(store)
+    for known, shown in ((labels, "abcdeg"), (None, "abcde")):
+        figure = reports.predictions_figure(store, [0], probabilities, vocabulary, known)
+        bars = figure.axes[1]
+        assert [label.get_text() for label in bars.get_yticklabels()][::-1] == list(shown)
+        blue = [bar.get_facecolor()[2] > bar.get_facecolor()[0] for bar in bars.patches][::-1]
+        assert blue == ([label in "ag" for label in shown] if known else [False] * 5)
+    assert [bar.get_width() for bar in figure.axes[1].patches][::-1] == pytest.approx([0.8, 0.7, 0.6, 0.5, 0.4])
+
+
+def test_spectrograms_have_an_axis_in_hz_that_is_librosas(demo, demo_stores):
+    """A mark stands at the mel band whose centre is nearest, in clips and in excerpts."""
+    store = demo_stores["test"]
+    config, excerpts = store.config, some_excerpts(store, [0, 1])
+    centres = librosa.mel_frequencies(config.n_mels, fmin=config.f_min, fmax=config.f_max)
+    targets, table = torch.eye(3)[:2], pd.DataFrame({"dog": [0.5]}, index=[0.0])
+    in_hz = [plots.clip_figure(demo.test["path"][0], config).axes[1],
+             timelines.timeline_figure(table, store[0], config).axes[0],
+             reports.predictions_figure(store, [0], np.ones((len(store), 3)), "abc").axes[0],
+             explorer.augmentation_figure(excerpts, targets, "abc", config=config).axes[0],
+             explorer.explorer_figure(excerpts, targets, "abc", "mixup", {"alpha": 1.0}, config=config).axes[0],
+             explorer.batch_figure(excerpts, targets, excerpts, targets, "abc", config).axes[0]]
+    for axis in in_hz:
+        assert axis.get_ylabel() == "frequency (Hz)"
+        lowest = axis.images[0].get_extent()[2]
+        marked = {int(label.get_text()): place - lowest for place, label in zip(axis.get_yticks(),
+                                                                               axis.get_yticklabels())}
+        assert {500, 2000, 8000} <= set(marked)
+        for hz, place in marked.items():
+            assert int(place) in np.argsort(np.abs(centres - hz))[:2], "the middle of band b is at b + 0.5"
+    bands = explorer.batch_figure(excerpts, targets, excerpts, targets, "abc").axes[0]
+    assert bands.get_ylabel() == "mel band", "without the config nothing is known of Hz"
 
 
 COSTLY = ["Ba$$", "$\\frac$", "a$", "b^$x_$", r"\$c$"]
@@ -170,16 +250,37 @@ def test_of_hours_nothing_short_is_lost_and_silence_is_empty():
     figure = timelines.timeline_figure(table, title="a night")
     heat = figure.axes[0]
     figure.canvas.draw()
-    assert [label.get_text() for label in heat.get_yticklabels()][::-1] == ["dog", "rain", "cat"], "at least three"
+    assert [label.get_text() for label in heat.get_yticklabels()][::-1] == ["dog", "rain"], "those that occur"
     (strips,) = heat.collections
     values = np.ma.filled(strips.get_array().astype(float), np.nan)
     edges = strips.get_coordinates()[0, :, 0]
-    assert values.shape[1] <= 1503 and edges[-1] == pytest.approx(starts[-1] + 2.0145, abs=1e-3)
+    assert len(values) == 2 and values.shape[1] <= 1503 and edges[-1] == pytest.approx(starts[-1] + 2.0145, abs=1e-3)
     at = np.searchsorted(edges, 4001) - 1
-    assert values[2, at] == pytest.approx(0.9) and np.nanmax(np.delete(values[2], at)) == 0
+    assert values[1, at] == pytest.approx(0.9) and np.nanmax(np.delete(values[1], at)) == 0
     assert np.isnan(values[:, np.searchsorted(edges, 7300) - 1]).all()
     assert heat.get_xlabel() == "time (h:min:s)"
     assert "1:00:00" in [label.get_text() for label in heat.get_xticklabels()]
+
+
+@pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize("occurring", [0, 1, 2, 12])
+def test_labels_that_occur_get_a_strip_and_the_colour_bar_can_be_seen(occurring, image):
+    """With its numbers and words inside the figure, however many strips there are."""
+    labels = [f"label {number}" for number in range(14)]
+    table = pd.DataFrame(0.2, index=[0.0, 1.0], columns=labels)
+    table.iloc[1, :occurring] = 0.5
+    drawn = (np.zeros((128, 191), np.uint8), MelConfig()) if image else ()
+    figure = timelines.timeline_figure(table, *drawn)
+    figure.canvas.draw()
+    *_, heat, bar = figure.axes
+    strips = [label.get_text() for label in heat.get_yticklabels()][::-1]
+    assert strips == labels[:occurring or 3]
+    assert ("no label has a probability of 0.3" in heat.get_xlabel()) == (occurring == 0)
+    box = bar.get_window_extent()
+    assert 10 <= box.width <= 25 and box.height > 50, "pixels"
+    around = bar.get_tightbbox()
+    assert around.y0 >= 0 and around.y1 <= figure.bbox.height and around.x1 <= figure.bbox.width
+    assert box.x0 > heat.get_window_extent().x1
 
 
 @pytest.mark.parametrize(("seconds", "longest", "read"), [
@@ -193,6 +294,7 @@ def test_a_player_jumps_to_the_events_that_are_in_the_notebook(demo, tmp_path):
     rows = [(0.5, 1.5, "<Dog>", 0.9), (4.0, 5.0, "<Dog>", 0.8), (1.0, 1.2, "Cat", 0.1)]
     events = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
     html = timelines.event_player(path, events, config, seconds=2, most=2).data
+    assert path.name in html
     assert html.count("<button") == 2 and html.count("<button disabled") == 1 and "and 1 less probable ones" in html
     assert "player.currentTime = 0.50; player.play()" in html and "&lt;Dog&gt;" in html and "Cat" not in html
     sound = base64.b64decode(re.search(r"data:audio/mpeg;base64,([^\"]+)", html)[1])

@@ -1,7 +1,9 @@
 import copy
 import dataclasses
 import json
+import re
 import shutil
+import time
 from functools import partial
 
 import numpy as np
@@ -26,6 +28,8 @@ from freesound_tagging.training import learner
 from freesound_tagging.training.functions import name_of
 from freesound_tagging.training.pool import ClipPool
 from freesound_tagging.training.profile import Profile, load_profile, published_stages
+from freesound_tagging.training.progress import Progress
+from freesound_tagging.training.queue import Key
 from freesound_tagging.training.stages import batch_size_for, select_noisy
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
@@ -141,6 +145,21 @@ def test_a_second_run_trains_nothing(make_pipeline, finished_run, monkeypatch):
     monkeypatch.setattr(learner, "fit", None)  # training would fail
     again = make_pipeline(finished_run.work.parent)
     assert again.run().equals(finished_run.table())
+
+
+def test_what_was_finished_before_is_said_and_has_no_speed(make_pipeline, finished_run, capsys):
+    make_pipeline(finished_run.work.parent, progress=True).run()
+    assert capsys.readouterr().out == "work, stage 1, 2, 3, 4: finished before\n"
+    keys = [Key(finished_run.work, 1, fold) for fold in (0, 1)]
+    with Progress(True) as progress:
+        progress.add(keys[0], 100_000, finished=True)
+        progress.add(keys[1], 10, finished=False)
+        progress.begin(keys[1])
+        time.sleep(0.5)
+        progress.end(keys[1], {})
+    last = capsys.readouterr().out.split("\r")[-1]
+    assert "100010/100010" in last
+    assert float(re.search(r"([\d.]+)step/s", last)[1]) <= 10 / 0.5
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same_to_the_bit(make_pipeline, finished_run, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 import re
 from pathlib import Path
 
+import torch
+
 import freesound_tagging
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +36,29 @@ def test_the_readme_is_a_front_page():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
     for page in (ROOT / "docs").glob("*.md"):
         assert f"(docs/{page.name})" in (ROOT / "README.md").read_text(), page.name
+
+
+def test_the_loop_of_the_readme_trains_a_network():
+    (loop,) = re.findall(r"```python\n([^`]*\bloader\b[^`]*)```", (ROOT / "README.md").read_text())
+    assert len(loop.strip().splitlines()) <= 5
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16 * 12, 4))
+    before = network[1].weight.detach().clone()
+    loader = [(torch.rand(4, 1, 16, 12), torch.eye(4)) for _ in range(2)]
+    names = {"torch": torch, "loader": loader, "network": network,
+             "optimizer": torch.optim.SGD(network.parameters(), 0.1)}
+    exec(loop, names)
+    assert not torch.equal(network[1].weight, before)
+    assert not torch.equal(names["images"], loader[-1][0]), "mixed"
+    assert names["targets"].max() < 1
+    torch.testing.assert_close(names["targets"].sum(1), torch.ones(4))  # an image is as much of one as less of another
+
+
+def test_the_studys_rows_in_the_readme_are_those_of_its_page():
+    rows = re.findall(r"^(\|.*\| [+-]0\.\d{3} \(.*\)) \| (.+) \|$", (ROOT / "README.md").read_text(), re.M)
+    assert len(rows) == 5
+    for row, verdict in rows:
+        assert f"{row} | {verdict} |" in (ROOT / "docs/evidence.md").read_text()
 
 
 def test_the_errors_that_are_explained_are_those_that_people_see():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = """#!{python}
@@ -117,3 +118,22 @@ def test_another_kernel_of_the_same_name_is_not_taken(tmp_path):
     subprocess.run([sys.executable, ROOT / "notebooks/execute.py", tmp_path / "a.ipynb"], check=True,
                    env=os.environ | {"JUPYTER_PATH": str(tmp_path / "jupyter")})
     assert nbformat.read(tmp_path / "a.ipynb", 4).cells[0].outputs[0].text.strip() == sys.prefix
+
+
+def test_an_executed_copy_is_shown_without_a_kernel(tmp_path):
+    """By nbconvert: a widget is its picture, and a progress bar its last line."""
+    for script in ("run.py", "execute.py"):
+        shutil.copy(ROOT / "notebooks" / script, tmp_path)
+    progress = "import sys\nfor step in range(50):\n    print(f'\\rstep {step} of 50', end='', flush=True)"
+    widget = """import ipywidgets
+class Picture(ipywidgets.VBox):
+    def _repr_mimebundle_(self, **kwargs):
+        return super()._repr_mimebundle_(**kwargs) | {"image/png": "UElDVFVSRQ=="}
+Picture()"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in (progress, widget)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    subprocess.run([sys.executable, tmp_path / "run.py", "a", tmp_path / "out"], check=True, capture_output=True)
+    html, _ = HTMLExporter().from_filename(tmp_path / "out/a.ipynb")
+    assert "step 49 of 50" in html and "step 48 of 50" not in html
+    assert "data:image/png;base64,UElDVFVSRQ==" in html and "vnd.jupyter.widget-view" not in html

@@ -107,5 +107,5 @@ class _WholeClips(SharedClips):
 
 
 def _contents(store):
-    cut = [] if store.spans is None else [store.spans.tolist()]
+    cut = [] if store.spans is None else [store.starts.tolist(), store.lengths.tolist()]
     return [store.fnames, [file["digest"] for file in store.files], *cut]

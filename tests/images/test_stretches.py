@@ -127,15 +127,17 @@ def test_what_else_sounds_in_an_excerpt_is_among_its_targets(tmp_path):
 
 
 def test_clips_that_are_stretches_are_found_again_where_the_store_is(tmp_path):
-    path = write(tmp_path / "a.wav", noise(20))
-    store = SpectrogramStore.build([path] * 2, tmp_path / "store", progress=False, spans=[(5, 9), (10.2, 10.4)])
-    other = SpectrogramStore.build([path] * 2, tmp_path / "store", progress=False, spans=[(5, 9), (11.2, 11.4)])
-    shared, moved = (SharedClips(one, np.eye(2)) for one in (store, other))
+    path, whole = write(tmp_path / "a.wav", noise(20)), write(tmp_path / "b.wav", noise(3))
+    store = SpectrogramStore.build([path, whole, path], tmp_path / "store", progress=False,
+                                   spans=[(5, 9), NAN, (10.2, 10.4)])
+    other = SpectrogramStore.build([path, whole, path], tmp_path / "store", progress=False,
+                                   spans=[(5, 9), NAN, (11.2, 11.4)])
+    shared, moved = (SharedClips(one, np.eye(3)) for one in (store, other))
     assert shared.identity != moved.identity
     there = pickle.loads(pickle.dumps(shared))
     assert there.is_here()
     pool = there.on("cpu")
-    assert pool.starts.tolist() == [318, 591] and pool.lengths.tolist() == [254, 128]
+    assert pool.starts.tolist() == [318, 1271, 591] and pool.lengths.tolist() == [254, 191, 128]
 
 
 def test_images_that_another_machine_makes_are_the_same(tmp_path):

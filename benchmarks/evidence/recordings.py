@@ -12,16 +12,23 @@ Running again goes on where it was stopped, and trains nothing twice.
 
 import argparse
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.speed.common import ROOT
+from freesound_tagging.annotations import read_events, score_events
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.clips.prepare import prepare
 from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.lwlrap import lwlrap
+from freesound_tagging.prediction.calibration import calibration_error
+from freesound_tagging.prediction.ensemble import Ensemble
+from freesound_tagging.prediction.tagging import default_threshold, events
 from freesound_tagging.training.profile import load_profile
 from freesound_tagging.training.warmup import WarmupPipeline
 
@@ -58,6 +65,35 @@ def train(arm, seed, work, profile):
     return folder / "weights"
 
 
+def judge(weights, work):
+    """What an arm's networks hear in recordings and clips that none of them was trained on.
+
+    Returns
+    -------
+    dict of str to float
+        F1 of segments of a second and of events at the default threshold, with precision and recall of the former;
+        `false windows`, the share of windows in which nothing sounds and some label is heard; `calibration error` of
+        the top label of clips, and `lwlrap`.
+    """
+    networks = Ensemble.load(weights, "cpu")
+    truth, found, quiet, false = read_events(work / "test/labels.tsv"), [], 0, 0
+    for path in sorted((work / "test").glob("*.flac")):
+        timeline = networks.timeline(path)
+        found.append(events(timeline).assign(file=path.name))
+        threshold = default_threshold(timeline.attrs.get("calibrated"))
+        mine, begins = truth[truth["file"] == path.name], timeline.index.to_numpy()[:, None]
+        silent = ~((mine["start"].to_numpy() < begins + timeline.attrs["window"])
+                   & (mine["end"].to_numpy() > begins)).any(1)
+        quiet, false = quiet + silent.sum(), false + (timeline.to_numpy()[silent].max(1) >= threshold).sum()
+    totals, _ = score_events(pd.concat(found, ignore_index=True), truth)
+    clips = pd.read_csv(work / "test as clips/clips.csv")
+    heard = networks.tag([work / "test as clips" / name for name in clips["file"]])
+    targets = clips["label"].to_numpy()[:, None] == np.array(networks.vocabulary)
+    return {**{name: totals[name] for name in ("segment F1", "segment precision", "segment recall", "event F1")},
+            "false windows": float(false / quiet), "calibration error": calibration_error(heard.to_numpy(), targets),
+            "lwlrap": lwlrap(targets, heard.to_numpy())}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
@@ -67,10 +103,19 @@ def main():
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     arrange(options.source, options.work)
-    profile = load_profile(options.profile)
+    profile, rows = load_profile(options.profile), []
     for seed in options.seeds:
         for arm in ARMS:
-            train(arm, seed, options.work, profile)
+            record = options.work / f"{arm}, seed {seed}.json"
+            if not record.exists():
+                figures = judge(train(arm, seed, options.work, profile), options.work)
+                record.write_text(json.dumps({"trained on": arm, "seed": seed, **figures}, indent=1))
+            rows.append(json.loads(record.read_text()))
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False, float_format="{:.3f}".format))
+    print(table.drop(columns="seed").groupby("trained on").agg(["mean", "std"]).T.unstack().to_string(
+        float_format="{:.3f}".format))
+    (ROOT / f"benchmarks/results/recordings-{options.source.resolve().name}.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -115,7 +115,8 @@ def main():
     print(table.to_string(index=False, float_format="{:.3f}".format))
     print(table.drop(columns="seed").groupby("trained on").agg(["mean", "std"]).T.unstack().to_string(
         float_format="{:.3f}".format))
-    (ROOT / f"benchmarks/results/recordings-{options.source.resolve().name}.json").write_text(json.dumps(rows, indent=1) + "\n")
+    results = ROOT / f"benchmarks/results/recordings-{options.source.resolve().name}.json"
+    results.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,11 @@ class Profile:
         needed = {name for config in self.stages if config.votes for name in config.trains_on}
         return [name for name in self.sets if name not in needed]
 
+    @property
+    def trusted(self):
+        """The set by whose labels networks are judged: what the last voting stage is validated on."""
+        return [config for config in self.stages if config.votes][-1].trains_on[0]
+
     def fitted(self, clips):
         """What can be done of it with the sets that there are.
 

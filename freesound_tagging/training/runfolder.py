@@ -12,6 +12,7 @@ import numpy as np
 from .. import __version__
 from ..machine.files import as_path, only_writer, whole_file
 from ..networks.weights import load_tagger, read_spec, save_tagger, weights_path
+from ..prediction.calibration import CALIBRATION
 
 MOST_SAID, MOST_SHOWN = 6, 200  # settings that differ, and characters of each
 SIGNATURE = ".run.json"  # in a folder of weights: whose they are
@@ -114,6 +115,7 @@ class RunFolder:
                 if json.loads(Path(owner["work"], "run.json").read_text()).get("run") == owner["run"]:
                     self._check_signature()
         if not owner or owner["run"] != self.name:
+            (self.weights / CALIBRATION).unlink(missing_ok=True)  # of networks that are gone
             with whole_file(self.weights / SIGNATURE) as part:
                 part.write_text(json.dumps({"run": self.name, "work": str(self.work.resolve())}))
 

@@ -65,6 +65,11 @@ CALIBRATED = """- **Probabilities are calibrated** where sounds are tagged: by t
   labels is heard, were not fitted on. **A threshold** of 0.5 is even odds; one that costs you least is best chosen on
   sounds of yours whose labels you know. Submissions, and `--raw`, have what the networks give."""
 
+STARTED = """The networks began with others that were trained before. If those have seen clips that are held out here,
+these scores, and what was fitted on them, are too good.
+
+"""
+
 
 def card(pipeline, calibration=None):
     """The model card of a run.
@@ -92,7 +97,8 @@ def card(pipeline, calibration=None):
     voting = [config.stage for config in profile.stages if config.votes]
     sets = [(name, int(of.sum()), int((of & ~pipeline.known).sum())) for name in clips.sets
             for of in [clips.is_of(name)]]
-    stages = [(config.stage, f"model {config.starts_from}" if config.starts_from else "a new network",
+    new = "networks trained before" if pipeline.start else "a new network"
+    stages = [(config.stage, f"model {config.starts_from}" if config.starts_from else new,
                ", ".join([*config.trains_on, *([f"{config.selects_from} selected"] if config.selects_from else [])]),
                int(pipeline.trained_on(config.stage).sum()), _from_to(pipeline.n_steps(config.stage)),
                f"{config.lr:g}", "yes" if config.votes else "no") for config in profile.stages]
@@ -109,7 +115,7 @@ def card(pipeline, calibration=None):
         stages=_rows(("stage", "starts from", "trains on", "clips", "steps of a fold", "learning rate", "votes"),
                      stages),
         scores=_rows(("", *table.columns), scores),
-        remarks=f"{better}\n\n" if (better := pipeline.who_votes()) else "",
+        remarks=(f"{better}\n\n" if (better := pipeline.who_votes()) else "") + (STARTED if pipeline.start else ""),
         probabilities=CALIBRATED.format(**calibration.fitted) if calibration else RAW)
 
 

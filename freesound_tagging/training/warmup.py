@@ -83,6 +83,7 @@ class WarmupPipeline:
     def __init__(self, clips, store, profile, work, weights, seed=0, device=None, progress=True, compiled=False,
                  tensorboard=None, executor="auto", test=(), trained_targets=None, change=None, earlier=()):
         _check_fit(clips, store, profile)
+        self.start = profile.begins_with()
         self.clips, self.store, self.targets = clips, store, clips.targets
         if profile.batch_size is None:
             counts = [sum(int(clips.is_of(name).sum()) for name in config.trains_on) for config in profile.stages]
@@ -114,8 +115,9 @@ class WarmupPipeline:
 
     def __repr__(self):
         profile = self.profile
+        begins = f", {self.start.taken(self.clips.vocabulary)}" if self.start else ""
         return (f"{profile.network}: {profile.n_folds} folds, {len(profile.stages)} stages, batches of "
-                f"{profile.batch_size}, on {self.device.type}, {self.executor}")
+                f"{profile.batch_size}, on {self.device.type}, {self.executor}{begins}")
 
     def run(self, hours=None):
         """Train all stages in order.
@@ -238,6 +240,8 @@ class WarmupPipeline:
         spec, start = self._spec(stage, fold), None
         if config.starts_from is not None:
             start = self.folder.start(dataclasses.replace(spec, stage=config.starts_from))
+        elif self.start:
+            start = self.start.of(fold)
         validated = self.clips.is_of(config.trains_on[0]) & self.known & (self.folds == fold)
         return FoldTraining(
             spec, start, self.training_clips(stage, fold), np.flatnonzero(validated), self._held_out(fold),
@@ -246,8 +250,9 @@ class WarmupPipeline:
             device=self.device, compiled=self.compiled, change=self.change)
 
     def _spec(self, stage, fold):
-        profile = self.profile
-        return NetworkSpec(profile.network, profile.options, self.clips.vocabulary, profile.mel, *self.normalization,
+        profile, theirs = self.profile, self.start and self.start.of(fold).spec
+        normalization = (theirs.mean, theirs.std) if theirs else self.normalization
+        return NetworkSpec(profile.network, profile.options, self.clips.vocabulary, profile.mel, *normalization,
                            stage, fold, self.seed, self.voting)
 
     def _held_out(self, fold):

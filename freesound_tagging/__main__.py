@@ -53,8 +53,12 @@ def main(arguments=None):
                              "and the seconds")
     parser.add_argument("--cut-most", type=a_count, default=20, metavar="N",
                         help="events of a label that are cut, spread over their probabilities (default: 20)")
-    parser.add_argument("--threshold", type=a_probability, default=0.3, metavar="P",
-                        help="from which probability on a label is an event (default: 0.3)")
+    parser.add_argument("--threshold", type=a_probability, metavar="P",
+                        help="from which probability on a label is an event (default: 0.5 of calibrated ones, 0.3 of "
+                             "raw ones)")
+    parser.add_argument("--raw", action="store_true",
+                        help="probabilities as the networks give them; else calibrated ones, of networks with a "
+                             "calibration.json beside them, such as a finished training leaves")
     parser.add_argument("--json", action="store_true",
                         help="print for programs: a line of JSON for each file, with its top labels and its events")
     parser.add_argument("--device", help="such as cuda or cpu (default: a CUDA GPU if there is one)")
@@ -106,7 +110,7 @@ def main(arguments=None):
     networks, heard, unread = Ensemble.load(options.weights, device), 0, 0
     with stoppable():
         try:
-            for sound in networks.listen(present, progress=on_terminal):
+            for sound in networks.listen(present, progress=on_terminal, raw=options.raw):
                 unread += bool(sound.problem)
                 for said in filter(None, (sound.problem, sound.remark)):
                     print(printable(said), file=sys.stderr)

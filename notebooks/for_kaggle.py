@@ -18,6 +18,7 @@ import nbformat
 from nbconvert.preprocessors import ClearOutputPreprocessor
 
 from freesound_tagging.networks.weights import find_weights, load_tagger, read_spec, save_tagger, weights_path
+from freesound_tagging.prediction.calibration import CALIBRATION
 from freesound_tagging.training.profile import NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +56,8 @@ def main(arguments=None):
         copy = weights_path(dataset / "weights" / tagger.spec.network, tagger.spec.stage, tagger.spec.fold)
         copy.parent.mkdir(parents=True, exist_ok=True)
         save_tagger(tagger, copy)
+        if (beside := path.with_name(CALIBRATION)).is_file():  # for sounds; a submission's probabilities are raw
+            shutil.copy(beside, copy.with_name(CALIBRATION))
     _write(dataset / "dataset-metadata.json", title=NAME, id=f"{user}/{NAME}", licenses=[{"name": "other"}])
     steps = [f"kaggle datasets create --dir-mode zip -p {dataset}"]
     for network in trained:

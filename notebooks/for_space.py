@@ -12,6 +12,7 @@ from pathlib import Path
 
 from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger, weights_path
 from freesound_tagging.prediction import Ensemble
+from freesound_tagging.prediction.calibration import CALIBRATION
 
 ROOT = Path(__file__).resolve().parents[1]
 # A Space installs its requirements before it has the other files, so that the package lies beside app.py as it is.
@@ -63,6 +64,8 @@ def main(arguments=None):
                             tagger.spec.fold)
         copy.parent.mkdir(parents=True, exist_ok=True)
         save_tagger(tagger, copy)
+        if (beside := path.with_name(CALIBRATION)).is_file():
+            shutil.copy(beside, copy.with_name(CALIBRATION))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = [needs for needs in project["dependencies"] + project["optional-dependencies"]["app"]
               if not needs.startswith(LEFT_OUT)]

@@ -98,7 +98,7 @@ class Unit:
         record = {"seed": self.seed, "rotation": self.rotation, "precision": options.precision, "arm": name,
                   "steps": np.sum([training.n_steps(stage) for stage in training.stages], axis=0).tolist(),
                   "test": {which: lwlrap(self.truth, mean) for which, mean in means.items()},
-                  "cross-validated": training.table().T.to_dict()}
+                  "cross-validated": training.table().drop("ensemble", errors="ignore").T.to_dict()}
         if not arm.single:
             noisy = self.clips.is_of("noisy")
             selected = {stage: training.selected(stage)[noisy] for stage in (3, 4)

@@ -19,8 +19,8 @@ def write_download(ending, visit, threshold):
         Of `DOWNLOADS`.
     visit : Visit
         Of a sound that has been listened to.
-    threshold : float
-        From which probability on a label is an event.
+    threshold : float or None
+        From which probability on a label is an event; None as for `prediction.events`.
 
     Returns
     -------

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from ..notebook.timelines import clock
+from ..prediction.tagging import default_threshold
 from .downloads import DOWNLOADS, write_download
 from .hearing import Stopped, TooLong, hear, overview
 from .live import Live, hear_chunk, step_seconds
@@ -118,7 +119,8 @@ def _send(visits, request):
             return FileResponse(visit.path, headers={"cache-control": "no-store"}, media_type=kind if kind.startswith(
                 ("audio/", "video/")) else "application/octet-stream")
         if visit and what in DOWNLOADS:
-            path = write_download(what, visit, float(request.query_params.get("threshold", 0.3)))
+            threshold = request.query_params.get("threshold")
+            path = write_download(what, visit, None if threshold is None else float(threshold))
             return FileResponse(path, filename=path.name, headers={"cache-control": "no-store"},
                                 background=BackgroundTask(shutil.rmtree, path.parent))
     except ValueError as error:
@@ -189,7 +191,8 @@ def _page(networks, visits, max_minutes, folder):
                     sources=["microphone"], type="filepath", label="Record", editable=False, buttons=[], min_width=260))
             stop = gr.Button("Stop listening", interactive=False, size="sm")
             view = gr.HTML(elem_id="view", apply_default_css=False, min_height=100)  # room for progress
-            threshold = gr.Slider(0.05, 0.95, 0.3, step=0.05, label="An event from which probability on?")
+            threshold = gr.Slider(0.05, 0.95, default_threshold(networks.calibration), step=0.05,
+                                  label="An event from which probability on?")
             table = gr.HTML(elem_id="events", apply_default_css=False)
         with gr.Tab("Live"):
             stream = _only_uploads(gr.Audio(sources=["microphone"], streaming=True, type="filepath", buttons=[],
@@ -238,4 +241,4 @@ def _described(networks):
     count = len(networks.taggers)
     return (f"{count} network{'s' * (count > 1)} for {len(networks.vocabulary)} labels, on {networks.device}. "
             "Probabilities are those of whole sounds, and of windows of "
-            f"{networks.mel.excerpt_seconds:.0f} s.")
+            f"{networks.mel.excerpt_seconds:.0f} s{', calibrated' if networks.calibration else ''}.")

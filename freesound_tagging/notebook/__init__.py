@@ -6,8 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "explorer": ["augmentation_explorer", "augmentation_figure", "batch_figure", "explorer_figure"],
     "plots": ["clip_figure", "player", "players", "some_excerpts"],
     "recordings": ["events_figure"],
+    "reliability": ["reliability_figure"],
     "reports": ["confusion_figure", "labels_figure", "members_figure", "members_table", "per_class_figure",
                 "pipeline_figure", "predictions_figure", "selection_figure", "selection_table", "training_figure"],
-    "runs": ["purity_table", "show_selection", "show_table", "train_stage"],
+    "runs": ["purity_table", "show_reliability", "show_selection", "show_table", "train_stage"],
     "timelines": ["event_player", "timeline_figure"],
 })

@@ -7,6 +7,7 @@ from IPython.display import display
 from ..clips.dataset import is_competitions
 from ..lwlrap import clip_lwlrap
 from ..prediction.submission import TABLE_2
+from .reliability import reliability_figure
 from .reports import selection_figure, selection_table, training_figure
 
 
@@ -90,12 +91,31 @@ def purity_table(pipeline, right, name="noisy"):
                                           for row, mask in chosen.items()}})
 
 
+def show_reliability(pipeline):
+    """Draw how often the ensemble's most probable label is right on clips held out, raw and calibrated.
+
+    Parameters
+    ----------
+    pipeline : WarmupPipeline
+        If it is not finished, or knows too little to be calibrated, that is said.
+    """
+    if left := pipeline.unfinished():
+        print(f"{len(left)} folds are to be trained before probabilities can be calibrated.")
+        return
+    mine, name = pipeline.trusted_clips(), pipeline.profile.trusted
+    try:
+        reliability_figure(pipeline.ensemble_out_of_fold()[mine], pipeline.targets[mine], pipeline.folds[mine],
+                           f"{mine.sum()} {name} clips held out")
+    except ValueError as error:
+        print(f"Probabilities cannot be calibrated: {error}.")
+
+
 def show_table(pipeline):
-    """Cross-validated lwlrap of each model, kept in the run's folder as ``table.txt``.
+    """Cross-validated lwlrap of each model and of the ensemble, kept in the run's folder as ``table.txt``.
 
-    Of the competition's labels the published Table 2 stands beside it.
-
-    Of a finished run the model card is written beside its networks.
+    Of the competition's labels the published Table 2 stands beside it. Where another choice of stages to vote is better
+    by more than chance, that is said. Of a finished run the model card and the calibration are written beside its
+    networks.
 
     Parameters
     ----------
@@ -105,8 +125,10 @@ def show_table(pipeline):
     if table.empty:
         print("No stage is finished yet.")
         return
-    (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
+    (pipeline.work / "table.txt").write_text(pipeline.report() + "\n")
     pipeline.write_card()
     if is_competitions(pipeline.clips.vocabulary):
         table = table.join(TABLE_2)
     display(table.style.format("{:.5f}", na_rep=""))
+    if better := pipeline.who_votes():
+        print(better)

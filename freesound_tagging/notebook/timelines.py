@@ -7,14 +7,14 @@ import numpy as np
 from IPython.display import HTML
 from matplotlib.ticker import MultipleLocator
 
-from ..prediction.tagging import TOUCH, spoken_for
+from ..prediction.tagging import TOUCH, default_threshold, spoken_for
 from .plots import as_html, first_seconds, plain, shortened, show_frequencies, show_spectrogram, sound_element
 
 # Seconds from one mark of a time axis to the next.
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
 
 
-def timeline_figure(table, image=None, config=None, title="", threshold=0.3, top=12):
+def timeline_figure(table, image=None, config=None, title="", threshold=None, top=12):
     """Which label is heard when: a strip for each label that occurs, over seconds, minutes or hours.
 
     Of more than 1,500 windows, the greatest probability of neighbours is drawn, so that nothing short is lost. Where
@@ -29,8 +29,8 @@ def timeline_figure(table, image=None, config=None, title="", threshold=0.3, top
     config : MelConfig, optional
         The image's.
     title : str
-    threshold : float
-        A label occurs if a window has it with this probability.
+    threshold : float, optional
+        A label occurs if a window has it with this probability; if not given, as for `prediction.events`.
     top : int
         The most strips: those of the greatest probability in any window. If no label occurs, the first three of them.
 
@@ -48,6 +48,7 @@ def timeline_figure(table, image=None, config=None, title="", threshold=0.3, top
                          "of each at least")
     if image is not None and config is None:
         raise ValueError("an image and no config: give the MelConfig that the image was made with")
+    threshold = default_threshold(table.attrs.get("calibrated")) if threshold is None else threshold
     best = table.max().nlargest(top)
     occurring = int((best >= threshold).sum())
     best = best[:occurring or 3].index[::-1]

@@ -3,6 +3,7 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "calibration": ["Calibration", "calibration_error", "cross_fitted", "fit_calibration", "reliability"],
     "inference": ["Budget", "ensemble_mean", "predict"],
     "ensemble": ["Ensemble"],
     "listening": ["Heard"],

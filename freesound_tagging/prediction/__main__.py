@@ -23,12 +23,16 @@ def main(arguments=None):
                         help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv; of events, labels with "
                              "times as Audacity, Raven or DCASE have them")
     parser.add_argument("--threshold", type=a_probability, default=0.3, metavar="P",
-                        help="of a timeline, from which probability on a label is an event (default: 0.3)")
+                        help="of a timeline, from which probability on a label is an event (default: 0.3; the command's is "
+                             "0.5 of calibrated probabilities)")
     parser.add_argument("--label-column", metavar="NAME", help="where the labels of the true events are")
     options = parser.parse_args(arguments)
     from .timed import is_timelines, score_timed
 
-    if is_timelines(options.submission) or options.submission.is_dir() or is_events(options.submission):
+    timelines = is_timelines(options.submission)
+    if timelines:
+        print(f"events from a probability of {options.threshold:g} on (--threshold)")
+    if timelines or options.submission.is_dir() or is_events(options.submission):
         return _print_timed(*score_timed(options.submission, options.truth, options.threshold, options.label_column))
     scores, per_class = score_submission(options.submission, options.truth)
     table = per_class[per_class["clips"] > 0].sort_values("lwlrap").rename(index=printable)

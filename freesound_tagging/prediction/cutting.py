@@ -27,7 +27,7 @@ class Cuts:
         Made if need be.
     sounds : sequence of path
         What will be heard.
-    threshold : float
+    threshold : float, optional
         As for `events`.
     most : int
         Events of a label that are cut: those whose probabilities are spread most evenly (`spread`).
@@ -38,7 +38,7 @@ class Cuts:
         If a sound comes through a pipe, which cannot be read twice.
     """
 
-    def __init__(self, folder, sounds, threshold=0.3, most=20):
+    def __init__(self, folder, sounds, threshold=None, most=20):
         pipes = [sound for sound in sounds if is_pipe(sound)]
         if pipes:
             raise ValueError(f"{pipes[0]} is a pipe, of which nothing can be cut once it was heard; give a file")

@@ -18,6 +18,7 @@ from ..machine.files import as_path
 from ..machine.numerics import USUAL, as_usual
 from ..networks.tagger import fold_batchnorm
 from ..networks.weights import find_weights, load_tagger, stage_and_fold
+from .calibration import calibration_of
 from .inference import TRIED, choose_precision, first_images, predict
 from .listening import listen
 from .paths import sounds_of
@@ -41,12 +42,15 @@ class Ensemble:
     vocabulary : tuple of str
     mel : MelConfig
         How the images are made that all of them look at.
+    calibration : Calibration or None
+        What makes probabilities of what they say in sounds, where a ``calibration.json`` beside them knows it.
     """
 
     def __init__(self, paths, taggers, device, precision=None):
         self.paths, self.taggers, self.device = list(paths), taggers, device
         self.vocabulary, self.mel = taggers[0].spec.vocabulary, taggers[0].spec.mel
         self._precision, self._is_precision_chosen = precision, False
+        self.calibration = calibration_of(self.paths, [tagger.spec for tagger in self.taggers])
 
     @classmethod
     def load(cls, weights="weights", device=None, precision=None, vocabulary=None):
@@ -75,7 +79,7 @@ class Ensemble:
         ValueError
             If a file is no network or is named as another one, networks differ in vocabulary or in how images are
             made, they are for other labels than `vocabulary`, or one counts twice: the same model of the same fold and
-            seed, or the same weights.
+            seed, or the same weights. If a ``calibration.json`` beside them is damaged.
         """
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision!r}: expected one of {', '.join(map(str, PRECISIONS))}")
@@ -98,7 +102,8 @@ class Ensemble:
     def __repr__(self):
         kinds = pd.Series([tagger.spec.network for tagger in self.taggers]).value_counts(sort=False)
         networks = " and ".join(f"{count} of {kind}" for kind, count in kinds.items())
-        return f"Ensemble: networks {networks} for {len(self.vocabulary)} labels, on {self.device}"
+        calibrated = ", probabilities calibrated" if self.calibration else ""
+        return f"Ensemble: networks {networks} for {len(self.vocabulary)} labels, on {self.device}{calibrated}"
 
     def select(self, chosen):
         """The ensemble of some of these networks, which both then share.
@@ -128,7 +133,7 @@ class Ensemble:
 
     @np.errstate(**USUAL)
     def predict(self, store, batch_size=256, progress=True, budget=None):
-        """Probabilities of each network over all clips of a store, one network after the other.
+        """Probabilities of each network over all clips of a store, one network after the other: raw, not calibrated.
 
         The store is put on the device once.
 
@@ -167,7 +172,7 @@ class Ensemble:
                         bar.set_postfix_str(budget.estimate(left))
         return np.stack(probabilities)
 
-    def listen(self, paths, batch_size=256, progress=False):
+    def listen(self, paths, batch_size=256, progress=False, raw=False):
         """Listen to sounds, one after the other, in memory that does not grow with how long or how many they are.
 
         What lasts at most 15 minutes is seen as the published system sees a clip; a longer sound in sections of 10
@@ -183,6 +188,8 @@ class Ensemble:
             Show a progress bar on standard error, in seconds of sound, if it takes more than 2 s; or what to call after
             each batch with the seconds heard so far, and those of all sounds by their headers (0 where these do not
             say). What it raises ends the listening.
+        raw : bool
+            Leave probabilities as the networks give them, where there is a `calibration` too.
 
         Yields
         ------
@@ -202,14 +209,15 @@ class Ensemble:
         for path in paths:
             if not is_given(as_path(path)):
                 raise FileNotFoundError(f"{path} does not exist or is neither file nor pipe; give the path of a sound")
-        yield from as_usual(listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress))
+        yield from as_usual(listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress,
+                                   None if raw else self.calibration))
 
-    def tag(self, paths, progress=False):
+    def tag(self, paths, progress=False, raw=False):
         """The probability of each label in each sound.
 
         Parameters
         ----------
-        paths, progress
+        paths, progress, raw
             As for `freesound_tagging.tag`, which is the same for networks that are not in memory.
 
         Returns
@@ -221,7 +229,7 @@ class Ensemble:
         if not paths:
             raise ValueError("no sounds: expected at least one file that libsndfile reads")
         rows, *said = zip(*((sound.probabilities, sound.problem, sound.remark)
-                            for sound in self.listen(paths, progress=progress)))
+                            for sound in self.listen(paths, progress=progress, raw=raw)))
         problems, remarks = (list(filter(None, sentences)) for sentences in said)
         if len(problems) == len(paths):
             raise ValueError(f"none of {len(paths)} sounds can be read: {'; '.join(problems)}")
@@ -232,12 +240,12 @@ class Ensemble:
         return pd.DataFrame(np.stack(rows), pd.Index([str(path) for path in paths], name="path"),
                             list(self.vocabulary))
 
-    def timeline(self, path, progress=False):
+    def timeline(self, path, progress=False, raw=False):
         """The probability of each label in each window of a sound: what is heard when.
 
         Parameters
         ----------
-        path, progress
+        path, progress, raw
             As for `freesound_tagging.timeline`, which is the same for networks that are not in memory.
 
         Returns
@@ -245,7 +253,7 @@ class Ensemble:
         pandas.DataFrame, float32
             A row a window, a column a label.
         """
-        sound, = self.listen([path], progress=progress)
+        sound, = self.listen([path], progress=progress, raw=raw)
         if sound.problem:
             raise ValueError(sound.problem)
         if sound.remark:

@@ -33,7 +33,7 @@ class Text:
 class Json:
     """A line a sound, for programs: its length, its most probable labels and its events, or what is wrong with it."""
 
-    def __init__(self, top=3, threshold=0.3, out=None):
+    def __init__(self, top=3, threshold=None, out=None):
         self.top, self.threshold, self.out = top, threshold, out or sys.stdout
 
     def add(self, sound):
@@ -41,6 +41,7 @@ class Json:
             "path": str(sound.path), "seconds": sound.timeline.attrs["duration"],
             "labels": [{"label": label, "probability": float(value)} for label, value in sound.best(self.top).items()],
             "events": events(sound.timeline, self.threshold).to_dict("records"),
+            **({"calibrated": True} if sound.timeline.attrs.get("calibrated") else {}),
             **({"remark": sound.remark} if sound.remark else {})}
         print(json.dumps(found), file=self.out, flush=True)
 
@@ -69,7 +70,7 @@ class Table:
 class Timelines:
     """A CSV file: a row a window of a sound, a column a label."""
 
-    def __init__(self, path, sounds=(), threshold=0.3):
+    def __init__(self, path, sounds=(), threshold=None):
         self.path, self.tables = path, []
 
     def add(self, sound):
@@ -87,7 +88,7 @@ class Timelines:
 class Labels:
     """The events of one sound, or in a folder those of each, as Audacity imports labels (`write_labels`)."""
 
-    def __init__(self, path, sounds, threshold=0.3):
+    def __init__(self, path, sounds, threshold=None):
         self.path, self.threshold, self.is_folder = Path(path), threshold, os.path.isdir(path)
         if not self.is_folder and len(sounds) > 1:
             raise ValueError(f"{path} has room for the labels of one sound, and there are {len(sounds)}; name a "
@@ -112,7 +113,7 @@ class Labels:
 class Selections:
     """The events of all sounds in one table, as Raven opens it (`write_selections`)."""
 
-    def __init__(self, path, sounds=(), threshold=0.3):
+    def __init__(self, path, sounds=(), threshold=None):
         self.path, self.threshold, self.tables, self.lengths = path, threshold, [], {}
 
     def add(self, sound):
@@ -142,7 +143,7 @@ class Dcase(Selections):
 TIMELINES = {".csv": Timelines, ".tsv": Dcase, ".selections.txt": Selections, ".txt": Labels}
 
 
-def timelines_writer(path, sounds, threshold=0.3):
+def timelines_writer(path, sounds, threshold=None):
     """The writer of what is heard when, by the name of its output.
 
     Parameters
@@ -151,7 +152,7 @@ def timelines_writer(path, sounds, threshold=0.3):
         A name that ends as one of `TIMELINES`, or a folder, for `Labels`.
     sounds : sequence of path
         What will be written.
-    threshold : float
+    threshold : float, optional
         As for `events`.
 
     Returns

@@ -30,7 +30,7 @@ class Heard:
         return pd.Series(self.probabilities, self.timeline.columns).nlargest(top)
 
 
-def listen(paths, look_at, mel, vocabulary, batch_size, progress):
+def listen(paths, look_at, mel, vocabulary, batch_size, progress, calibration=None):
     """`Ensemble.listen`, for anything that looks at windows.
 
     Parameters
@@ -43,6 +43,8 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
     vocabulary : sequence of str
     batch_size : int
     progress : bool or callable
+    calibration : Calibration, optional
+        Applied to the means of the networks, of windows and of whole sounds.
 
     Yields
     ------
@@ -50,7 +52,8 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
         Of each sound, in order.
     """
     lasting = np.cumsum([_seconds(path) for path in paths] if progress else [])
-    windows, sound = _windows(paths, mel), _Listening(paths[0], mel, vocabulary) if paths else None
+    windows = _windows(paths, mel)
+    sound = _Listening(paths[0], mel, vocabulary, calibration) if paths else None
     with tqdm(None, "sound", round(lasting[-1]) if len(lasting) else None, unit="s", delay=2,
               leave=False, disable=not progress or callable(progress)) as bar:
         number = 0
@@ -62,7 +65,7 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress):
                     bar.clear()  # for what is printed of the sound
                     yield sound.heard()
                     number += 1
-                    sound = _Listening(paths[number], mel, vocabulary)
+                    sound = _Listening(paths[number], mel, vocabulary, calibration)
                 sound.hear(window, next(predicted) if window.pixels is not None else None)
             before = lasting[number - 1] if progress and number else 0
             if callable(progress):
@@ -105,7 +108,8 @@ def _windows(paths, mel):
 class _Listening:
     """What has been heard of a sound so far."""
 
-    def __init__(self, path, mel, vocabulary):
+    def __init__(self, path, mel, vocabulary, calibration=None):
+        self.calibration = calibration
         self.path, self.mel, self.vocabulary, self.problem, self.remark = path, mel, list(vocabulary), "", ""
         self.seconds, self.windows, self.second, self.duration = [], [], 0.0, 0.0
         # Of each network's probabilities, (networks, labels): of a section in float32 as `predict` adds up a clip's,
@@ -126,13 +130,17 @@ class _Listening:
 
     def heard(self):
         n_windows = 0 if self.problem else len(self.windows)
-        table = pd.DataFrame(np.reshape(self.windows[:n_windows], (n_windows, len(self.vocabulary))),
-                             pd.Index(self.seconds[:n_windows], name="second", dtype=float), self.vocabulary,
-                             np.float32)
-        table.attrs = {"window": self.mel.excerpt_seconds, "duration": self.duration}
+        windows = np.reshape(self.windows[:n_windows], (n_windows, len(self.vocabulary)))
         of_all = np.full(len(self.vocabulary), np.nan, np.float32)
         if n_windows:
             of_all = ensemble_mean(((self.before + self.of_section) / n_windows).astype(np.float32))
+        attributes = {"window": self.mel.excerpt_seconds, "duration": self.duration}
+        if self.calibration:
+            windows, of_all = self.calibration(windows), self.calibration(of_all)
+            attributes["calibrated"] = True
+        table = pd.DataFrame(windows, pd.Index(self.seconds[:n_windows], name="second", dtype=float), self.vocabulary,
+                             np.float32)
+        table.attrs = attributes
         return Heard(self.path, table, of_all, self.problem, self.remark)
 
 

@@ -10,7 +10,7 @@ from .ensemble import Ensemble
 TOUCH = 0.1  # seconds: stretches of sound that are no further apart are one
 
 
-def tag(paths, weights="weights", device=None, progress=False):
+def tag(paths, weights="weights", device=None, progress=False, raw=False):
     """The probability of each label in each sound.
 
     Nothing of the calling program's settings is changed. (The command and the notebooks call
@@ -28,6 +28,10 @@ def tag(paths, weights="weights", device=None, progress=False):
         A CUDA GPU if there is one, else the CPU. An ensemble's own, if one is given.
     progress : bool
         Show a progress bar on standard error.
+    raw : bool
+        Probabilities as the networks give them, which rank the labels. If not, calibrated ones, where a
+        ``calibration.json`` beside the networks says how (`Calibration`): of those of 0.7, about seven in ten are right
+        on sounds such as it was fitted on. Where there is none, raw ones too.
 
     Returns
     -------
@@ -47,17 +51,17 @@ def tag(paths, weights="weights", device=None, progress=False):
     --------
     >>> freesound_tagging.tag("dog.wav").loc["dog.wav"].nlargest(3)  # doctest: +SKIP
     """
-    return _ensemble(weights, device).tag(paths, progress)
+    return _ensemble(weights, device).tag(paths, progress, raw)
 
 
-def timeline(path, weights="weights", device=None, progress=False):
+def timeline(path, weights="weights", device=None, progress=False, raw=False):
     """The probability of each label in each window of a sound: what is heard when.
 
     Parameters
     ----------
     path : path
         A file of any length.
-    weights, device, progress
+    weights, device, progress, raw
         As for `tag`.
 
     Returns
@@ -66,7 +70,8 @@ def timeline(path, weights="weights", device=None, progress=False):
         A row a window of about 2 s, indexed by `second`, where it starts in the file; a column a label. Windows are at
         most 48 frames, 0.76 s, apart. The first starts where the silence ends that the sound begins with, and before 0
         where a sound of less than 2 s has been zero-padded on both sides. `events` makes events of it. Its ``attrs``
-        have the length of a window and of the file in seconds, ``"window"`` and ``"duration"``.
+        have the length of a window and of the file in seconds, ``"window"`` and ``"duration"``, and ``"calibrated"``,
+        True, where its probabilities are.
 
         A sound of more than 15 minutes is seen in sections of 10 minutes, each as if it were a clip of its own, so that
         silence at both ends of a section, 60 dB below what is loudest in it, has no windows; nor has a section of
@@ -79,10 +84,10 @@ def timeline(path, weights="weights", device=None, progress=False):
     ValueError
         If the sound cannot be read, or the networks do not belong together.
     """
-    return _ensemble(weights, device).timeline(path, progress)
+    return _ensemble(weights, device).timeline(path, progress, raw)
 
 
-def events(timeline, threshold=0.3, release=None):
+def events(timeline, threshold=None, release=None):
     """Join the windows of a sound in which a label is on.
 
     A label comes on in a window of probability `threshold` or more, and stays on in the windows around it as long as
@@ -95,8 +100,8 @@ def events(timeline, threshold=0.3, release=None):
     timeline : pandas.DataFrame (windows, labels)
         As `timeline` gives it. Its ``attrs`` have the length of a window and of the file; without them, such as in a
         table that was read from a file, windows are as published.
-    threshold : float
-        In (0, 1].
+    threshold : float, optional
+        In (0, 1]; if not given 0.5 where the timeline says that its probabilities are calibrated, else 0.3.
     release : float, optional
         In (0, threshold]; two thirds of `threshold` if not given.
 
@@ -111,6 +116,7 @@ def events(timeline, threshold=0.3, release=None):
     ValueError
         If `threshold` or `release` are out of their range, or the table is no timeline.
     """
+    threshold = default_threshold(timeline.attrs.get("calibrated")) if threshold is None else threshold
     release = threshold * 2 / 3 if release is None else release
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold={threshold}: expected a probability above 0, at most 1")
@@ -138,6 +144,11 @@ def events(timeline, threshold=0.3, release=None):
     table = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
     table = table.astype({"start": float, "end": float, "probability": float})
     return table.sort_values(["start", "end"], kind="stable", ignore_index=True)
+
+
+def default_threshold(calibrated):
+    """From which probability on a label is an event, if nobody says: even odds, or what is usual of raw ones."""
+    return 0.5 if calibrated else 0.3
 
 
 def _ensemble(weights, device):

@@ -73,12 +73,13 @@ def main(arguments=None):
                                 options.seed, executor=executor, test=data.test["path"]) for profile in profiles]
     for line in estimate(pipelines):
         print(line, flush=True)
-    tables = run_together(*pipelines, hours=options.hours)
+    run_together(*pipelines, hours=options.hours)
     left = sum(len(pipeline.unfinished()) for pipeline in pipelines)
     drawn = [] if left or not options.notebooks else [_draw(pipeline, options, weights) for pipeline in pipelines]
-    for pipeline, table in zip(pipelines, tables):
-        (pipeline.work / "table.txt").write_text(table.round(5).to_string() + "\n")
-        print(f"\n{pipeline.profile.network}, cross-validated:\n{table.round(5).to_string()}")
+    for pipeline in pipelines:
+        report = pipeline.report()
+        (pipeline.work / "table.txt").write_text(report + "\n")
+        print(f"\n{pipeline.profile.network}, cross-validated:\n{report}")
     if left:
         print(f"\nThe time is up: {left} folds are left. Run the same again, and it goes on.")
         return 0

@@ -2,7 +2,9 @@
 
 from .. import __version__
 from ..machine.files import whole_file
+from ..prediction.calibration import CALIBRATION, read_calibration
 from .functions import name_of
+from .voters import calibrate
 
 CARD = "README.md"  # beside the networks, where people look first
 
@@ -39,11 +41,9 @@ that was not trained on it, one of each model. Labels that are wrong in the data
 
 {scores}
 
-## Limits
+{remarks}## Limits
 
-- **Probabilities are not calibrated.** They rank the labels of a sound, which is what lwlrap measures; 0.3 does not
-  mean that three of ten such sounds have the label. Training on mixed clips, and on labels some of which are wrong,
-  makes them smaller. **A threshold** has to be chosen on sounds of yours whose labels you know, best one a label.
+{probabilities}
 - **Only these labels are known.** A sound of anything else gets probabilities too, for what is most like it.
 - **Silence** says nothing: before and after a sound, {mel.trim_db:g} dB below what is loudest, it is cut away, and a
   sound that is all silence has no labels, whatever its probabilities.
@@ -53,13 +53,33 @@ that was not trained on it, one of each model. Labels that are wrong in the data
 """
 
 
-def card(pipeline):
+RAW = """- **Probabilities are not calibrated.** They rank the labels of a sound, which is what lwlrap measures; 0.3
+  does not mean that three of ten such sounds have the label. Training on mixed clips, and on labels some of which are
+  wrong, makes them smaller. **A threshold** has to be chosen on sounds of yours whose labels you know, best one a
+  label."""
+
+CALIBRATED = """- **Probabilities are calibrated** where sounds are tagged: by two numbers, the same for all labels, in
+  `calibration.json`, fitted on the predictions of {clips} {set} clips that were held out. There the most probable
+  label's probability is off by {error_after:.3f} in the mean over ten bins (expected calibration error, of folds that
+  were not fitted on), and without it by {error_before:.3f}. Sounds of another kind, and windows in which nothing of the
+  labels is heard, were not fitted on. **A threshold** of 0.5 is even odds; one that costs you least is best chosen on
+  sounds of yours whose labels you know. Submissions, and `--raw`, have what the networks give."""
+
+STARTED = """The networks began with others that were trained before. If those have seen clips that are held out here,
+these scores, and what was fitted on them, are too good.
+
+"""
+
+
+def card(pipeline, calibration=None):
     """The model card of a run.
 
     Parameters
     ----------
     pipeline : WarmupPipeline
         Finished.
+    calibration : Calibration, optional
+        As `calibrate` gives it.
 
     Returns
     -------
@@ -77,7 +97,8 @@ def card(pipeline):
     voting = [config.stage for config in profile.stages if config.votes]
     sets = [(name, int(of.sum()), int((of & ~pipeline.known).sum())) for name in clips.sets
             for of in [clips.is_of(name)]]
-    stages = [(config.stage, f"model {config.starts_from}" if config.starts_from else "a new network",
+    new = "networks trained before" if pipeline.start else "a new network"
+    stages = [(config.stage, f"model {config.starts_from}" if config.starts_from else new,
                ", ".join([*config.trains_on, *([f"{config.selects_from} selected"] if config.selects_from else [])]),
                int(pipeline.trained_on(config.stage).sum()), _from_to(pipeline.n_steps(config.stage)),
                f"{config.lr:g}", "yes" if config.votes else "no") for config in profile.stages]
@@ -93,15 +114,29 @@ def card(pipeline):
         augmentation=", ".join(f"`{name_of(step)}`" for step in profile.augmentation) or "none",
         stages=_rows(("stage", "starts from", "trains on", "clips", "steps of a fold", "learning rate", "votes"),
                      stages),
-        scores=_rows(("", *table.columns), scores))
+        scores=_rows(("", *table.columns), scores),
+        remarks=(f"{better}\n\n" if (better := pipeline.who_votes()) else "") + (STARTED if pipeline.start else ""),
+        probabilities=CALIBRATED.format(**calibration.fitted) if calibration else RAW)
 
 
 def write_card(pipeline):
-    """Write the card of a finished run beside its networks, unless it is there."""
-    path, text = pipeline.weights / CARD, card(pipeline)
+    """Write the card and the calibration of a finished run beside its networks, unless they are there."""
+    calibration, beside = calibrate(pipeline), pipeline.weights / CALIBRATION
+    if calibration is None:
+        beside.unlink(missing_ok=True)
+    elif not _is_there(beside, calibration):
+        calibration.write(pipeline.weights)
+    path, text = pipeline.weights / CARD, card(pipeline, calibration)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         with whole_file(path) as part:
             part.write_text(text, encoding="utf-8")
+
+
+def _is_there(path, calibration):
+    try:
+        return path.is_file() and read_calibration(path) == calibration
+    except ValueError:  # it is damaged
+        return False
 
 
 def _rows(head, rows):

@@ -100,7 +100,8 @@ def estimate(pipelines):
     Yields
     ------
     str
-        A line for each that is not finished, and for several one for all.
+        A line for each that is not finished, another one for what it begins with, if it does; and for several one for
+        all.
     """
     seconds = 0
     for pipeline in pipelines:
@@ -120,6 +121,8 @@ def estimate(pipelines):
             text += f": about {spoken(mine)} on this {device}, {step:.2g} s a step"
             text += f", {at_once} folds at a time" if at_once > 1 else ""
         yield text
+        if pipeline.start:
+            yield f"{profile.network} {pipeline.start.taken(pipeline.clips.vocabulary)}"
     if len(pipelines) > 1 and seconds:
         yield f"together about {spoken(seconds)}"
 

@@ -12,7 +12,7 @@ from ..machine.device import OutOfMemory, autocast_as_before, enough_memory, tra
 from ..networks.tagger import NetworkSpec, Tagger
 from ..prediction.inference import for_prediction, predict
 from .batches import MiddleExcerpts, RandomExcerpts
-from .runfolder import StartingWeights
+from .start import StartingWeights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def train_fold(training, clips, report, threads=None):
         _seed(training.device, for_network)  # for first weights and dropout, which take no generator
         tagger = Tagger(training.spec, training_precision(training.device), training.compiled)
         if training.start is not None:
-            tagger.load_state_dict(training.start.read())
+            training.start.fill(tagger)
         tagger.to(training.device)
         excerpts = RandomExcerpts(pool, training.trained, training.batch_size, training.steps, generator)
         history = learner.fit(tagger, excerpts, MiddleExcerpts(pool, training.validated), training.epochs, training.lr,

@@ -7,15 +7,17 @@ import sys
 import tomllib
 import warnings
 from importlib import resources
+from pathlib import Path
 
 from ..augment import PUBLISHED
 from ..images.mel import MelConfig
 from ..machine.checks import check_number
 from ..machine.files import as_path
-from ..networks.models import complete
+from ..networks.models import complete, find
 from ..networks.tagger import NetworkSpec
 from .functions import augmentation_named, code_of, name_of, try_augmentation
 from .stages import StageConfig
+from .start import check_start, find_start
 
 FOLDER = resources.files(__package__) / "profiles"
 NAMES = ("full", "laptop", "demo", "tiny", "curated")  # that come with the package
@@ -39,6 +41,7 @@ class Profile:
     augmentation: tuple = PUBLISHED  # of each batch: functions of (images, targets, generator=), in order
     mel: MelConfig = dataclasses.field(default_factory=MelConfig)  # how images are made
     weight_decay: float = 0.01  # decoupled, of all parameters
+    start: str | None = None  # trained networks, or a folder of them, that stages without `starts_from` begin with
     text: str = dataclasses.field(default="", compare=False, repr=False)  # the file that it was read from
 
     def __post_init__(self):
@@ -72,6 +75,11 @@ class Profile:
         needed = {name for config in self.stages if config.votes for name in config.trains_on}
         return [name for name in self.sets if name not in needed]
 
+    @property
+    def trusted(self):
+        """The set by whose labels networks are judged: what the last voting stage is validated on."""
+        return [config for config in self.stages if config.votes][-1].trains_on[0]
+
     def fitted(self, clips):
         """What can be done of it with the sets that there are.
 
@@ -102,12 +110,32 @@ class Profile:
                       f"the {' and '.join(stage.trains_on)} ones, of as many steps", stacklevel=2)
         return dataclasses.replace(self, stages=(stage,))
 
+    def begins_with(self):
+        """The trained networks that it begins with.
+
+        Returns
+        -------
+        Start or None
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is none, or its networks or images are others than the profile's.
+        """
+        if self.start is None:
+            return None
+        found = find_start(self.start, self.network)
+        check_start(found, self)
+        return found
+
     def described(self):
-        """All of it as can be written as JSON, the functions by their names and what they compute."""
+        """All of it as can be written as JSON: functions by their names and what they compute, a start by its digest.
+        """
         own = {name_of(step): code for step in self.augmentation if (code := code_of(step))}
         return {"network": self.network, "options": self.options, "n_folds": self.n_folds,
                 "batch_size": self.batch_size, "augmentation": [name_of(step) for step in self.augmentation],
                 **({"code": own} if own else {}), "weight_decay": self.weight_decay,
+                **({} if self.start is None else {"start": self.begins_with().digest}),
                 "mel": dataclasses.asdict(self.mel), "stages": [dataclasses.asdict(stage) for stage in self.stages]}
 
 
@@ -137,13 +165,13 @@ def load_profile(source):
     if str(source) not in NAMES and (folder := str(path.resolve().parent)) not in sys.path:
         sys.path.append(folder)  # for modules beside the file, here and in the processes that train
     try:
-        return parse_profile(path.read_text(encoding="utf-8"))
-    except (ImportError, ValueError) as error:  # of tomllib too, which says the line
+        return parse_profile(path.read_text(encoding="utf-8"), path.resolve().parent)
+    except (FileNotFoundError, ImportError, ValueError) as error:  # of tomllib too, which says the line
         raise ValueError(f"{path}: {error}") from error
 
 
-def parse_profile(text):
-    """The profile that a TOML text describes; ValueError names the key."""
+def parse_profile(text, folder=""):
+    """The profile that a TOML text describes, a start's path seen from a folder; ValueError names the key."""
     given = tomllib.loads(text)
     stages = given.pop("stage", None)
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
@@ -152,6 +180,8 @@ def parse_profile(text):
     settings["stages"] = [_stage(number, stage) for number, stage in enumerate(stages, 1)]
     if "mel" in settings:
         settings["mel"] = MelConfig(**_checked(_a(dict, "mel", settings["mel"]), MelConfig, where="mel: "))
+    if "start" in settings:
+        settings = _begun(settings, folder)
     if "augmentation" in settings:
         settings["augmentation"] = [_step(step, settings.get("mel", MelConfig()))
                                     for step in _a(list, "augmentation", settings["augmentation"])]
@@ -162,7 +192,18 @@ def parse_profile(text):
         NetworkSpec(profile.network, profile.options, ("one", "two"), profile.mel, (0,) * 3, (1,) * 3)
     except ValueError as error:
         raise ValueError(f"network {profile.network!r}: {error}") from error
+    profile.begins_with()
     return profile
+
+
+def _begun(settings, folder):
+    """The settings with what they leave out, network, options and mel, as the networks have it that they begin with."""
+    start = str(Path(folder) / as_path(_a(str, "start", settings["start"])))
+    if "network" in settings:
+        find(_a(str, "network", settings["network"]))  # so that its files may be read
+    spec = find_start(start, settings.get("network")).specs[0]
+    own = {} if settings.get("network", spec.network) != spec.network else {"options": dict(spec.options)}
+    return {"network": spec.network, "mel": spec.mel, **own, **settings, "start": start}
 
 
 def _stage(number, settings):

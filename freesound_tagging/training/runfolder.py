@@ -11,33 +11,12 @@ import numpy as np
 
 from .. import __version__
 from ..machine.files import as_path, only_writer, whole_file
-from ..networks.weights import load_tagger, read_spec, save_tagger, weights_path
+from ..networks.weights import read_spec, save_tagger, weights_path
+from ..prediction.calibration import CALIBRATION
+from .start import StartingWeights
 
 MOST_SAID, MOST_SHOWN = 6, 200  # settings that differ, and characters of each
 SIGNATURE = ".run.json"  # in a folder of weights: whose they are
-
-
-class StartingWeights:
-    """What a training begins with: read when it begins, so that those of all folds are not in memory at once.
-
-    Pickled, it is the weights themselves, as another machine may not have the file.
-
-    Parameters
-    ----------
-    path : path
-    spec : NetworkSpec
-        What the network has to be.
-    """
-
-    def __init__(self, path, spec):
-        self.path, self.spec, self.weights = path, spec, None
-
-    def read(self):
-        """The weights, dict of str to torch.Tensor."""
-        return load_tagger(self.path, expected=self.spec).state_dict() if self.weights is None else self.weights
-
-    def __getstate__(self):
-        return vars(self) | {"weights": self.read()}
 
 
 class RunFolder:
@@ -114,6 +93,7 @@ class RunFolder:
                 if json.loads(Path(owner["work"], "run.json").read_text()).get("run") == owner["run"]:
                     self._check_signature()
         if not owner or owner["run"] != self.name:
+            (self.weights / CALIBRATION).unlink(missing_ok=True)  # of networks that are gone
             with whole_file(self.weights / SIGNATURE) as part:
                 part.write_text(json.dumps({"run": self.name, "work": str(self.work.resolve())}))
 

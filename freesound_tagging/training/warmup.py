@@ -17,6 +17,7 @@ from ..machine.files import as_path
 from ..networks.check import check_network
 from ..networks.models import FIRST_WEIGHTS, PUBLISHED_NETWORKS
 from ..networks.tagger import NetworkSpec
+from ..prediction.inference import ensemble_mean
 from .card import write_card
 from .fold import FoldTraining, train_fold
 from .functions import code_of, name_of
@@ -25,6 +26,7 @@ from .pool import SharedClips
 from .queue import SessionBudget, train_runs
 from .runfolder import RunFolder
 from .stages import batch_size_for, select_noisy
+from .voters import who_votes
 
 
 class WarmupPipeline:
@@ -81,6 +83,7 @@ class WarmupPipeline:
     def __init__(self, clips, store, profile, work, weights, seed=0, device=None, progress=True, compiled=False,
                  tensorboard=None, executor="auto", test=(), trained_targets=None, change=None, earlier=()):
         _check_fit(clips, store, profile)
+        self.start = profile.begins_with()
         self.clips, self.store, self.targets = clips, store, clips.sounding(store.spans)
         if profile.batch_size is None:
             counts = [sum(int(clips.is_of(name).sum()) for name in config.trains_on) for config in profile.stages]
@@ -112,8 +115,9 @@ class WarmupPipeline:
 
     def __repr__(self):
         profile = self.profile
+        begins = f", {self.start.taken(self.clips.vocabulary)}" if self.start else ""
         return (f"{profile.network}: {profile.n_folds} folds, {len(profile.stages)} stages, batches of "
-                f"{profile.batch_size}, on {self.device.type}, {self.executor}")
+                f"{profile.batch_size}, on {self.device.type}, {self.executor}{begins}")
 
     def run(self, hours=None):
         """Train all stages in order.
@@ -236,6 +240,8 @@ class WarmupPipeline:
         spec, start = self._spec(stage, fold), None
         if config.starts_from is not None:
             start = self.folder.start(dataclasses.replace(spec, stage=config.starts_from))
+        elif self.start:
+            start = self.start.of(fold)
         validated = self.clips.is_of(config.trains_on[0]) & self.known & (self.folds == fold)
         return FoldTraining(
             spec, start, self.training_clips(stage, fold), np.flatnonzero(validated), self._held_out(fold),
@@ -244,9 +250,10 @@ class WarmupPipeline:
             device=self.device, compiled=self.compiled, change=self.change)
 
     def _spec(self, stage, fold):
-        profile = self.profile
-        return NetworkSpec(profile.network, profile.options, self.clips.vocabulary, profile.mel, *self.normalization,
-                           stage, fold, self.seed, tuple(config.stage for config in profile.stages if config.votes))
+        profile, theirs = self.profile, self.start and self.start.of(fold).spec
+        normalization = (theirs.mean, theirs.std) if theirs else self.normalization
+        return NetworkSpec(profile.network, profile.options, self.clips.vocabulary, profile.mel, *normalization,
+                           stage, fold, self.seed, self.voting)
 
     def _held_out(self, fold):
         """The clips that a fold holds out, set by set."""
@@ -281,6 +288,19 @@ class WarmupPipeline:
             predictions[np.concatenate(self._held_out(fold))] = self.folder.record(stage, fold)["held_out"]
         return predictions
 
+    @property
+    def voting(self):
+        """The stages whose models are the ensemble: tuple of int."""
+        return tuple(config.stage for config in self.profile.stages if config.votes)
+
+    def trusted_clips(self):
+        """Those of the set whose labels count (`Profile.trusted`) that could be read: numpy.ndarray, bool (clips,)."""
+        return self.clips.is_of(self.profile.trusted) & self.known
+
+    def ensemble_out_of_fold(self):
+        """`out_of_fold` of the ensemble: the mean of the stages that vote, float32 (clips, labels)."""
+        return ensemble_mean([self.out_of_fold(stage) for stage in self.voting])
+
     def history(self, stage):
         """How a stage's trainings went.
 
@@ -298,25 +318,35 @@ class WarmupPipeline:
                 for fold in range(self.profile.n_folds)]
 
     def table(self):
-        """Cross-validated lwlrap of each stage's model, in the form of the published Table 2.
+        """Cross-validated lwlrap of each stage's model, in the form of the published Table 2, and of the ensemble.
 
         Returns
         -------
         pandas.DataFrame
-            Rows ``model 1``, ``model 2``, ... as far as finished; a column ``lwlrap <set>`` for each set, in the order
-            in which stages use them, of the clips that could be read.
+            Rows ``model 1``, ``model 2``, ... as far as finished, and ``ensemble``, the mean of the models that vote,
+            if these are several and finished; a column ``lwlrap <set>`` for each set, in the order in which stages use
+            them, of the clips that could be read.
         """
-        rows = {}
+        finished = self.finished()
+        predictions = {f"model {stage}": self.out_of_fold(stage) for stage in finished}
+        if len(self.voting) > 1 and set(self.voting) <= set(finished):
+            predictions["ensemble"] = self.ensemble_out_of_fold()
         sets = list(dict.fromkeys([*self.profile.sets, *self.clips.sets]))
-        for stage in self.finished():
-            predictions = self.out_of_fold(stage)
-            which = {name: self.clips.is_of(name) & self.known for name in sets}
-            rows[f"model {stage}"] = {f"lwlrap {name}": lwlrap(self.targets[mine], predictions[mine])
-                                      for name, mine in which.items()}
+        which = {name: self.clips.is_of(name) & self.known for name in sets}
+        rows = {model: {f"lwlrap {name}": lwlrap(self.targets[mine], of_all[mine]) for name, mine in which.items()}
+                for model, of_all in predictions.items()}
         return pd.DataFrame.from_dict(rows, "index", columns=[f"lwlrap {name}" for name in sets])
 
+    def who_votes(self):
+        """A sentence, where another choice of stages to vote would do better by more than chance; else empty (str)."""
+        return who_votes(self)
+
+    def report(self):
+        """`table` and `who_votes` as text: str."""
+        return "\n".join([self.table().round(5).to_string(), *filter(None, [self.who_votes()])])
+
     def write_card(self):
-        """Once all folds are finished: say beside the networks what they are (`card`)."""
+        """Once all folds are finished: say beside the networks what they are (`card`), and keep their calibration."""
         if not self.unfinished():
             write_card(self)
 

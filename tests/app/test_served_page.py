@@ -2,12 +2,15 @@
 
 import io
 import json
+import shutil
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+
+from freesound_tagging.prediction import Calibration
 
 
 def noise(seconds):
@@ -124,3 +127,15 @@ def test_what_was_uploaded_is_gone_when_the_page_is_closed(serve, tmp_path):
             visitor.upload("other.wav", b"never listened to")
         assert sorted(path.name for path in tmp_path.rglob("*.wav")) == ["noise.wav", "other.wav"]
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "an empty folder of Gradio's may be left"
+
+
+def test_calibrated_probabilities_are_said_and_an_event_is_from_even_odds_on(page, serve, weights, tmp_path):
+    def shown(visitor):
+        parts = visitor.http.get("config").json()["components"]
+        slider, = (part["props"]["value"] for part in parts if part["type"] == "slider")
+        return slider, any("windows of 2 s, calibrated." in str(part["props"].get("value")) for part in parts)
+    assert shown(page) == (0.3, False)
+    ours = shutil.copytree(weights, tmp_path / "weights")
+    Calibration(1.5, 1.0, {"labels": 6, "stages": [2]}).write(ours)
+    with serve(tmp_path, "--weights", str(ours)) as address, Visitor(address) as visitor:
+        assert shown(visitor) == (0.5, True)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -11,8 +12,10 @@ import torch
 from helpers import script
 
 from freesound_tagging.networks.weights import find_weights, load_tagger
+from freesound_tagging.prediction import Calibration, Ensemble
 
 ROOT = Path(__file__).resolve().parents[2]
+LINE = Calibration(1.5, 1.0, {"labels": 6, "stages": [2]})
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,9 @@ def built(for_space, weights, tmp_path_factory):
     (folder / "weights").mkdir(parents=True)
     for file in (folder / "mine.txt", folder / "weights/old.safetensors"):
         file.touch()
-    for_space([str(folder), "--weights", str(weights)])
+    ours = shutil.copytree(weights, tmp_path_factory.mktemp("calibrated") / "weights")
+    LINE.write(ours)
+    for_space([str(folder), "--weights", str(ours)])
     return folder
 
 
@@ -47,6 +52,7 @@ def test_the_package_and_the_weights_are_there_and_nothing_of_before(built, weig
     network, = find_weights(built / "weights")
     ours, theirs = (load_tagger(path).state_dict() for path in (network, weights / "stage-2_fold-0.safetensors"))
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert Ensemble.load(built / "weights", "cpu").calibration == LINE
     assert (built / "mine.txt").exists() and not (built / "weights/old.safetensors").exists()
 
 

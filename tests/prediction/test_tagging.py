@@ -1,5 +1,6 @@
 """Sounds of one's own: `tag`, `timeline` and the command, on real recordings and on files that are none."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -33,6 +34,15 @@ from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import Budget, ensemble_mean, predict
 from freesound_tagging.prediction.listening import _Listening, _Window, listen
 from freesound_tagging.prediction.paths import sounds_of
+
+
+@pytest.fixture(scope="module")
+def finished_run(finished_run, tmp_path_factory):
+    """The tiny run's networks without what calibrates them, of which `test_calibration` is."""
+    run = copy.copy(finished_run)
+    run.weights = tmp_path_factory.mktemp("raw") / "weights"
+    shutil.copytree(finished_run.weights, run.weights, ignore=shutil.ignore_patterns("calibration.json"))
+    return run
 
 
 def test_tag_gives_what_the_submission_has(finished_run, demo, demo_stores):
@@ -193,7 +203,7 @@ def test_a_reader_that_has_had_enough_ends_the_command_without_a_word(finished_r
 def test_what_was_heard_before_an_interrupt_is_kept(finished_run, two_sounds, tmp_path, monkeypatch, capsys):
     listen = freesound_tagging.Ensemble.listen
 
-    def interrupted(ensemble, paths, progress):
+    def interrupted(ensemble, paths, progress, raw):
         yield from listen(ensemble, paths[:1], progress=progress)
         raise KeyboardInterrupt
     monkeypatch.setattr(freesound_tagging.Ensemble, "listen", interrupted)

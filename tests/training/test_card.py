@@ -1,6 +1,7 @@
 """What a finished run says beside its networks."""
 
 import copy
+import json
 
 import pytest
 from sklearn.metrics import label_ranking_average_precision_score
@@ -50,9 +51,18 @@ def test_its_scores_are_of_clips_held_out(text, finished_run):
             assert row(text, f"model {stage}")[column] == f"{score:.3f}"
 
 
-@pytest.mark.parametrize("limit", ["not calibrated", "A threshold", "Silence", "Short sounds", "silence to 2 s"])
+@pytest.mark.parametrize("limit", ["are calibrated", "A threshold", "Silence", "Short sounds", "silence to 2 s"])
 def test_its_limits_are_named(text, limit):
     assert limit in text.partition("## Limits")[2]
+
+
+def test_its_probabilities_are_calibrated_or_said_to_be_raw(text, finished_run):
+    kept = json.loads((finished_run.weights / "calibration.json").read_text())
+    limits = " ".join(text.partition("## Limits")[2].split())
+    assert "fitted on the predictions of 36 curated clips that were held out" in limits
+    assert f"is off by {kept['error_after']:.3f} in the mean" in limits
+    assert f"without it by {kept['error_before']:.3f}." in limits
+    assert "**Probabilities are not calibrated.**" in card(finished_run)
 
 
 def test_a_clip_that_could_not_be_read_is_counted(finished_run):

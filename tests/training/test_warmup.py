@@ -502,7 +502,7 @@ def test_a_stage_needs_the_ones_before(make_pipeline, tmp_path):
 
 def test_the_table_is_cross_validated_lwlrap_of_each_model(finished_run):
     table = finished_run.table()
-    assert list(table.index) == [f"model {stage}" for stage in STAGES]
+    assert list(table.index) == [*(f"model {stage}" for stage in STAGES), "ensemble"]
     assert list(table.columns) == ["lwlrap noisy", "lwlrap curated"]
     curated = finished_run.clips.is_of("curated")
     assert table.loc["model 2", "lwlrap curated"] == lwlrap(finished_run.targets[curated],

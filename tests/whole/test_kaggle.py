@@ -62,7 +62,7 @@ def built(for_kaggle, finished_run, tmp_path_factory):
     return folder
 
 
-def test_the_folders_are_what_kaggles_program_takes(built):
+def test_the_folders_are_what_kaggles_program_takes(built, finished_run):
     assert (built / "mine.txt").exists() and not (built / "dataset/old.whl").exists()
     kernel = json.loads((built / "kernel/kernel-metadata.json").read_text())
     assert (built / "kernel" / kernel["code_file"]).exists()
@@ -74,6 +74,8 @@ def test_the_folders_are_what_kaggles_program_takes(built):
     assert kernel["dataset_sources"] == [dataset["id"]] == ["somebody/freesound-tagging"]
     assert len(list((built / "dataset").glob("*.whl"))) == 1
     assert len(find_weights(built / "dataset/weights")) == 9, "models 2, 3 and 4 of three folds"
+    beside, ours = built / "dataset/weights/cnn-model-1", finished_run.weights
+    assert (beside / "calibration.json").read_bytes() == (ours / "calibration.json").read_bytes()
 
 
 def test_without_weights_or_a_name_nothing_is_built(for_kaggle, tmp_path, finished_run, capsys, monkeypatch):

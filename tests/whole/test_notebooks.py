@@ -34,6 +34,7 @@ def test_training_leaves_the_weights_of_every_stage_and_fold(executed):
     folder, _ = executed
     for model, n_folds in (("cnn-model-1", 2), ("vgg16", 3)):
         names = {path.name for path in (folder / "weights" / model).glob("*.*") if path.name[0] != "."}
+        names -= {"calibration.json"}  # which networks that know next to nothing may have or not
         assert names == {"README.md", *(f"stage-{stage}_fold-{fold}.safetensors" for stage in (1, 2, 3, 4)
                                         for fold in range(n_folds))}
 

@@ -23,8 +23,8 @@ def main(arguments=None):
                         help="such as Zenodo's FSDKaggle2019.meta/test_post_competition.csv; of events, labels with "
                              "times as Audacity, Raven or DCASE have them")
     parser.add_argument("--threshold", type=a_probability, default=0.3, metavar="P",
-                        help="of a timeline, from which probability on a label is an event (default: 0.3; the command's is "
-                             "0.5 of calibrated probabilities)")
+                        help="of a timeline, from which probability on a label is an event (default: 0.3; where it "
+                             "was made, that is 0.5 of calibrated probabilities)")
     parser.add_argument("--label-column", metavar="NAME", help="where the labels of the true events are")
     options = parser.parse_args(arguments)
     from .timed import is_timelines, score_timed

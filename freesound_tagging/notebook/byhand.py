@@ -6,6 +6,7 @@ A cell computes, and calls these for what would hide the idea.
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
+from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
 from ..lwlrap import geometric_mean
@@ -22,8 +23,9 @@ def show(*things):
     *things : matplotlib.figure.Figure or object
         None is nothing to show.
     """
-    for thing in filter(lambda thing: thing is not None, things):
-        display(thing)
+    for thing in things:
+        if thing is not None:
+            display(thing)
         if isinstance(thing, plt.Figure):
             plt.close(thing)
 
@@ -73,7 +75,7 @@ def folds_figure(clips, folds, most=200):
         mine = mine[np.argsort(clips.targets[mine].argmax(1), kind="stable")]
         mine = mine[np.linspace(0, len(mine) - 1, min(most, len(mine))).astype(int)]
         colours = np.ones((len(numbers), len(mine), 3))
-        colours[numbers[:, None] != folds[mine]] = plt.matplotlib.colors.to_rgb(SETS.get(name, "tab:green"))
+        colours[numbers[:, None] != folds[mine]] = to_rgb(SETS.get(name, "tab:green"))
         axis.imshow(colours, aspect="auto", interpolation="nearest")
         axis.set(title=f"{name}, white: held out", xlabel="clips, by label", yticks=range(len(numbers)), xticks=[])
         axis.set_yticklabels([f"fold {number}" for number in numbers], fontsize=8)

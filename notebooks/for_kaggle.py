@@ -26,6 +26,7 @@ NAME = "freesound-tagging"  # of the data set, and the beginning of the kernels'
 COMPETITION = "freesound-audio-tagging-2019"
 MACHINE = "NvidiaTeslaT4"  # else it may be a P100, which the torch of Kaggle's present images is not built for
 TRAINING = {"cnn-model-1": "training-cnn-model1", "vgg16": "training-vgg16"}  # the networks' notebooks
+ELSEWHERE = "not-on-kaggle"  # the tag of cells that a kernel has no use for: the truth, other sounds
 HOURS = 11.5  # of the twelve that a session may take: the images, and the fold after which it ends, want some
 
 
@@ -87,9 +88,10 @@ def _networks(weights, parser):
 
 
 def _write_kernel(folder, name, user, title, outputs_of, **parameters):
-    """A notebook without its outputs, with parameters of its own, and what Kaggle has to know of it."""
+    """A notebook without outputs and what is for elsewhere, with parameters of its own, and what Kaggle has to know."""
     folder.mkdir(parents=True)
     notebook, _ = ClearOutputPreprocessor().preprocess(nbformat.read(ROOT / f"notebooks/{name}.ipynb", 4), {})
+    notebook.cells = [cell for cell in notebook.cells if ELSEWHERE not in cell.metadata.get("tags", [])]
     if parameters:
         own = next(n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
         lines = ["# On Kaggle", *(f"{parameter} = {value!r}" for parameter, value in parameters.items())]

@@ -3,6 +3,9 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "blocks": ["network_table"],
+    "byhand": ["agreement_figure", "cycle_figure", "folds_figure", "longest_alone", "show", "told_apart",
+               "trials_figure"],
     "explorer": ["augmentation_explorer", "augmentation_figure", "batch_figure", "explorer_figure"],
     "plots": ["clip_figure", "player", "players", "some_excerpts"],
     "recordings": ["events_figure"],
@@ -11,4 +14,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
                 "pipeline_figure", "predictions_figure", "selection_figure", "selection_table", "training_figure"],
     "runs": ["purity_table", "show_reliability", "show_selection", "show_table", "train_stage"],
     "timelines": ["event_player", "timeline_figure"],
+    "windows": ["occlusion_figure", "windows_figure"],
 })

@@ -7,6 +7,7 @@ from IPython.display import display
 from ..clips.dataset import is_competitions
 from ..lwlrap import clip_lwlrap
 from ..prediction.submission import TABLE_2
+from .byhand import show
 from .reliability import reliability_figure
 from .reports import selection_figure, selection_table, training_figure
 
@@ -58,7 +59,7 @@ def show_selection(pipeline, stage, most=4):
     selected, targets = pipeline.selected(stage)[of], pipeline.targets[of]
     print(f"stage {stage} trains on {selected.sum()} of {len(selected)} {name} clips beside the "
           f"{' and '.join(config.trains_on)} ones")
-    selection_figure(selected, targets, clips.vocabulary, f"{name} clips selected for stage {stage}, by label")
+    show(selection_figure(selected, targets, clips.vocabulary, f"{name} clips selected for stage {stage}, by label"))
     scores = {f"model {earlier}": clip_lwlrap(targets, pipeline.out_of_fold(earlier)[of])
               for earlier in config.scored_by}
     return selection_table(clips.table[of].reset_index(drop=True), scores, selected, pipeline.profile.mel, most)

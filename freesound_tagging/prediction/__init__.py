@@ -7,9 +7,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "inference": ["Budget", "ensemble_mean", "predict"],
     "ensemble": ["Ensemble"],
     "listening": ["Heard"],
+    "members": ["count_members", "members_of", "score_members"],
     "submission": ["LEADERBOARD", "TABLE_2", "leaderboards", "score_submission", "write_submission"],
     "paths": ["sounds_in", "sounds_of"],
-    "tagging": ["events", "spoken_for", "tag", "timeline"],
+    "tagging": ["best_labels", "events", "spoken_for", "tag", "timeline"],
     "cutting": ["Cuts", "write_stretches"],
     "timed": ["read_timelines", "score_timed"],
 })

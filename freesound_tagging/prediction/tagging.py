@@ -1,5 +1,7 @@
 """Tag any sound with trained networks: all at once, window by window, and event by event."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -85,6 +87,26 @@ def timeline(path, weights="weights", device=None, progress=False, raw=False):
         If the sound cannot be read, or the networks do not belong together.
     """
     return _ensemble(weights, device).timeline(path, progress, raw)
+
+
+def best_labels(table, top=3):
+    """The most probable labels of each sound, to be read.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `tag` gives it; sounds that could not be read are left out.
+    top : int
+
+    Returns
+    -------
+    pandas.DataFrame, str
+        A row a sound, by its file's name; columns 1, 2, ... such as ``"Bark (0.93)"``.
+    """
+    read = table.dropna()
+    best = [row.nlargest(top).items() for _, row in read.iterrows()]
+    return pd.DataFrame([[f"{label} ({probability:.2f})" for label, probability in row] for row in best],
+                        [Path(path).name for path in read.index], range(1, min(top, table.shape[1]) + 1))
 
 
 def events(timeline, threshold=None, release=None):

@@ -10,5 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "queue": ["SessionBudget"],
     "sessions": ["earlier_runs", "how_far", "how_to_go_on"],
     "stages": ["StageConfig", "select_noisy"],
+    "trials": ["run_beside", "trial"],
     "warmup": ["WarmupPipeline", "run_together"],
 })

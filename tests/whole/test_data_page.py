@@ -69,9 +69,9 @@ def test_the_pages_commands_lead_from_class_folders_to_tags_and_scores(esc10, cl
                  "next: make submission INPUT=sounds OUTPUT=my-run"):
         assert line in closing
     notebook = nbformat.read(clone / "my-run/build/notebooks/training-cnn-model1.ipynb", 4)
-    assert len(outputs(notebook, "image/jpeg")) == 8, "13, less three stages' curves and two selections"
+    assert len(outputs(notebook, "image/jpeg")) == 12, "17, less three stages' curves and two selections"
     table = "".join(output["data"]["text/html"] for output in outputs(notebook, "text/html"))
-    assert "published" not in table and "lwlrap noisy" not in table
+    assert "published curated" not in table and "lwlrap noisy" not in table
     assert "The submission is my-run/submission.csv" in submitted and "0.738" not in submitted
     probabilities = pd.read_csv(clone / "my-run/submission.csv", index_col="fname")
     truth = pd.read_csv(clone / "sounds/test_post_competition.csv", index_col="fname")["labels"].str.get_dummies(",")

@@ -78,6 +78,15 @@ def test_the_folders_are_what_kaggles_program_takes(built, finished_run):
     assert (beside / "calibration.json").read_bytes() == (ours / "calibration.json").read_bytes()
 
 
+def test_what_a_kernel_has_no_use_for_is_left_out(built):
+    kept = nbformat.read(ROOT / "notebooks/inference-kernel.ipynb", 4).cells
+    sources = [cell.source for cell in nbformat.read(built / "kernel/inference-kernel.ipynb", 4).cells]
+    assert len(sources) == sum("not-on-kaggle" not in cell.metadata.get("tags", []) for cell in kept) < len(kept)
+    text = "\n".join(sources)
+    assert "write_submission" in text and "windows_figure" in text
+    assert "timeline" not in text and "score_members" not in text
+
+
 def test_without_weights_or_a_name_nothing_is_built(for_kaggle, tmp_path, finished_run, capsys, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KAGGLE_USERNAME", raising=False)

@@ -50,7 +50,7 @@ def test_from_two_tables_through_all_three_notebooks_to_tagged_sounds(esc10, tmp
     folders = {"input_folder": str(root), "weights_folder": str(tmp_path / "weights"),
                "work_folder": str(tmp_path / "work")}
     for name, changes, figures in (
-            ("training-cnn-model1", {"profile": "tiny"}, 13), ("training-vgg16", {"profile": "tiny"}, 11),
+            ("training-cnn-model1", {"profile": "tiny"}, 17), ("training-vgg16", {"profile": "tiny"}, 7),
             ("inference-kernel", {"submission_file": str(tmp_path / "s.csv"), "own_sounds": str(own)}, None)):
         notebook = execute(name, tmp_path, folders | changes)
         assert figures is None or len(outputs(notebook, "image/jpeg")) == figures

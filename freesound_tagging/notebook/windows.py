@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from .plots import plain, shortened, show_spectrogram
+from .plots import plain, shortened, show_frequencies, show_spectrogram
 
 
 def windows_figure(image, starts, says, vocabulary, config, title="", top=5):
@@ -36,7 +36,8 @@ def windows_figure(image, starts, says, vocabulary, config, title="", top=5):
     grid = figure.add_gridspec(3, 2, width_ratios=(3, 1), height_ratios=heights)
     mel, spans = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
     show_spectrogram(mel, image, config)
-    mel.set(title=plain(title), ylabel="mel band", xticks=[])
+    mel.set(title=plain(title), xticks=[])
+    show_frequencies(mel, config)
     seconds = config.hop_length / config.sample_rate
     for number, start in enumerate(starts):
         spans.barh(number, config.excerpt_seconds, 0.7, left=start * seconds, color="tab:blue")
@@ -83,7 +84,8 @@ def occlusion_figure(image, drop, config, title=""):
     reach = max(float(np.abs(drop).max()), 1e-6)
     heat = axes[1].imshow(drop, origin="lower", aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, alpha=0.7,
                           interpolation="bilinear", extent=axes[1].images[0].get_extent())
-    axes[0].set(title=plain(title), ylabel="mel band")
+    axes[0].set(title=plain(title))
+    show_frequencies(axes[0], config)
     axes[1].set(title="red: needed for it; blue: against it")
     figure.colorbar(heat, ax=axes[1], label="fall of the logit")
     return figure

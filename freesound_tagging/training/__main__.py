@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from ..clips.dataset import FSDKaggle2019
+from ..clips.prepare import EVENTS
 from ..images.store import SpectrogramStore
 from ..machine.commands import a_path, command, printable
 from ..machine.device import default_device
@@ -96,7 +97,11 @@ def main(arguments=None):
               f"OUTPUT={shlex.quote(printable(options.output))}" + (
                   f" WEIGHTS={folder}" if weights != options.output / "weights" else "")
               + (f" PROFILE={own}" if own else ""))
-    print(f"next: .venv/bin/python -m freesound_tagging --weights {folder}{f' --profile {own}' if own else ''} FILE...")
+    tagging = f".venv/bin/python -m freesound_tagging --weights {folder}{f' --profile {own}' if own else ''}"
+    if (options.input / EVENTS).exists():
+        truth, tests = (shlex.quote(printable(options.input / name)) for name in (EVENTS, "test"))
+        print(f"next: {tagging} --timeline found.tsv {tests}, then make score SUBMISSION=found.tsv TRUTH={truth}")
+    print(f"next: {tagging} FILE...")
     return 0 if all(drawn) else 1
 
 

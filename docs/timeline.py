@@ -19,7 +19,6 @@ from freesound_tagging.notebook import timeline_figure
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent / "build/demo"
 SECONDS = 4  # of each clip
-THRESHOLD = 0.3  # the command's
 
 
 def six_clips(data, config):
@@ -42,10 +41,10 @@ def draw():
     print(sound.with_suffix(".txt").read_text(), end="")
     timeline = networks.timeline(sound)
     image = to_image(log_mel(load_clip(sound, networks.mel), networks.mel))
-    figure = timeline_figure(timeline, image, networks.mel, sound.name, THRESHOLD)
+    figure = timeline_figure(timeline, image, networks.mel, sound.name)
     strips = figure.axes[1]
     rows = [label.get_text() for label in strips.get_yticklabels()]
-    for event in events(timeline, THRESHOLD).itertuples():
+    for event in events(timeline).itertuples():
         strips.add_patch(Rectangle((event.start, rows.index(event.label)), event.end - event.start, 1, fill=False,
                                    ec="tab:orange", lw=1.5))
     figure.savefig(HERE / "timeline.png", dpi=90)

@@ -162,10 +162,11 @@ def load_profile(source):
         near = difflib.get_close_matches(str(source), NAMES, 1)
         raise ValueError(f"profile={str(source)!r}: expected {', '.join(NAMES)}, or a TOML file; there is none of this "
                          "name" + (f"; perhaps {near[0]!r} is meant" if near else ""))
-    if str(source) not in NAMES and (folder := str(path.resolve().parent)) not in sys.path:
+    folder = "" if str(source) in NAMES else str(path.resolve().parent)
+    if folder and folder not in sys.path:
         sys.path.append(folder)  # for modules beside the file, here and in the processes that train
     try:
-        return parse_profile(path.read_text(encoding="utf-8"), path.resolve().parent)
+        return parse_profile(path.read_text(encoding="utf-8"), folder)
     except (FileNotFoundError, ImportError, ValueError) as error:  # of tomllib too, which says the line
         raise ValueError(f"{path}: {error}") from error
 

@@ -30,7 +30,7 @@ from freesound_tagging.networks.models import cnn_model_1
 from freesound_tagging.networks.tagger import _outline
 from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction.ensemble import Ensemble
-from freesound_tagging.prediction.inference import Budget, ensemble_mean, predict
+from freesound_tagging.prediction.inference import ensemble_mean, predict
 from freesound_tagging.prediction.listening import _Listening, _Window, listen
 from freesound_tagging.prediction.paths import sounds_of
 
@@ -299,13 +299,6 @@ def test_the_package_is_imported_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="attribute tga"):
         _ = freesound_tagging.tga
-
-
-def test_the_budget_counts_what_is_over_and_what_is_left():
-    budget = Budget(60)
-    budget.started -= 20 * 60
-    assert budget.estimate(left=15 * 60) == "35.0 of 60 min"
-    assert budget.estimate(left=45 * 60) == "65.0 of 60 min: too long"
 
 
 def test_the_table_takes_the_place_of_no_sound_and_of_no_link(demo, finished_run, tmp_path, capsys):

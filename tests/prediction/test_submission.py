@@ -58,22 +58,32 @@ def test_scores_are_scikit_learns_on_each_leaderboard(scored):
     assert weighted == pytest.approx(result["overall"])
 
 
-def test_a_score_says_what_ties_make_of_it(scored, capsys):
+@pytest.fixture
+def tied(scored):
+    """Three clips with all labels equal."""
     folder, truth, scores, _, submission = scored
-    scores[:3] = 0.5  # three clips with all labels equal
+    scores[:3] = 0.5
     submission[list(LABELS)] = scores
     submission.to_csv(folder / "submission.csv", index=False)
-    with pytest.warns(UserWarning, match=r"in 3 of 40 clips: as ties are broken, lwlrap overall is"):
+    return folder, truth, scores
+
+
+def test_a_score_says_what_ties_make_of_it(tied):
+    folder, truth, scores = tied
+    with pytest.warns(UserWarning, match=r"submission\.csv gives a true label .* in 3 of 40 clips: as ties ") as caught:
         result, _ = score_submission(folder / "submission.csv", folder / "truth.csv")
-    assert main([str(folder / "submission.csv"), str(folder / "truth.csv")]) == 0
-    said = capsys.readouterr()
-    bounds = re.search(r"lwlrap overall is (\d\.\d+) to (\d\.\d+)", said.err)
+    bounds = re.search(r"lwlrap overall is (\d\.\d{5}) to (\d\.\d{5})$", str(caught[0].message))
     # By scikit-learn, with the true labels of the three clips moved up and down a little.
     expected = [label_ranking_average_precision_score(
         truth, scores + sign * 1e-5 * truth + 1e-7 * np.arange(5), sample_weight=truth.sum(1))
                 for sign in (-1, 1)]
     assert [float(bounds[1]), float(bounds[2])] == pytest.approx(expected, abs=1e-5)
     assert expected[0] < result["overall"] < expected[1]
+
+
+def test_the_command_says_what_ties_make_of_a_score(tied, capsys):
+    assert main([str(tied[0] / "submission.csv"), str(tied[0] / "truth.csv")]) == 0
+    assert "in 3 of 40 clips: as ties are broken, lwlrap overall is" in capsys.readouterr().err
 
 
 def test_a_submission_of_the_private_clips_alone_is_scored_on_them(scored):

@@ -1,5 +1,6 @@
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,6 +95,14 @@ def test_on_a_cpu_one_store_is_its_memory_map_and_several_stay_where_they_are(st
     copied = pixels_on("cpu", *stores, stream=False)
     assert copied.dtype == torch.uint8
     np.testing.assert_array_equal(copied.numpy(), joined)
+
+
+def test_pixels_that_cannot_be_written_are_taken_without_a_word(stores):
+    """As those are that come through Ray's memory; torch would warn of them, and a warning is an error here."""
+    pixels = np.array(stores[0].pixels)
+    pixels.flags.writeable = False
+    np.testing.assert_array_equal(pixels_on("cpu", SimpleNamespace(pixels=pixels)).numpy(), pixels)
+    assert pixels_on("meta", stores[0]).shape == pixels.shape
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -91,5 +91,6 @@ def test_where_there_are_no_numbers_batches_are_drawn_on_that_device(counted):
                                                           counted.targets)), FRAMES, counted.fnames)
     batches = RandomExcerpts(on_meta, [0, 1], 1, 2, None)
     assert {tensor.device.type for batch in batches for tensor in batch} == {"meta"}
-    assert {tensor.device.type for batch in MiddleExcerpts(on_meta, [0, 1]) for tensor in batch} == {"meta"}
+    middle = MiddleExcerpts(on_meta, [0, 1])
+    assert {tensor.device.type for batch in middle for tensor in (*batch, *middle.batches)} == {"meta"}
     assert batches.device.type == "meta"

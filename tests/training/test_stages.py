@@ -69,7 +69,8 @@ def test_how_long_a_stage_trains_follows_from_its_clips():
     assert second.schedule(4_473, 128) == (100, 35)
     assert first.schedule(80, 32) == (20, 25)  # 50 passes of 3 batches are fewer than 500 steps
     assert second.schedule(1, 1) == (20, 25)
-    assert stage(passes=7, least_steps=1).schedule(90, 30) == (1, 21), "an epoch has 25 steps, or all that there are"
+    assert stage(passes=6, least_steps=1).schedule(91, 30) == (1, 24), "an epoch has 25 steps, or all that there are"
+    assert stage(passes=9, least_steps=60).schedule(1, 1) == (2, 30)
     assert stage(passes=3, least_steps=80).schedule(10, 10) == (3, 27), "81 steps, the least that are as many an epoch"
     assert [batch_size_for(clips) for clips in (1, 2, 40, 63, 64, 128, 5000)] == [2, 2, 32, 32, 64, 128, 128]
 

@@ -6,6 +6,7 @@ import pytest
 import soundfile as sf
 import torch
 from torch import nn
+from tqdm import tqdm
 
 import freesound_tagging
 from freesound_tagging.images.mel import MelConfig
@@ -114,6 +115,17 @@ def test_tables_that_are_no_timelines_are_refused(tmp_path):
         freesound_tagging.events(table.assign(path="a.wav"))
 
 
+@pytest.mark.parametrize("function", [freesound_tagging.tag, freesound_tagging.timeline])
+def test_a_progress_bar_is_shown_where_one_is_asked_for(folder, monkeypatch, capsys, function):
+    """Shown at once, and not after two seconds."""
+    monkeypatch.setattr("freesound_tagging.prediction.listening.tqdm",
+                        lambda *given, **settings: tqdm(*given, **settings | {"delay": 0}))
+    function(folder / "a.wav", folder / "weights", "cpu")
+    assert capsys.readouterr().err == ""
+    function(folder / "a.wav", folder / "weights", "cpu", True)
+    assert "sound" in capsys.readouterr().err
+
+
 def test_what_is_not_said_of_events_is_three_tenths_and_two_thirds_of_it():
     np.testing.assert_allclose(freesound_tagging.events(timeline_of([0.31, 0.21, 0.19])).iloc[0, :2], [0, 2.5])
     assert freesound_tagging.events(timeline_of([0.29])).empty
@@ -130,6 +142,14 @@ def test_stretches_a_tenth_of_a_second_apart_are_one():
     """Windows of 2 s from 0 and from 2.09 on speak for all of their time."""
     assert freesound_tagging.events(timeline_of([0.5, 0.5], [0, 2.09]))["end"].tolist() == [pytest.approx(4.09)]
     assert freesound_tagging.events(timeline_of([0.5, 0.5], [0, 2.11]))["end"].tolist() == [2, pytest.approx(4.11)]
+    exactly = timeline_of([0.5, 0.5], [0, 0.2], window=0.1)  # 0.2 - 0.1 is 0.1
+    assert freesound_tagging.events(exactly)[["start", "end"]].to_numpy().tolist() == [[0, pytest.approx(0.3)]]
+
+
+def test_a_window_that_is_not_on_parts_two_events_however_close_they_are():
+    """Of windows a twentieth of a second apart."""
+    table = freesound_tagging.events(timeline_of([0.5, 0, 0.5], [0, 0.05, 0.1]))
+    np.testing.assert_allclose(table[["start", "end"]], [[0, 1.025], [1.075, 2.1]])
 
 
 def test_events_of_several_labels_are_in_the_order_of_start_then_end():
@@ -154,5 +174,8 @@ def test_without_a_word_on_windows_and_length_they_are_the_published_ones():
     window = 128 * 694 / 44_100
     np.testing.assert_allclose([starts, ends], [[7, 7.5 + window / 2], [7.5 + window / 2, 8 + window]])
     np.testing.assert_allclose(freesound_tagging.events(table)[["start", "end"]], [[7, 7.5 + window / 2]])
+    as_text = table.set_axis(["7", "8"])
+    np.testing.assert_array_equal(spoken_for(as_text), [starts, ends])
+    pd.testing.assert_frame_equal(freesound_tagging.events(as_text), freesound_tagging.events(table))
     starts, ends = spoken_for(timeline_of([0.5, 0.5, 0.5], [-0.5, 0.5, 3]))
     assert starts.tolist() == [-0.5, 1, 3] and ends.tolist() == [1, 2.5, 5]

@@ -90,7 +90,14 @@ def test_where_there_are_no_numbers_batches_are_drawn_on_that_device(counted):
     on_meta = ClipPool(*(tensor.to("meta") for tensor in (counted.pixels, counted.starts, counted.lengths,
                                                           counted.targets)), FRAMES, counted.fnames)
     batches = RandomExcerpts(on_meta, [0, 1], 1, 2, None)
-    assert {tensor.device.type for batch in batches for tensor in batch} == {"meta"}
+    assert {tensor.device.type for batch in batches for tensor in (*batch, batches.clips, batches.queue)} == {"meta"}
     middle = MiddleExcerpts(on_meta, [0, 1])
     assert {tensor.device.type for batch in middle for tensor in (*batch, *middle.batches)} == {"meta"}
     assert batches.device.type == "meta"
+
+
+def test_a_programs_default_device_changes_nothing(counted):
+    expected = [read(batch) for batch in RandomExcerpts(counted, [1, 3, 0], 2, 2, generator())]
+    with torch.device("meta"):
+        assert [read(batch) for batch in RandomExcerpts(counted, [1, 3, 0], 2, 2, generator())] == expected
+        assert [read(batch) for batch in MiddleExcerpts(counted, [3, 1])] == [[(3, 2), (1, 2)]]

@@ -29,11 +29,11 @@ def noise():
     return torch.randint(0, 256, (610, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def plainly(tagger, noise, first):
+def plainly(tagger, noise, first, frames=128):
     """Probabilities of windows that are cut by hand: (windows, labels)."""
-    windows = torch.stack([noise[start:start + 128].T.float() / 255 for start in first])[:, None].expand(-1, 3, -1, -1)
+    windows = torch.stack([noise[start:start + frames].T.float() / 255 for start in first])[:, None]
     with torch.no_grad():
-        return torch.sigmoid(tagger.network((windows - 0.4) / 0.2))
+        return torch.sigmoid(tagger.network((windows.expand(-1, 3, -1, -1) - 0.4) / 0.2))
 
 
 @pytest.mark.parametrize("on_host", [False, True])
@@ -48,6 +48,42 @@ def test_a_clip_is_the_mean_of_its_windows_cut_by_hand(tagger, noise, on_host):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=1e-6)
         del seen[:]
+
+
+def test_windows_are_as_long_as_the_network_says(noise):
+    torch.manual_seed(0)
+    half = Tagger(NetworkSpec("cnn-model-1", {"width": 2}, ("a",), MelConfig(excerpt_frames=64), (0.4,) * 3,
+                              (0.2,) * 3)).eval()
+    expected = plainly(half, noise, [0, 32, 64], 64).mean(0)
+    np.testing.assert_allclose(predict(half, noise, [0], [128]), expected[None], atol=1e-6)
+    assert first_images(half, noise, [0], [128]).shape == (3, 1, 128, 64)
+
+
+@pytest.mark.parametrize("on_host", [False, True])
+def test_a_programs_default_device_and_format_change_nothing(tagger, noise, on_host):
+    pixels = HostPixels([SimpleNamespace(pixels=noise.numpy())], torch.device("cpu")) if on_host else noise
+    expected = predict(tagger, pixels, STARTS, LENGTHS)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            found = predict(tagger, pixels, STARTS, LENGTHS)
+            images = first_images(tagger, pixels, STARTS, LENGTHS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float32 and images.dtype == torch.float32 and images.device.type == "cpu"
+
+
+@pytest.mark.parametrize("on_host", [False, True])
+def test_windows_are_computed_with_on_the_device_of_the_pixels(tagger, noise, on_host):
+    """On `meta`, which there is no autocast for: the first batch comes there."""
+    seen, device = [], torch.device("meta")
+    tagger.to(device).register_forward_pre_hook(lambda _, images: seen.append((len(images[0]), images[0].device.type)))
+    pixels = HostPixels([SimpleNamespace(pixels=noise.numpy())], device) if on_host else noise.to(device)
+    with pytest.raises(RuntimeError, match="autocast"):
+        predict(tagger, pixels, STARTS, LENGTHS, 5)
+    assert seen == [(5, "meta")]
+    assert first_images(tagger, pixels, STARTS, LENGTHS).device.type == "meta"
 
 
 def test_a_batch_has_256_windows_if_nothing_is_said_and_one_that_does_not_fit_says_of_how_many(tagger, noise):

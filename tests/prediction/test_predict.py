@@ -83,7 +83,8 @@ def test_windows_are_computed_with_on_the_device_of_the_pixels(tagger, noise, on
     with pytest.raises(RuntimeError, match="autocast"):
         predict(tagger, pixels, STARTS, LENGTHS, 5)
     assert seen == [(5, "meta")]
-    assert first_images(tagger, pixels, STARTS, LENGTHS).device.type == "meta"
+    if not on_host:  # a driver brings numbers back to where they are cut, and meta has none
+        assert first_images(tagger, pixels, STARTS, LENGTHS).device.type == "meta"
 
 
 def test_a_batch_has_256_windows_if_nothing_is_said_and_one_that_does_not_fit_says_of_how_many(tagger, noise):

@@ -88,6 +88,14 @@ def test_selection_worked_out_by_hand():
     assert select_noisy(scores[:1], targets, folds, 1.0).tolist() == [True, False, False, True, False, False]
 
 
+def test_of_many_clips_of_equal_means_the_first_are_selected():
+    means, ones = np.tile([0.6, 0.9, 0.7], 300), np.ones((900, 1))
+    chosen = select_noisy(means[None], ones, np.zeros(900, int), 0.5, cap=4)
+    assert np.flatnonzero(chosen).tolist() == [1, 4, 7, 10]
+    chosen = select_noisy(means[None], ones, np.zeros(900, int), 0.5, cap=302)
+    assert np.flatnonzero(chosen).tolist() == sorted([*range(1, 900, 3), 2, 5])
+
+
 def test_of_no_clips_none_is_selected():
     for cap in (None, 3):
         chosen = select_noisy(np.zeros((2, 0)), np.zeros((0, 4)), np.zeros(0, int), 0.5, cap)

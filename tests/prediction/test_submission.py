@@ -99,7 +99,9 @@ def test_a_submission_of_the_private_clips_alone_is_scored_on_them(scored):
     (lambda s: s.replace({"fname": {"3.wav": "x.wav"}}), r"lacks the clips 3\.wav"),
     (lambda s: pd.concat([s, s[:1].assign(fname="x.wav")]), r"has clips that the truth does not know x\.wav"),
     (lambda s: s.assign(**{"label 2": np.nan}), r"has scores that are not numbers for 0\.wav"),
-    (lambda s: s.drop(columns="label 2"), "carries the label 'label 2'"),
+    (lambda s: s.astype({"label 2": object}).replace({"label 2": {s["label 2"][3]: "much"}}),
+     r"has scores that are not numbers for 3\.wav"),
+    (lambda s: s.drop(columns="label 2"), r"truth\.csv: \d+\.wav carries the label 'label 2'"),
 ])
 def test_submissions_that_do_not_fit_the_truth_are_refused_by_name(scored, change, message):
     folder, *_, submission = scored

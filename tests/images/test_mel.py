@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from freesound_tagging.clips import audio
 from freesound_tagging.images import mel
 from freesound_tagging.images.mel import (
     MelConfig,
@@ -80,6 +81,43 @@ def test_a_sound_of_another_rate_in_one_block_and_in_many_has_librosas_samples_a
         np.testing.assert_array_equal(np.concatenate(list(resampled(tmp_path / "a.wav", SMALL))), expected)
 
 
+@pytest.mark.parametrize("block", [500, 1 << 20])
+def test_however_many_blocks_a_sound_comes_in_they_are_librosas_samples(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(audio, "BLOCK", block)
+    for rate in (8_000, 11_025, 4_000):
+        sf.write(tmp_path / "a.wav", np.random.default_rng(2).standard_normal(5_001) / 10, rate, subtype="FLOAT")
+        blocks = list(resampled(tmp_path / "a.wav", SMALL))
+        assert {part.dtype for part in blocks} == {np.dtype(np.float32)}
+        np.testing.assert_array_equal(np.concatenate(blocks), librosa.load(tmp_path / "a.wav", sr=8_000)[0])
+
+
+@pytest.mark.parametrize(("block", "samples"), [(80, 1), (1000, 12)])
+def test_no_more_is_resampled_at_a_time_than_what_becomes_a_block(tmp_path, monkeypatch, block, samples):
+    """Of 900 samples of 100 Hz each becomes 80; and what the resampler still has comes last."""
+    monkeypatch.setattr(mel, "BLOCK", block)
+    sf.write(tmp_path / "a.wav", np.random.default_rng(0).standard_normal(900) / 10, 100, subtype="FLOAT")
+    assert len(list(resampled(tmp_path / "a.wav", SMALL))) == 900 / samples + 1
+
+
+def test_a_clip_is_as_its_settings_say_and_no_longer_than_a_clip_may_be(tmp_path, monkeypatch):
+    sf.write(tmp_path / "a.wav", np.ones(1000) / 2, 8_000, subtype="FLOAT")
+    clip = load_clip(tmp_path / "a.wav", SMALL)
+    assert len(clip) == 4000 and np.flatnonzero(clip).tolist() == list(range(1500, 2500))
+    sf.write(tmp_path / "a.wav", np.ones(8001) / 2, 8_000, subtype="FLOAT")
+    monkeypatch.setattr(audio, "MAX_SECONDS", 1)
+    for read in (load_clip, lambda path, config: list(resampled(path, config))):
+        with pytest.raises(OSError, match=r"a\.wav lasts"):
+            read(tmp_path / "a.wav", SMALL)
+    assert len(np.concatenate(list(resampled(tmp_path / "a.wav", SMALL, a_clip=False)))) == 8001
+
+
+def test_what_is_to_be_known_of_a_clip_is_told(tmp_path):
+    noise, remarks = np.random.default_rng(0).standard_normal(8000) / 10, {}
+    sf.write(tmp_path / "a.wav", np.stack([noise, -noise], 1), 8_000)
+    load_clip(tmp_path / "a.wav", SMALL, remarks=remarks)
+    assert ["channels that are opposite" in remark for remark in remarks.values()] == [True]
+
+
 def test_of_a_file_that_has_been_read_its_content_is_taken(tmp_path):
     sf.write(tmp_path / "a.wav", signal_between_silences() / 9, 8_000, subtype="FLOAT")
     content = (tmp_path / "a.wav").read_bytes()
@@ -102,6 +140,13 @@ def test_what_is_cut_off_and_put_in_front_is_counted():
     assert begin == librosas(signal, SMALL)[1][0] > 1000
     np.testing.assert_array_equal(fitted, signal[begin:begin + len(fitted)])
     np.testing.assert_array_equal(fit_signal(signal, SMALL), fitted)
+    late = np.concatenate([np.zeros(10_000), np.hanning(900), np.zeros(10_000)]).astype(np.float32)
+    (start, end), (fitted, begin) = librosas(late, SMALL)[1], fit_with_begin(late, SMALL)
+    assert 4000 - (end - start) > 0 < start and len(fitted) == 4000
+    assert begin == start - (4000 - (end - start)) // 2
+    quiet = np.concatenate([np.ones(10_240), np.full(10_240, 0.01)]).astype(np.float32)  # 40 dB below
+    for trim_db, length in ((60, 20_480), (30, 11_264)):
+        assert len(fit_signal(quiet, dataclasses.replace(SMALL, trim_db=trim_db))) == length
 
 
 def test_an_image_is_worked_out_by_hand():
@@ -114,6 +159,14 @@ def test_an_image_is_worked_out_by_hand():
     # By a deviation of 2e-12, to which 1e-6 is added, a range of 4e-12 becomes 4e-6; one of 4e-13 less than 1e-6.
     assert to_image(np.array([0.0, 4e-12]))[1] >= 254
     assert to_image(np.array([0.0, 4e-13])).tolist() == [0, 0]
+
+
+def test_an_image_is_that_of_the_published_steps_to_the_byte():
+    """In float32: less the mean, by the deviation and 1e-6; then from the minimum, by the range."""
+    decibels = (np.random.default_rng(0).standard_normal((128, 4000)) * 15 - 40).astype(np.float32)
+    standard = (decibels - decibels.mean()) / (decibels.std() + 1e-6)
+    low, high = standard.min(), standard.max()
+    np.testing.assert_array_equal(to_image(decibels), ((standard - low) * 255 / (high - low)).astype(np.uint8))
 
 
 @pytest.mark.parametrize(("settings", "said"), [

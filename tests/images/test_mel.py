@@ -59,6 +59,31 @@ def test_a_signal_cut_in_pieces_is_seen_as_librosa_sees_it_whole(monkeypatch, pa
     assert sounding(early, config) == librosas(early, config)[1]
 
 
+def test_the_numbers_are_those_of_the_librosa_that_the_padding_stands_for():
+    """To the bit of today's; of 0.6.3 with filters in float64, but for what rounds otherwise."""
+    config, signal = dataclasses.replace(SMALL, f_min=100.0, f_max=3000.0), signal_between_silences()
+    mel = librosa.feature.melspectrogram(y=signal, sr=8000, n_fft=256, hop_length=100, n_mels=16, fmin=100, fmax=3000,
+                                         pad_mode="constant")
+    np.testing.assert_array_equal(log_mel(signal, dataclasses.replace(config, padding="constant")),
+                                  librosa.power_to_db(mel))
+    power = np.abs(librosa.stft(signal, n_fft=256, hop_length=100, pad_mode="reflect")) ** 2  # float32
+    filters = librosa.filters.mel(sr=8000, n_fft=256, n_mels=16, fmin=100, fmax=3000, dtype=np.float64)
+    expected = librosa.power_to_db(filters @ power.astype(np.float64)).astype(np.float32)
+    assert (log_mel(signal, config) == expected).mean() > 0.999
+
+
+@pytest.mark.parametrize("at_a_time", [1, 4096])
+def test_a_click_sounds_in_the_frames_that_hold_it(monkeypatch, at_a_time):
+    """Of 2,048 samples, the k-th about sample 512 k: it sounds from the first frame that holds it to the last."""
+    monkeypatch.setattr(mel, "FRAMES_AT_A_TIME", at_a_time)
+    for place in (60_000, 60_100, 60_200, 60_300, 60_415, 60_416, 60_417, 60_500):
+        signal = np.zeros(70_000, np.float32)
+        signal[place] = 1
+        held = [k for k in range(137) if 512 * k - 1024 <= place < 512 * k + 1024]
+        assert sounding(signal, SMALL) == (512 * held[0], 512 * (held[-1] + 1))
+    assert sounding(np.zeros(0, np.float32), SMALL) == (0, 0)
+
+
 def test_no_more_than_a_few_frames_of_a_long_signal_are_computed_at_a_time(monkeypatch):
     monkeypatch.setattr(mel, "FRAMES_AT_A_TIME", 7)
     lengths, stft = [], librosa.stft
@@ -176,6 +201,9 @@ def test_an_image_is_that_of_the_published_steps_to_the_byte():
     ({"trim_db": float("inf")}, "trim_db=inf"), ({"min_seconds": float("nan")}, "min_seconds=nan"),
     ({"f_min": 22_050.0}, "f_min=22050.0: expected less than f_max=22050.0"),
     ({"f_max": 22_050.5}, "f_max=22050.5: at most half the sample rate, 22050.0 Hz"),
+    ({"n_mels": 1024, "excerpt_frames": 257, "min_seconds": 5.0}, "expected at most 262144 pixels"),
+    ({"n_mels": 1024, "hop_length": 172, "excerpt_frames": 8}, "a second of 256, by 1024 mel bands: expected at most"),
+    ({"sample_rate": 384_001}, "sample_rate=384001: expected at most 384000"), ({"n_mels": 1025}, "at most 1024"),
     ({"excerpt_frames": 129}, "gives 128 frames, fewer than an excerpt's 129"),
 ])
 def test_a_setting_just_beyond_what_works_is_refused_by_name(settings, said):
@@ -186,6 +214,8 @@ def test_a_setting_just_beyond_what_works_is_refused_by_name(settings, said):
 
 def test_settings_just_within_what_works_are_taken():
     assert MelConfig(f_max=22_050, trim_db=1, n_mels=1, f_min=22_049.9).excerpt_frames == 128
+    assert MelConfig(n_mels=1024, excerpt_frames=256, min_seconds=60, n_fft=1 << 15).n_mels == 1024
+    assert MelConfig(sample_rate=384_000, hop_length=6000).min_frames == 129
     assert SMALL.min_samples == 4000 and SMALL.min_frames == 41 and SMALL.excerpt_seconds == 0.4
 
 

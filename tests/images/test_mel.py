@@ -55,8 +55,11 @@ def test_a_signal_cut_in_pieces_is_seen_as_librosa_sees_it_whole(monkeypatch, pa
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=2e-4)
         assert sounding(signal, config) == heard
-    early = signal_between_silences()[3500:]  # that sounds from its first sample on
-    assert sounding(early, config) == librosas(early, config)[1]
+    early = signal_between_silences()[10_000:]  # that sounds from its first sample on, and to its last
+    for signal in (early, early[:9_000], early[:300]):
+        expected, heard = librosas(signal, config)
+        np.testing.assert_allclose(log_mel(signal, config), expected, atol=2e-4)
+        assert sounding(signal, config) == heard
 
 
 def test_the_numbers_are_those_of_the_librosa_that_the_padding_stands_for():
@@ -90,6 +93,13 @@ def test_no_more_than_a_few_frames_of_a_long_signal_are_computed_at_a_time(monke
     monkeypatch.setattr(librosa, "stft", lambda y, **settings: lengths.append(len(y)) or stft(y, **settings))
     log_mel(np.zeros(100 * 19, np.float32), SMALL)  # 20 frames
     assert lengths == [6 * 100 + 256, 6 * 100 + 256, 5 * 100 + 256]
+    del lengths[:]
+    log_mel(np.zeros(9_000, np.float32), dataclasses.replace(SMALL, n_fft=4608))  # 7 * 2,560 // 4,608 is 3
+    assert lengths == [2 * 100 + 4608] * 30 + [4608]
+    monkeypatch.setattr(mel, "FRAMES_AT_A_TIME", 2)
+    del lengths[:]
+    log_mel(np.zeros(9_000, np.float32), dataclasses.replace(SMALL, n_fft=8192))
+    assert lengths == [8192] * 91, "one, where the window is that of several"
 
 
 def test_the_padding_that_is_not_given_is_reflection_of_the_44100_hertz_settings():
@@ -170,8 +180,12 @@ def test_what_is_cut_off_and_put_in_front_is_counted():
     assert 4000 - (end - start) > 0 < start and len(fitted) == 4000
     assert begin == start - (4000 - (end - start)) // 2
     quiet = np.concatenate([np.ones(10_240), np.full(10_240, 0.01)]).astype(np.float32)  # 40 dB below
-    for trim_db, length in ((60, 20_480), (30, 11_264)):
-        assert len(fit_signal(quiet, dataclasses.replace(SMALL, trim_db=trim_db))) == length
+    half = np.where(quiet == 1, 1, 0.5).astype(np.float32)
+    six = -float(librosa.power_to_db(np.float32([0.25]))[0])  # dB, of a quarter of the power
+    for signal, trim_db, length in (
+            (quiet, 60, 20_480), (quiet, 30, 11_264), (quiet * 100, 30, 11_264), (quiet * (quiet == 1), 90, 11_264),
+            (half, six, 11_264), (half, six + 1e-5, 20_480)):
+        assert len(fit_signal(signal, dataclasses.replace(SMALL, trim_db=trim_db))) == length
 
 
 def test_an_image_is_worked_out_by_hand():

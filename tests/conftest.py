@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,21 @@ SLOW = ("test_benchmarks", "test_study", "test_ray", "test_notebooks", "test_int
         "test_bad_audio", "test_sections", "test_hostile_files", "test_warmup", "test_site")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+MUTATED = "MUTANT_UNDER_TEST" in os.environ  # by mutmut, which asks only whether some test fails
+
+
+def pytest_configure():
+    """Of a mutant hypothesis looks for no simpler example; what libraries import at first use is there before it."""
+    if MUTATED:
+        import librosa
+        import numpy as np
+        import torch
+        from hypothesis import Phase, settings
+
+        settings.register_profile("mutated", phases=(Phase.explicit, Phase.generate), derandomize=True, deadline=None)
+        settings.load_profile("mutated")
+        librosa.feature.rms(y=np.zeros(2048))
+        torch.empty(1, device="meta").normal_()
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -31,6 +47,10 @@ def pytest_collection_modifyitems(items):
         if item.path.stem in SLOW:
             item.add_marker("slow")
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+    if MUTATED and os.path.isfile("mutmut-stats.json"):  # the quickest first
+        with open("mutmut-stats.json") as file:
+            took = json.load(file)["duration_by_test"]
+        items.sort(key=lambda item: took.get(item.nodeid, 0))
 
 
 @pytest.fixture

@@ -91,6 +91,19 @@ def test_specmix_widths_and_positions_are_uniform():
         assert stats.chisquare(observed).pvalue > 1e-3
 
 
+def test_stripes_are_what_is_computed_by_hand():
+    """Of each axis first all widths are drawn, then where they begin."""
+    mask, drawn = draw_stripes(torch.zeros(50, 1, 20, 30), (0.3, 0.5), 0.1, (2, 1), generator(3)), generator(3)
+    expected = np.zeros((50, 20, 30), bool)
+    for size, least, most, count in ((20, 2, 6, 2), (30, 3, 15, 1)):
+        widths, places = torch.rand(2, 50, count, generator=drawn).numpy()
+        for clip, width, place in zip(np.repeat(np.arange(50), count), widths.ravel(), places.ravel()):
+            width = least + int(width * np.float32(most - least + 1))
+            first = int(place * np.float32(size - width))
+            (expected[clip] if size == 20 else expected[clip].T)[first:first + width] = True
+    np.testing.assert_array_equal(mask[:, 0], expected)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.floats(0, 1),
        st.tuples(st.integers(0, 3), st.integers(0, 3)), st.integers(0, 2**31))

@@ -2,9 +2,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import gmean
 from sklearn.metrics import label_ranking_average_precision_score
 
-from freesound_tagging.lwlrap import clip_lwlrap, confused_pairs, lwlrap, lwlrap_bounds, per_class_lwlrap
+from freesound_tagging.lwlrap import (
+    clip_lwlrap,
+    confused_pairs,
+    geometric_mean,
+    lwlrap,
+    lwlrap_bounds,
+    per_class_lwlrap,
+)
 
 
 def organizers_per_class(truth, scores):
@@ -101,6 +109,14 @@ def test_every_way_to_break_ties_lies_within_the_bounds(data):
 def test_a_clip_is_1_exactly_when_its_labels_rank_first():
     truth = np.eye(3)[[0, 1, 2, 0]] + np.eye(3)[[1, 1, 1, 2]] > 0
     assert clip_lwlrap(truth, truth + 0.5).tolist() == [1.0] * 4
+
+
+def test_the_geometric_mean_of_several_models_is_scipys_to_12_digits():
+    scores = np.random.default_rng(0).random((3, 50))
+    np.testing.assert_allclose(geometric_mean(scores), gmean(scores), atol=5.1e-13, rtol=0)
+    np.testing.assert_array_equal(geometric_mean([[5 / 12], [3 / 5]]), [0.5])
+    twelve = geometric_mean([[1 / 3, 2 / 3]])
+    assert twelve.tolist() == [0.333333333333, 0.666666666667] and twelve.dtype == np.float64
 
 
 def test_clips_without_a_label_do_not_count():

@@ -132,7 +132,7 @@ def score_submission(submission, truth):
 
 def _vocabulary_of(truth):
     """The labels of the data set that a table of the test clips' labels belongs to; None if it stands alone."""
-    for root in as_path(truth).resolve().parents[:2]:
+    for root in as_path(truth).resolve().parents[:3]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -159,13 +159,13 @@ def events(timeline, threshold=None, release=None):
         probabilities = timeline.iloc[:, number].to_numpy()
         on = np.flatnonzero(probabilities >= release)
         # A stretch ends where the next window is not on, or is not next in time.
-        last = np.flatnonzero((np.diff(on) > 1) | (starts[on[1:]] - ends[on[:-1]] > TOUCH)) if len(on) else []
-        for stretch in np.split(on, np.asarray(last, int) + 1) if len(on) else ():
+        last = np.flatnonzero((np.diff(on) > 1) | (starts[on[1:]] - ends[on[:-1]] > TOUCH))
+        for stretch in np.split(on, last + 1) if len(on) else ():
             if (greatest := probabilities[stretch].max()) >= threshold:
                 rows.append((starts[stretch[0]], ends[stretch[-1]], label, float(greatest)))
     table = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
     table = table.astype({"start": float, "end": float, "probability": float})
-    return table.sort_values(["start", "end"], kind="stable", ignore_index=True)
+    return table.sort_values(["start", "end"], ignore_index=True)  # stable, as by more than one column
 
 
 def default_threshold(calibrated):

@@ -55,6 +55,7 @@ def test_clips_as_the_demo_has_them_are_dealt_as_the_published_runs_dealt_them(p
         targets = clips_of(12, clips_a_label)
         for n_folds in (2, 3, 10):
             np.testing.assert_array_equal(stratified_folds(targets, n_folds, 7), published(targets, n_folds, 7))
+            np.testing.assert_array_equal(stratified_folds(targets, n_folds), published(targets, n_folds, 0))
 
 
 @pytest.mark.parametrize("name", ["curated", "noisy"])
@@ -121,6 +122,17 @@ def test_a_group_is_in_one_fold_and_the_same_seed_gives_the_same_folds(n_folds, 
     order = rng.permutation(n_clips)  # a group's clips need not be side by side
     mixed = stratified_folds(targets[order], n_folds, seed, groups[order])
     np.testing.assert_array_equal(mixed, folds[order])
+
+
+def test_a_label_is_carried_from_one_on():
+    targets = np.random.default_rng(0).random((60, 5)) < 0.3
+    np.testing.assert_array_equal(stratified_folds(np.where(targets, 3.9, 0.4), 4), stratified_folds(targets, 4))
+
+
+@pytest.mark.parametrize("n_clips", [0, 1])
+def test_too_few_clips_to_deal_are_said(n_clips):
+    with pytest.raises(ValueError, match=f"n_folds=2: expected 2 to {n_clips}, the number of clips"):
+        stratified_folds(np.ones((n_clips, 3)), 2)
 
 
 def test_groups_of_one_clip_change_nothing():

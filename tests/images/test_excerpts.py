@@ -1,5 +1,6 @@
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from freesound_tagging.images.excerpts import (
     AHEAD,
@@ -96,6 +98,14 @@ def test_on_a_cpu_one_store_is_its_memory_map_and_several_stay_where_they_are(st
     np.testing.assert_array_equal(copied.numpy(), joined)
 
 
+def test_pixels_that_cannot_be_written_are_taken_without_a_word(stores):
+    """As those are that come through Ray's memory; torch would warn of them, and a warning is an error here."""
+    pixels = np.array(stores[0].pixels)
+    pixels.flags.writeable = False
+    np.testing.assert_array_equal(pixels_on("cpu", SimpleNamespace(pixels=pixels)).numpy(), pixels)
+    assert pixels_on("meta", stores[0]).shape == pixels.shape
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_excerpts_are_the_frames_from_the_first_on_in_whichever_store(stores, joined, stream):
     pixels, length, end = pixels_on("cpu", *stores, stream=stream), len(stores[0].pixels), len(joined)
@@ -145,6 +155,41 @@ def test_for_a_device_excerpts_are_cut_ahead_by_another_thread_and_come_in_order
     assert {thread for thread, _ in pixels.seen}.isdisjoint({threading.current_thread()})
     for i, (_, excerpts) in enumerate(pixels.seen):
         np.testing.assert_array_equal(excerpts.numpy(), [joined[i:i + 16], joined[i + 1:i + 17]])
+
+
+class Sent(TorchDispatchMode):
+    """Remembers of each copy to a device whether it is waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), settings=None):
+        if function is torch.ops.aten._to_copy.default:
+            self.waits.append(not settings.get("non_blocking"))
+        return function(*arguments, **settings or {})
+
+
+def test_excerpts_are_sent_without_a_wait(stores):
+    with Sent() as sent:
+        list(HostPixels(stores, torch.device("meta")).ahead(FIRST, 16))
+    assert sent.waits == [False] * 6
+
+
+def test_what_is_sent_to_a_gpu_is_cut_into_pinned_memory(stores):
+    """Which torch refuses without a driver."""
+    pixels = HostPixels(stores, torch.device("cuda"))
+    if torch.cuda.is_available():
+        assert pixels.cut(FIRST[0], 16).is_pinned()
+    else:
+        with pytest.raises(RuntimeError):
+            pixels.cut(FIRST[0], 16)
+
+
+def test_whatever_a_programs_default_device_is_the_host_cuts(stores, joined):
+    with torch.device("meta"):
+        cut = HostPixels(stores, torch.device("cpu")).cut(FIRST[0], 16)
+    np.testing.assert_array_equal(cut.numpy(), [joined[:16], joined[1:17]])
 
 
 def test_on_a_cpu_no_thread_cuts_ahead(stores):

@@ -31,7 +31,7 @@ from freesound_tagging.networks.models import cnn_model_1
 from freesound_tagging.networks.tagger import _outline
 from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction.ensemble import Ensemble
-from freesound_tagging.prediction.inference import Budget, ensemble_mean, predict
+from freesound_tagging.prediction.inference import ensemble_mean, predict
 from freesound_tagging.prediction.listening import _Listening, _Window, listen
 from freesound_tagging.prediction.paths import sounds_of
 
@@ -311,13 +311,6 @@ def test_the_package_is_imported_without_torch():
         _ = freesound_tagging.tga
 
 
-def test_the_budget_counts_what_is_over_and_what_is_left():
-    budget = Budget(60)
-    budget.started -= 20 * 60
-    assert budget.estimate(left=15 * 60) == "35.0 of 60 min"
-    assert budget.estimate(left=45 * 60) == "65.0 of 60 min: too long"
-
-
 def test_the_table_takes_the_place_of_no_sound_and_of_no_link(demo, finished_run, tmp_path, capsys):
     sound, other = tmp_path / "a.wav", tmp_path / "b.wav"
     sound.write_bytes(demo.test["path"][0].read_bytes())
@@ -558,66 +551,6 @@ def test_a_programs_own_choice_of_precision_is_as_it_was(setting):
     finally:
         for place, precision in zip(places.values(), untouched):
             place.fp32_precision = precision
-
-
-def timeline_of(probabilities, starts=None, label="Bark", **attrs):
-    """A timeline of windows of 2 s, a second apart unless said otherwise."""
-    starts = np.arange(len(probabilities)) if starts is None else starts
-    table = pd.DataFrame({label: np.array(probabilities, np.float32)}, pd.Index(starts, name="second", dtype=float))
-    table.attrs = {"window": 2.0, "duration": float(starts[-1] + 2), **attrs}
-    return table
-
-
-@pytest.mark.parametrize(("probabilities", "expected"), [
-    ([0, 0, 0.5, 0, 0], [(2.5, 3.5, 0.5)]),  # the window from 2 to 4, halfway to those around it
-    ([0.5, 0, 0], [(0, 1.5, 0.5)]),
-    ([0, 0, 0.5], [(2.5, 4, 0.5)]),
-    ([0.1, 0.25, 0.5, 0.25, 0.9, 0.1, 0.29, 0.1], [(1.5, 5.5, 0.9)]),  # stays on down to 0.2; 0.29 comes not on
-    ([0.5, 0.1, 0.5], [(0, 1.5, 0.5), (2.5, 4, 0.5)]),
-    ([0.3, 0.2, 0.2], [(0, 4, 0.3)]),  # both bounds belong to it
-    ([0, 0.1, 0.2], []),
-    ([0.7], [(0, 2, 0.7)]),
-])
-def test_events_by_hand(probabilities, expected):
-    table = freesound_tagging.events(timeline_of(probabilities), threshold=0.3, release=0.2)
-    assert list(table.columns) == ["start", "end", "label", "probability"]
-    assert table["label"].eq("Bark").all()
-    np.testing.assert_allclose(table[["start", "end", "probability"]], np.reshape(expected, (-1, 3)), atol=1e-6)
-
-
-def test_an_event_ends_where_silence_was_left_out_and_goes_on_over_a_sections_end():
-    table = freesound_tagging.events(timeline_of([0.5, 0.5, 0.5], [0, 2.02, 9]))
-    np.testing.assert_allclose(table[["start", "end"]], [[0, 4.02], [9, 11]])
-
-
-def test_events_are_within_the_file_and_in_order():
-    both = timeline_of([0.9], [-0.75], duration=0.5).assign(Meow=np.float32(0.4))
-    table = freesound_tagging.events(both)
-    assert table.to_dict("list") == {"start": [0, 0], "end": [0.5, 0.5], "label": ["Bark", "Meow"],
-                                     "probability": pytest.approx([0.9, 0.4])}
-
-
-@pytest.mark.parametrize(("settings", "said"), [
-    ({"threshold": 0}, "threshold=0: expected a probability above 0"), ({"threshold": 1.5}, "threshold=1.5"),
-    ({"threshold": float("nan")}, "threshold=nan"), ({"release": 0.5}, "release=0.5: .* at most the threshold 0.3"),
-    ({"release": 0}, "release=0: expected")])
-def test_thresholds_out_of_range_are_refused(settings, said):
-    with pytest.raises(ValueError, match=said):
-        freesound_tagging.events(timeline_of([0.5]), **settings)
-
-
-def test_tables_that_are_no_timelines_are_refused(tmp_path):
-    table = timeline_of([0.5, 0.1, 0.5])
-    table.to_csv(tmp_path / "t.csv")
-    with pytest.raises(ValueError, match=r"has 'second' as a column: .*index_col='second'"):
-        freesound_tagging.events(pd.read_csv(tmp_path / "t.csv"))
-    read = pd.read_csv(tmp_path / "t.csv", index_col="second")
-    assert len(freesound_tagging.events(read)) == 2
-    for wrong in (table[::-1], table.set_axis([0, 1, np.nan]), table.set_axis([0, 1, 1])):
-        with pytest.raises(ValueError, match="expected seconds, each greater than the one before"):
-            freesound_tagging.events(wrong)
-    with pytest.raises(ValueError, match="columns that are no probabilities: path"):
-        freesound_tagging.events(table.assign(path="a.wav"))
 
 
 def test_a_long_silence_in_a_recording_is_no_event(ensemble, tmp_path, monkeypatch):

@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import freesound_tagging
 from freesound_tagging.augment import PUBLISHED, compose, mixup, specmix
@@ -30,7 +28,7 @@ from freesound_tagging.training.pool import ClipPool
 from freesound_tagging.training.profile import Profile, load_profile, published_stages
 from freesound_tagging.training.progress import Progress
 from freesound_tagging.training.queue import Key
-from freesound_tagging.training.stages import batch_size_for, select_noisy
+from freesound_tagging.training.stages import batch_size_for
 
 STAGES, FOLDS = (1, 2, 3, 4), (0, 1, 2)
 
@@ -54,16 +52,6 @@ def test_the_full_profile_is_the_published_system():
     *alone, last = full.augmentation
     assert tuple(alone) == PUBLISHED[:3]
     assert (last.func, last.keywords) == (specmix, {"max_width": 0.25, "stripes": (1, 1)}), "32 of 128, one an axis"
-
-
-def test_how_long_a_stage_trains_follows_from_its_clips():
-    """The figures that full.toml gives, by hand."""
-    first, second, *_ = published_stages()
-    assert first.schedule(17_834, 128) == (50, 140)
-    assert second.schedule(4_473, 128) == (100, 35)
-    assert first.schedule(80, 32) == (20, 25)  # 50 passes of 3 batches are fewer than 500 steps
-    assert second.schedule(1, 1) == (20, 25)
-    assert [batch_size_for(clips) for clips in (1, 2, 40, 63, 64, 128, 5000)] == [2, 2, 32, 32, 64, 128, 128]
 
 
 def test_a_held_out_clip_is_never_trained_on(finished_run):
@@ -550,29 +538,6 @@ def test_normalization_is_that_of_all_training_pixels(finished_run):
     assert spec.std == pytest.approx((pixels.std(),) * 3)
 
 
-def test_selection_worked_out_by_hand():
-    targets = np.array([[1, 0], [1, 0], [1, 0], [1, 1], [0, 1], [1, 0]])
-    folds = np.array([0, 0, 0, 0, 0, 1])
-    scores = [[1.0, 0.9, 0.4, 1.0, 0.25, 0.5], [1.0, 0.9, 0.5, 0.25, 1.0, 0.5]]
-    # geometric means: 1, 0.9, 0.447, 0.5, 0.5, 0.5
-    assert select_noisy(scores, targets, folds, 0.5).tolist() == [True, True, False, True, True, True]
-    assert select_noisy(scores, targets, folds, 0.5, cap=2).tolist() == [True, True, False, False, True, True]
-    assert select_noisy(scores, targets, folds, 0.5, cap=1).tolist() == [True, False, False, False, True, True]
-    assert select_noisy(scores[:1], targets, folds, 1.0).tolist() == [True, False, False, True, False, False]
-
-
-def test_a_mean_of_exactly_one_half_is_selected_however_it_rounds():
-    """Labels at ranks 2, 3 and 9 have precisions 1/2, 2/3 and 1/3, whose mean is 1/2."""
-    truth = np.zeros((1, 10), int)
-    truth[0, [1, 2, 8]] = 1
-    half = clip_lwlrap(truth, -np.arange(10.0)[None])[0]
-    assert half < 0.5, "rounding would lose it"
-    scores = np.array([[half, 1 / 4, half - 1e-9]] * 2)
-    assert select_noisy(scores, np.ones((3, 1)), np.zeros(3, int), 0.5).tolist() == [True, False, False]
-    scores = np.array([[half, 1 / 2]] * 2)  # equal means: the earlier clip
-    assert select_noisy(scores, np.ones((2, 1)), np.zeros(2, int), 0.5, cap=1).tolist() == [True, False]
-
-
 def test_dropout_and_excerpts_are_drawn_from_streams_of_their_own(make_pipeline, finished_run, tmp_path):
     seeds = set()
 
@@ -582,19 +547,3 @@ def test_dropout_and_excerpts_are_drawn_from_streams_of_their_own(make_pipeline,
     make_pipeline(tmp_path, profile=dataclasses.replace(finished_run.profile, augmentation=(watch,))).run_stage(1)
     assert len(seeds) == len(FOLDS)
     assert len({seed for pair in seeds for seed in pair}) == 2 * len(FOLDS)
-
-
-@given(st.integers(0, 2**32), st.integers(1, 6), st.floats(0, 1))
-def test_selection_obeys_threshold_and_cap_and_wastes_no_room(seed, cap, threshold):
-    rng = np.random.default_rng(seed)
-    n = 60
-    targets = (rng.random((n, 4)) < 0.3) | np.eye(4, dtype=bool)[rng.integers(0, 4, n)]
-    folds, scores = rng.integers(0, 3, n), rng.random((2, n))
-    chosen = select_noisy(scores, targets, folds, threshold, cap)
-    mean = np.sqrt(scores[0] * scores[1])
-    assert (mean[chosen] >= threshold - 1e-12).all()
-    count = np.stack([targets[chosen & (folds == fold)].sum(0) for fold in range(3)])
-    assert (count <= cap).all()
-    left_out = (mean >= threshold + 1e-12) & ~chosen
-    for clip in np.flatnonzero(left_out):  # some label of its had no room
-        assert (count[folds[clip]][targets[clip]] == cap).any()

@@ -47,7 +47,8 @@ def score_events(found, truth, segment=1.0, collar=0.2, share=0.2):
     Warns
     -----
     UserWarning
-        Of recordings with found events and without true ones: what is found there counts as false.
+        Of recordings with found events and without true ones: what is found there counts as false; and of those in
+        which nothing was found.
 
     References
     ----------
@@ -63,6 +64,10 @@ def score_events(found, truth, segment=1.0, collar=0.2, share=0.2):
     if unknown:
         warnings.warn(f"the truth has no event in {', '.join(unknown[:5])}{' and more' * (len(unknown) > 5)}: what was "
                       "found there counts as false", stacklevel=2)
+    silent = sorted({*truth["file"]} - {*found["file"]})
+    if silent:
+        warnings.warn(f"nothing was found in {', '.join(silent[:5])}{' and more' * (len(silent) > 5)}: events "
+                      "there count as missed", stacklevel=2)
     counts = pd.DataFrame(0, sorted({*found["label"], *truth["label"]}),
                           ["both", "segments true", "segments found", "right", "events true", "events found"])
     parts = [dict(list(table.groupby(["file", "label"])[["start", "end"]])) for table in (found, truth)]

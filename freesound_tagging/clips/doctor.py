@@ -178,6 +178,10 @@ def check(root):
                 f"{lacking[name]}: one stage is trained, on the curated clips alone")
         elif missing[name]:
             say(STOPS, f"{missing[name]} missing {name} clips would stop training")
+    recordings = data.curated.get("group", pd.Series(dtype=str))
+    if len(recordings) and recordings.nunique() == 1 and recordings.iloc[0]:
+        say(STOPS, f"all curated clips are of one recording, {recordings.iloc[0]}: training holds recordings out whole "
+                   "and needs two")
     if "test" in lacking | empty:
         say(SPOILS if "test" in empty or "though" in lacking["test"] else REMARK,
             f"{(lacking | empty)['test']}: there is no submission to make")

@@ -18,7 +18,8 @@ from ..machine.files import as_path, only_writer, whole_file
 from .dataset import FSDKaggle2019
 from .folders import LAYOUTS
 from .sources import Options, read_source
-from .split import choose_test, find_files, group_clips, name_files, remarks_on_labels
+from .split import choose_test, find_files, group_clips, name_files, one_each, remarks_on_labels
+from .stretches import background_between
 from .tables import few, odd_labels
 
 MADE = "prepared.json"  # what a call has made, so that the next one replaces that alone
@@ -65,10 +66,20 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
     dest, options = as_path(dest), options or Options()
     parts, notes = zip(*(_read(as_path(one), dest, options) for one in (source, *more)))
     rows, notes, source = pd.concat(parts, ignore_index=True), list(itertools.chain(*notes)), as_path(source)
+    if more:
+        rows = one_each(rows.assign(path=rows["source"]), notes).assign(path=lambda own: own["relative"])
+        rows["group"] = _same_recordings(rows)
+    if options.background != "no" and rows["complete"].any():
+        quiet = background_between(rows, seed)
+        notes.append(f"{len(quiet)} stretches between labels, {(quiet['end'] - quiet['start']).sum():.0f} s, are "
+                     "background: trained on with no label (--background no, where labels are not complete)")
+        rows = pd.concat([rows, quiet], ignore_index=True)
     if least > 1:
         rows = _without_rare(rows, least, notes)
     if not len(rows):
         raise ValueError(f"no clip of {source} is left ({'; '.join(notes) or 'its tables are empty'})")
+    if not set().union(*rows["labels"]):
+        raise ValueError(f"no clip of {source} has a label ({'; '.join(notes)}); there is nothing to learn")
     rows["group"], note = group_clips(rows, options.group, options.recording)
     chosen, how = choose_test(rows, rows["group"].to_numpy(), test, test_fold, seed)
     rows.loc[rows["set"] == "test", "set"] = "curated"
@@ -91,7 +102,18 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
     sizes = ", ".join(f"{(rows['set'] == name).sum()} {name}" for name in KAGGLE if (rows["set"] == name).any())
     print(printable(f"made in {dest}: {sizes} clips, as {'copies' if copies == len(names) else 'links'}"
                     + (f" ({copies} copies where links cannot be)" if 0 < copies < len(names) else "")))
-    return rows.drop(columns="source")
+    return rows.drop(columns=["source", "relative", "known", "complete"])
+
+
+def _same_recordings(rows):
+    """The groups of rows of several sources: cuts are of the recordings that another source has stretches of."""
+    groups, known = rows["group"].astype(str), rows["known"] & rows["start"].isna()
+    here = list(dict.fromkeys(groups[rows["known"] & rows["start"].notna()]))
+
+    def same(name):
+        wanted = name.replace("+", "/")
+        return next((other for other in here if f"/{other}".endswith((f"/{name}", f"/{wanted}"))), name)
+    return groups.where(~known, groups.map(same))
 
 
 def _read(source, dest, options):
@@ -108,7 +130,7 @@ def _read(source, dest, options):
         notes.append(f"{len(unlisted)} sounds are not used: {few(unlisted)}")
     print(printable(f"{source}: {found.layout}, {len(rows)} clips, "
                     f"{len(set().union(*rows['labels']))} labels"))
-    return rows.assign(source=[found.sounds.root / path for path in rows["path"]]), notes
+    return rows.assign(source=[found.sounds.root / path for path in rows["path"]], relative=rows["path"]), notes
 
 
 def _ready(source):
@@ -148,12 +170,13 @@ def _write(rows, dest, source, copy):
                  for name, fname, path in zip(rows["set"], rows["fname"], rows["path"])}
         made = _made_before(dest)
         ours = {name for name, mark in made.items() if _is_as_made(dest / name, mark)}
-        changed = [name for name, mark in made.items() if name not in ours and name.endswith(".csv")
+        changed = [name for name, mark in made.items() if name not in ours and name.endswith((".csv", ".tsv"))
                    and (dest / name).exists()]
         if changed:
             raise ValueError(f"{few(dest / name for name in changed)} has been changed since it was made; move it "
                              "away, or prepare into another folder")
-        others = [*KAGGLE["curated"][0], *KAGGLE["noisy"][0], *KAGGLE["test"][0], "sample_submission.csv", *files]
+        others = [*KAGGLE["curated"][0], *KAGGLE["noisy"][0], *KAGGLE["test"][0], "sample_submission.csv",
+                  EVENTS, *files]
         in_the_way = [dest / name for name in others if name not in ours and os.path.lexists(dest / name)]
         if in_the_way:
             raise ValueError(f"{few(in_the_way)} is there already and was not made by this command; move it away, or "

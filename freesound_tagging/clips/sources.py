@@ -20,12 +20,10 @@ from .spreadsheets import (
     read_spreadsheet,
     split_labels,
 )
-from .stretches import background_between, seconds_of, stretches
+from .stretches import NOISY, TEST, stretches
 from .tables import few, same_name
 
 BACKGROUND = {"_background_noise_", "nocall", "no_call"}  # labels and folders that mean it, where it is asked for
-TEST = {"test", "testing", "eval", "evaluation", "tst"}  # names of tables, folders and parts
-NOISY = {"noisy", "unverified"}
 TRAIN = {"train", "training", "dev", "val", "valid", "validation", "curated", "good"}
 
 
@@ -54,7 +52,8 @@ class Source:
     layout: str  # in words
     sounds: SoundsBelow
     # A row a clip: name, labels (tuple), set ("curated", "noisy", "test"), group (its recording, or ""), fold (or ""),
-    # hints (tuple of names of folders), start and end (seconds of the file; NaN: all of it), background (bool).
+    # hints (tuple of names of folders), start and end (seconds of the file; NaN: all of it), background (bool), known
+    # (whether the group is sure), complete (whether all that is to be heard in the sound has a label).
     rows: pd.DataFrame
     notes: list = dataclasses.field(default_factory=list)  # sentences for who reads it
 
@@ -94,7 +93,8 @@ def read_source(source, options=None, without=None):
         rows = read(source, sounds, options, notes)
         if rows is not None and len(rows):
             rows = rows.reset_index(drop=True)
-            for column, usual in (("start", np.nan), ("end", np.nan), ("fold", ""), ("background", False)):
+            for column, usual in (("start", np.nan), ("end", np.nan), ("fold", ""), ("background", False),
+                                  ("known", False), ("complete", False)):
                 if column not in rows:
                     rows[column] = usual
             return Source(layout, sounds, _with_background(rows, options, notes), notes)
@@ -111,6 +111,9 @@ def _with_background(rows, options, notes):
         for label in sorted({label for own in rows["labels"][means] for label in own if same_name(label) in words}):
             notes.append(f"if {label} means that nothing of the labels is to be heard, say --background")
         return rows
+    if options.background != "yes" and not any(same_name(options.background) in map(same_name, own)
+                                                for own in rows["labels"]):
+        notes.append(f"--background {options.background}: there is no such label, and no such folder")
     rows["labels"] = [tuple(label for label in own if same_name(label) not in words) for own in rows["labels"]]
     bare = rows["labels"].map(len) == 0
     rows["background"] |= bare & (means | (options.background == "yes"))
@@ -222,42 +225,38 @@ def _cuts(source, sounds, options, notes):
     cuts = {path.resolve(): cut for path, cut in found.items() if cut}
     if 2 * len(cuts) <= len(found):
         return None
+    rows = []
+    for path, cut in cuts.items():
+        labels = split_labels([cut.label], "")[0]
+        if options.sounds is None:
+            rows.append((path.relative_to(sounds.root).as_posix(), np.nan, np.nan, labels, cut.recording))
+        else:  # where others are called the same, a recording's name in that of a cut has its folders before it
+            name = cut.recording if sounds.find(cut.recording) else cut.recording.replace("+", "/")
+            which = sounds.find(name)
+            rows.append((name, cut.start, cut.end, labels, which[0].as_posix() if which else name))
     if options.sounds is None:
         notes.append("the sounds that were cut out are the clips; with the recordings that they were cut from in a "
                      "folder that --sounds names, clips are stretches of these")
-        rows = [(path.relative_to(sounds.root).as_posix(), np.nan, np.nan, cut) for path, cut in cuts.items()]
-    else:
-        # Where others are called the same, a recording's name in that of a cut has its folders before it.
-        rows = [(cut.recording if sounds.find(cut.recording) else cut.recording.replace("+", "/"), cut.start, cut.end,
-                 cut) for cut in cuts.values()]
-    rows = [(name, start, end, split_labels([cut.label], "")[0], cut.recording.rpartition("+")[2], "curated", ())
-            for name, start, end, cut in rows]
-    return pd.DataFrame(rows, columns=["name", "start", "end", "labels", "group", "set", "hints"])
+    return pd.DataFrame(rows, columns=["name", "start", "end", "labels", "group"]).assign(
+        set="curated", hints=[()] * len(rows), known=True)
 
 
 def _recordings(source, sounds, options, notes):
     """Labels with times: Audacity's and Raven's beside the sounds, or a table that names these."""
     if options.whole or options.class_folders:
         return None
-    rows = stretches(_tables_in(source, (".csv", ".tsv", ".tab", ".txt")), sounds, options, notes)
+    rows = stretches(_tables_in(source, (".csv", ".tsv", ".tab", ".txt")), sounds, options, notes,
+                     source if source.is_dir() else source.parent)
     if rows is None:
         return None
-    unlabelled = rows["labels"].map(len) == 0
-    if unlabelled.any() and options.background is None:
-        notes.append(f"{unlabelled.sum()} stretches have no label and are left out (--background yes trains on them as "
+    if options.background == "no":
+        rows = rows[~rows["background"]]
+    bare = (rows["labels"].map(len) == 0) & ~rows["background"]
+    if bare.any() and options.background != "yes":
+        notes.append(f"{bare.sum()} stretches have no label and are left out (--background yes trains on them as "
                      "background)")
-    notes.append(f"{len(rows)} stretches of {rows['name'].nunique()} recordings have labels, "
-                 f"{(rows['end'] - rows['start']).sum():.0f} s of {_seconds_in_all(rows, sounds)}")
-    if options.background != "no":
-        quiet = background_between(rows, sounds)
-        notes.append(f"{len(quiet)} stretches between them, {(quiet['end'] - quiet['start']).sum():.0f} s, are "
-                     "background: trained on with no label (--background no, where labels are not complete)")
-        rows = pd.concat([rows.assign(background=False), quiet.assign(background=True)], ignore_index=True)
-    return rows.assign(set="curated", hints=[()] * len(rows))
-
-
-def _seconds_in_all(rows, sounds):
-    return f"{sum(seconds_of(sounds.root / name) for name in rows['name'].unique()):.0f}"
+    notes.append(f"{len(rows)} stretches of {rows['name'].nunique()} recordings have labels, or say that there is none")
+    return rows.assign(hints=[()] * len(rows), known=True, complete=True)
 
 
 def _tables(source, sounds, options, notes):

@@ -39,10 +39,10 @@ def find_files(source):
     bare = (rows["labels"].map(len) == 0) & ~rows["background"]
     if bare.any():
         notes.append(f"{bare.sum()} clips have no label and are left out: {few(rows['name'][bare])}")
-    return _one_each(rows[~bare], notes), notes
+    return one_each(rows[~bare], notes), notes
 
 
-def _one_each(rows, notes):
+def one_each(rows, notes):
     """Rows of one clip as one: of the test set if one is, labels of one set together."""
     order = rows["set"].map({"test": 0, "curated": 1, "noisy": 2})
     clips = [(str(path), *(() if np.isnan(start) else (start, end)))
@@ -72,9 +72,9 @@ def group_clips(rows, asked=None, pattern=None):
     Parameters
     ----------
     rows : pandas.DataFrame
-        With `path`, `start` and `group`.
+        With `path`, `group` and `known`.
     asked : str, optional
-        The column that was asked for, which is believed; "none": no groups but the stretches of a file.
+        The column that was asked for, which is believed; "none": no groups but those that are known.
     pattern : str, optional
         As for `recordings.by_pattern`, in place of columns and folders.
 
@@ -84,25 +84,32 @@ def group_clips(rows, asked=None, pattern=None):
         ``""`` of clips that are alone.
     note : str
     """
-    files = list(dict.fromkeys(rows["path"]))
-    given, how = rows["group"].astype(str).to_numpy(), ""
+    known, groups, how = rows["known"].to_numpy(bool), rows["group"].astype(str).to_numpy(), []
     if pattern:
-        named = by_pattern(files, pattern)
-        how = f"by the pattern, such as {next(filter(None, named))}"
-    elif asked == "none":
-        named = None
-    elif asked or make_sense(given):
-        named, how = None, "by the table or folder"
-    elif named := by_names([path.stem for path in files]):
-        how = f"by their names, such as {next(filter(None, named))}"
-    if not how:
-        given = np.full(len(rows), "")
-    elif named:
-        given = rows["path"].map(dict(zip(files, named))).to_numpy(str)
-    timed = rows["start"].notna().to_numpy() & (given == "")  # the stretches of a file
-    given = np.where(timed, [path.name for path in rows["path"]], given)
-    number = len(set(given) - {""})
-    return given, f"clips of one recording stay together: {number} recordings, {how or 'each a file'}" * bool(number)
+        files = list(dict.fromkeys(rows["path"]))
+        named = rows["path"].map(dict(zip(files, by_pattern(files, pattern)))).to_numpy(str)
+        groups = np.where(known & (named == ""), groups, named)
+        how.append(f"by the pattern, such as {next(filter(None, named))}")
+    elif not known.all():
+        others, note = _usual_groups(rows[~known], asked)
+        groups[~known] = others
+        how += [note] * bool(note)
+    if known.any() and not pattern:
+        how.append("each a file, or by the names of what was cut out")
+    number = len(set(groups) - {""})
+    return groups, f"clips of one recording stay together: {number} recordings, {' and '.join(how)}" * bool(number)
+
+
+def _usual_groups(rows, asked):
+    """Of clips that are files: what columns, folders or names say, and how."""
+    given = rows["group"].astype(str).to_numpy()
+    if asked == "none":
+        return np.full(len(rows), ""), ""
+    if asked or make_sense(given):
+        return given, "by the table or folder"
+    names = by_names([path.stem for path in rows["path"]])
+    return (np.full(len(rows), ""), "") if names is None else (
+        np.array(names), f"by their names, such as {next(filter(None, names))}")
 
 
 def choose_test(rows, groups, share=None, fold=None, seed=0):

@@ -1,5 +1,7 @@
 """Recordings whose labels have times, as clips: each label a stretch of a recording, and what lies between as well."""
 
+import itertools
+import re
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -7,15 +9,20 @@ import pandas as pd
 import soundfile as sf
 
 from ..annotations import is_events, names_of, read_events
-from .spreadsheets import split_labels
+from ..annotations.reading import START_COLUMNS
+from ..machine.texts import column_of
+from .spreadsheets import read_spreadsheet, split_labels
 from .tables import few
+
+TEST = {"test", "testing", "eval", "evaluation", "tst"}  # words in the names of tables, folders and parts
+NOISY = {"noisy", "unverified"}
 
 SAME = 0.02  # seconds: labels whose times differ by less are one, which two tables round in their ways
 MARGIN = 0.1  # seconds of background that are left out beside a label, as these are set by hand
 LEAST = 2.0  # seconds of a stretch of background, so that an excerpt of it has no label in it
 
 
-def stretches(paths, sounds, options, notes):
+def stretches(paths, sounds, options, notes, root):
     """The labels with times of recordings as rows, each a stretch of a recording.
 
     Parameters
@@ -23,105 +30,188 @@ def stretches(paths, sounds, options, notes):
     paths : sequence of pathlib.Path
         Files that may be tables of labels with times (`annotations.read_events`); others are passed over.
     sounds : SoundsBelow
-        The recordings. A table without names of files is of the sound beside it that it is called after.
+        The recordings. A table without names of files is of the sound beside it that it is called after; one in which
+        there is no text says that nothing is to be heard there.
     options : Options
     notes : list of str
         Gets sentences for who reads it.
+    root : pathlib.Path
+        The folder that all these tables are below.
 
     Returns
     -------
     pandas.DataFrame or None
         `name` (the sound's path below the sounds' folder), `labels` (tuple), `start`, `end` (seconds), `group` (the
-        sound's name). None if no table has times of these sounds.
+        same as `name`, or what a column says), `set`, `fold`, and `background`, which recordings without a label are as
+        a whole. None if no table has labels with times, or such as are of where clips were cut from.
+
+    Raises
+    ------
+    ValueError
+        If none of the tables is of these sounds, or one has no label at all.
     """
     found, unknown = [], []
     for path in paths:
-        if not is_events(path):
-            continue
-        table = read_events(path, options.label_columns[0] if options.label_columns else None)
-        if not len(table):
-            continue
-        for name, rows in table.groupby("file", sort=False):
-            which = sounds.find(name) if name else _beside(path, sounds)
-            if len(which) != 1:
-                unknown.append(f"{name or path.name} of {path.name}")
-                continue
-            found.append(pd.DataFrame({"name": which[0].as_posix(), "start": rows["start"].to_numpy(float),
-                                       "end": rows["end"].to_numpy(float),
-                                       "labels": split_labels(rows["label"].tolist(), options.separator),
-                                       "table": str(path)}))
+        if _is_empty(path) and len(which := _beside(path, sounds, root)) == 1:
+            found.append(pd.DataFrame({"name": [which[0].as_posix()], "labels": [()], "start": 0.0, "end": np.inf,
+                                       "set": "curated", "fold": "", "group": "", "background": True, "named": False}))
+        elif is_events(path):
+            found += _of_table(path, sounds, options, notes, root, unknown)
     if not found:
+        if unknown:
+            raise ValueError(f"{root} has labels with times, and none of its sounds, or not one alone: {few(unknown)}; "
+                             "give the recordings' folder by --sounds, or say by --class-folders or --whole that these "
+                             "times do not count")
         return None
     if unknown:
         notes.append(f"labels with times of {len(unknown)} sounds that are not there, or not one alone, are left out: "
                      f"{few(unknown)}")
     rows = pd.concat(found, ignore_index=True)
-    lengths = {name: seconds_of(sounds.root / name) for name in rows["name"].unique()}
-    late = rows["start"] > rows["name"].map(lengths)
-    if late.any() and not rows["name"].duplicated().any():  # as of clips that were cut from elsewhere
-        notes.append(f"{rows['table'][late].iloc[0]}: its times are not of its files, as {rows['name'][late].iloc[0]} "
-                     "has ended by then; the clips count as whole files")
+    length = rows["name"].map({name: seconds_of(sounds.root / name) for name in rows["name"].unique()})
+    late = rows["start"] > length
+    if (late & rows["named"]).any() and not rows["name"].duplicated().any():  # as of clips that were cut from elsewhere
+        notes.append(f"times are not of the files that they stand beside, as {rows['name'][late].iloc[0]} has ended by "
+                     f"{rows['start'][late].iloc[0]:g} s; the clips count as whole files")
         return None
     if late.any():
         where = [f"{row.name} at {row.start:g} s" for row in rows[late].itertuples(index=False)]
         notes.append(f"{late.sum()} labels after the end of their sound are left out: {few(where)}")
-    rows = _once(rows[~late], notes)
-    return rows.assign(group=[PurePosixPath(name).name for name in rows["name"]])
+    beyond = ~late & ~rows["background"] & (rows["end"] > length + 0.1)
+    if beyond.any():
+        notes.append(f"{beyond.sum()} labels reach beyond the end of their sound: {few(rows['name'][beyond].unique())}")
+    rows["end"] = np.minimum(rows["end"], length)
+    endless = rows["background"] & np.isinf(rows["end"])  # a silent one of which nobody knows how long it is
+    rows = _once(rows[~late & ~endless], notes)
+    group = rows.groupby("name")["group"].transform("max")  # the same of all stretches of a recording
+    return rows.assign(group=group.where(group != "", rows["name"]))
 
 
-def _beside(path, sounds):
-    """The sounds that a table beside them may be about, by its name."""
+def _is_empty(path):
+    return path.suffix.lower() == ".txt" and path.is_file() and path.stat().st_size < 4096 and not (
+        path.read_bytes().strip(b"\xef\xbb\xbf \r\n\t"))
+
+
+def _of_table(path, sounds, options, notes, root, unknown):
+    """The rows of a table, a data frame for each sound; names of those that are not there go to `unknown`."""
+    table = read_events(path, options.label_columns[0] if options.label_columns else None)
+    if not len(table):
+        return []
+    if (table["label"] == "").all():
+        raise ValueError(f"{path}: no row has a label; name the column of labels by --label-column")
+    if "probability" in table:
+        notes.append(f"{path}: its labels have probabilities, as what a program has heard; all count as right, from "
+                     f"{table['probability'].min():g} on")
+    words = set(re.split(r"[\W_\d]+", path.stem.casefold()))
+    table["labels"] = split_labels(table["label"].tolist(), options.separator or "")
+    table["set"] = "noisy" if words & NOISY else "test" if words & TEST else "curated"
+    table["group"], table["fold"], table["background"] = "", "", False
+    _add_columns(table, path, options)
+    table["named"] = table["file"] != ""
+    table.loc[~table["named"], "set"] = "curated"
+    found = []
+    for name, rows in table.groupby("file", sort=False):
+        which = sounds.find(name) if name else _beside(path, sounds, root)
+        if len(which) != 1:
+            unknown.append(f"{name or path.name} of {path.name}")
+            continue
+        found.append(rows[["labels", "start", "end", "set", "fold", "group", "background", "named"]].assign(
+            name=which[0].as_posix()))
+    return found
+
+
+def _add_columns(table, path, options):
+    """What a table with a header has beside labels and times, and options ask for or its columns' names say."""
     try:
-        folder = PurePosixPath(path.resolve().parent.relative_to(sounds.root).as_posix())
-    except ValueError:  # the sounds are elsewhere
-        folder = PurePosixPath()
-    found = (sounds.find(str(folder / stem)) for stem in names_of(path))
-    return next(filter(None, found), [])
+        sheet = read_spreadsheet(path)
+    except ValueError:
+        return
+    if column_of(sheet, START_COLUMNS) is None:  # a track of labels, without a header
+        return
+    asked = [options.file_column, *options.label_columns, *([] if options.group == "none" else [options.group])]
+    for column in filter(None, asked):
+        column_of(sheet, (), column, str(path))  # raises, if it is not there
+    if len(sheet) != len(table):  # such as Raven's, with a row for each view
+        return
+    if options.file_column:
+        table["file"] = sheet[options.file_column].to_numpy()
+    if len(options.label_columns) > 1:
+        parts = [split_labels(sheet[name].tolist(), options.separator or "") for name in options.label_columns]
+        table["labels"] = [tuple(dict.fromkeys(itertools.chain(*own))) for own in zip(*parts)]
+    group = None if options.group == "none" else options.group or column_of(sheet, ("group", "session"))
+    fold, part = column_of(sheet, ("fold", "folds")), column_of(sheet, ("split", "subset", "partition"))
+    for name, column in (("group", group), ("fold", fold)):
+        if column:
+            table[name] = sheet[column].to_numpy()
+    if part:
+        table.loc[[word.casefold() in TEST for word in sheet[part]], "set"] = "test"
+
+
+def _beside(path, sounds, root):
+    """The sounds that a table may be about, by its name and folder."""
+    def of(folder):
+        found = (sounds.find(str(folder / stem)) for stem in names_of(path))
+        return next(filter(None, found), [])
+    here = path.resolve().parent
+    if not here.is_relative_to(sounds.root):  # the sounds are elsewhere, perhaps in folders of the same names
+        return of(PurePosixPath(here.relative_to(root.resolve()).as_posix()))
+    folder = PurePosixPath(here.relative_to(sounds.root).as_posix())
+    found, folders = of(folder), {PurePosixPath(sound.parent.as_posix()) for sound in sounds.paths}
+    if folder in folders:  # where sounds are, a table is about one of these
+        found = [sound for sound in found if PurePosixPath(sound.parent.as_posix()) == folder]
+    return found
 
 
 def _once(rows, notes):
     """Rows without those that another table has too, and labels of the same time as one row."""
-    rows = rows.explode("labels").sort_values(["name", "labels", "start", "end"], kind="stable", na_position="first")
+    silent = rows[rows["background"]]
+    rows = rows[~rows["background"]].explode("labels")
+    rows = rows.sort_values(["name", "labels", "start", "end"], kind="stable", na_position="first")
     before = rows.shift()
     again = (rows["name"] == before["name"]) & (rows["labels"].fillna("") == before["labels"].fillna("")) & (
         (rows["start"] - before["start"]).abs() < SAME) & ((rows["end"] - before["end"]).abs() < SAME)
     if again.any():
         notes.append(f"{again.sum()} labels are in two tables, or twice in one, and count once")
     rows = rows[~again].sort_values(["name", "start", "end"], kind="stable")
-    own = rows.groupby(["name", "start", "end"], sort=False)["labels"]
-    return own.agg(lambda labels: tuple(label for label in dict.fromkeys(labels) if isinstance(label, str))
-                   ).reset_index()
+    clips = rows.groupby(["name", "start", "end"], sort=False)
+    joined = clips.first().assign(labels=clips["labels"].agg(
+        lambda labels: tuple(label for label in dict.fromkeys(labels) if isinstance(label, str)))).reset_index()
+    return pd.concat([joined, silent[~silent["name"].isin(set(rows["name"]))]], ignore_index=True)
 
 
-def background_between(rows, sounds, seed=0):
+def background_between(rows, seed=0):
     """Stretches of recordings that have no label, in lengths like those of the labels.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        Of `stretches`.
-    sounds : SoundsBelow
+        With `source` (the sound's path), `start`, `end`, `background`, and `complete`: whether all that is to be heard
+        in the sound has a label.
     seed : int
 
     Returns
     -------
     pandas.DataFrame
-        As `rows`, without labels: no more of them than there are of `rows`, nor of more seconds; each as long as one of
-        these or as its gap, and at least `LEAST`.
+        Rows of these recordings without labels: no more than there are with labels, nor of more seconds; each as long
+        as one of these or as its gap, and at least `LEAST`.
     """
-    rng, wanted = np.random.default_rng(seed), (rows["end"] - rows["start"]).to_numpy()
-    pieces = []
-    for name, own in rows.groupby("name", sort=False):
-        for begin, end in _gaps(own, seconds_of(sounds.root / name)):
+    rng, labelled = np.random.default_rng(seed), rows[rows["start"].notna() & ~rows["background"]]
+    wanted, pieces = (labelled["end"] - labelled["start"]).to_numpy(), []
+    for source, own in labelled.groupby("source", sort=False):
+        if not own["complete"].any():
+            continue
+        length = seconds_of(source)
+        for begin, end in _gaps(own, own["end"].max() if np.isinf(length) else length):
             while end - begin >= LEAST:
-                length = min(max(rng.choice(wanted), LEAST), end - begin)
-                pieces.append((name, begin, begin + length))
-                begin += length
-    order = rng.permutation(len(pieces))[:len(rows)]
+                stretch = min(max(rng.choice(wanted), LEAST), end - begin)
+                pieces.append((source, begin, begin + stretch))
+                begin += stretch
+    order = rng.permutation(len(pieces))[:len(labelled)]
     total = np.cumsum([pieces[piece][2] - pieces[piece][1] for piece in order])
     kept = [pieces[piece] for piece in sorted(order[total <= max(wanted.sum(), LEAST)])]
-    made = pd.DataFrame(kept, columns=["name", "start", "end"]).round({"start": 3, "end": 3})
-    return made.assign(labels=[()] * len(made), group=[PurePosixPath(name).name for name in made["name"]])
+    made = pd.DataFrame(kept, columns=["source", "start", "end"]).round({"start": 3, "end": 3})
+    of = labelled.drop_duplicates("source").set_index("source")
+    others = of.loc[made["source"]].reset_index(drop=True).drop(columns=["start", "end", "labels", "background"])
+    return pd.concat([made, others], axis=1).assign(labels=[()] * len(made), background=True)
 
 
 def _gaps(rows, length):

@@ -130,7 +130,7 @@ class SpectrogramStore:
             begin, end, frames = pieces[overlap.argmax(), 0], ends[overlap.argmax()], pieces[overlap.argmax(), 2]
             if overlap.max() < 0:
                 some.problems[clip] = (f"{self.files[file]['path']}: nothing is to be heard from {span[0]:g} to "
-                                       f"{span[1]:g} s, where its sound has ended or is silent; mend the times")
+                                       f"{span[1]:g} s, where its sound is silent or has ended")
             length = max(self.config.excerpt_frames, round((min(span[1], end) - max(span[0], begin)) * second))
             first = (np.clip(span, begin, end).mean() - begin) * second - length / 2
             first, length = int(np.clip(round(first), 0, max(frames - length, 0))), int(min(length, frames))

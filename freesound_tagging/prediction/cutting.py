@@ -60,10 +60,10 @@ class Cuts:
         there = {path.name for path in files_below(self.folder) if cut_of(path)}
         wanted = defaultdict(list)
         for found in self.heard.values():
-            found = [(path, cut) for path, cut in found if cut.path().name not in there]
             for number in spread([cut.probability for _, cut in found], self.most):
                 path, cut = found[number]
-                wanted[path].append((cut.start, cut.end, self.folder / cut.path()))
+                if cut.path().name not in there:
+                    wanted[path].append((cut.start, cut.end, self.folder / cut.path()))
         for path, stretches in wanted.items():
             write_stretches(path, stretches)
 

@@ -1,5 +1,6 @@
 """Recordings whose labels have times, laid out to be trained on: what becomes of labels, and of what is between."""
 
+import shutil
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -44,7 +45,7 @@ def night(tmp_path):
 
 
 def test_labels_become_stretches_and_what_is_between_them_background(night, tmp_path, capsys):
-    data = prepare(night, tmp_path / "made", "--test", "0")
+    data = prepare(night, tmp_path / "made", "--test", "0", "--separator", ",")
     table = data.curated
     labelled = table[~table["background"]]
     assert [(row.fname, row.start, row.end, row.labels) for row in labelled.itertuples()] == [
@@ -63,8 +64,8 @@ def test_labels_become_stretches_and_what_is_between_them_background(night, tmp_
     assert set(table["group"]) == {"a.flac", "b.wav"}, "a recording is held out whole"
     assert (tmp_path / "made/train_curated/a.flac").resolve() == night / "a.flac", "nothing is cut or copied"
     said = capsys.readouterr().out
-    assert "recordings with labels in time" in said and "5 stretches of 2 recordings have labels, 42 s of 120" in said
-    again = prepare(night, tmp_path / "made", "--test", "0").curated
+    assert "recordings with labels in time" in said and "5 stretches of 2 recordings have labels" in said
+    again = prepare(night, tmp_path / "made", "--test", "0", "--separator", ",").curated
     pd.testing.assert_frame_equal(again, table)
     none = prepare(night, tmp_path / "made", "--test", "0", "--background", "no").curated
     assert "background" not in none and len(none) == 5
@@ -158,7 +159,7 @@ def test_times_that_are_those_of_where_clips_were_cut_from_are_none_of_the_clips
         recording(source / f"{name}.wav", 2)
     (source / "labels.csv").write_text("fname,labels,start,end\na.wav,dog,0,2\nb.wav,cat,12,14\nc.wav,dog,31.5,33.5\n")
     assert "start" not in prepare(source, tmp_path / "made", "--test", "0").curated
-    assert "its times are not of its files, as b.wav has ended by then" in capsys.readouterr().out
+    assert "times are not of the files that they stand beside, as b.wav has ended by 12 s" in capsys.readouterr().out
     recording(source / "b.wav", 20)
     recording(source / "c.wav", 40)
     assert "start" in prepare(source, tmp_path / "made", "--test", "0").curated
@@ -186,7 +187,11 @@ def test_check_reads_a_recording_of_hours_that_clips_are_stretches_of(tmp_path, 
     (tmp_path / "train_curated").mkdir()
     sf.write(tmp_path / "train_curated/a.flac", np.tile([0.1, -0.1], 1000 * 1000), 2000)  # 1000 s
     table = tmp_path / "train_curated.csv"
+    shutil.copy(tmp_path / "train_curated/a.flac", tmp_path / "train_curated/b.flac")
     table.write_text("fname,labels,start,end\na.flac,dog,10,20\na.flac,cat,900,901\n")
+    assert not check(tmp_path)
+    assert "all curated clips are of one recording, a.flac: training holds recordings out" in capsys.readouterr().out
+    table.write_text("fname,labels,start,end\na.flac,dog,10,20\nb.flac,cat,900,901\n")
     assert check(tmp_path)
     assert "in all: 2 curated clips, 2 labels" in capsys.readouterr().out
     table.write_text("fname,labels\na.flac,dog\n")
@@ -242,4 +247,110 @@ def test_cuts_of_recordings_of_one_name_are_found_by_their_folders(tmp_path):
     arguments = ("--test", "0", "--sounds", str(tmp_path / "recordings"))
     made = prepare(tmp_path / "sorted", tmp_path / "made", *arguments).curated
     assert [(row.path.resolve().parent.name, row.start, row.group) for row in made.itertuples()] == [
-        ("north", 1, "0300.wav"), ("south", 2, "0300.wav")], "of one name they are held out together, to be safe"
+        ("north", 1, "north/0300.wav"), ("south", 2, "south/0300.wav")]
+
+
+def test_a_recording_of_unknown_length_ends_with_its_labels(tmp_path):
+    """As of a FLAC that came through a pipe: it does not say how many samples it has."""
+    path = recording(tmp_path / "in/a.flac", 20)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)  # STREAMINFO's 36 bits
+    path.write_bytes(data)
+    recording(tmp_path / "in/b.flac", 20)
+    for name in "ab":
+        track(tmp_path / f"in/{name}.txt", (0, 5, "dog"), (12, 14, "cat"))
+    quiet = prepare(tmp_path / "in", tmp_path / "made", "--test", "0").curated.query("background")
+    assert quiet.groupby("fname")["end"].max()["a.flac"] <= 11.9 < quiet["end"].max() <= 20
+
+
+def test_an_empty_table_of_labels_says_that_nothing_is_to_be_heard(night, tmp_path):
+    recording(night / "quiet.flac", 12)
+    (night / "quiet.txt").write_text("\n")
+    table = prepare(night, tmp_path / "made", "--test", "0").curated
+    quiet = table[table["fname"] == "quiet.flac"]
+    assert quiet[["start", "end", "background"]].to_numpy().tolist() == [[0, 12, True]]
+    without = prepare(night, tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert "quiet.flac" not in set(without["fname"])
+
+
+def test_a_table_is_about_the_sound_in_its_folder(tmp_path, capsys):
+    source = tmp_path / "in"
+    for folder, name in (("n1", "r1"), ("n2", "r2")):
+        recording(source / folder / f"{name}.wav", 20)
+        track(source / folder / f"{name}.txt", (2, 4, "dog"))
+    track(source / "n2/r1.txt", (6, 8, "cat"))
+    table = prepare(source, tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert table["labels"].tolist() == [("dog",)] * 2
+    assert "r1.txt of r1.txt" in capsys.readouterr().out
+
+
+def test_labels_are_in_folders_like_those_of_the_sounds(tmp_path):
+    for site in ("north", "south"):
+        recording(tmp_path / "sounds" / site / "0300.wav", 20)
+        (tmp_path / "labels" / site).mkdir(parents=True)
+        track(tmp_path / "labels" / site / "0300.txt", (2, 4, site))
+    arguments = ("--test", "0", "--background", "no", "--sounds", str(tmp_path / "sounds"))
+    table = prepare(tmp_path / "labels", tmp_path / "made", *arguments).curated
+    assert [(row.path.resolve().parent.name, row.labels, row.group) for row in table.itertuples()] == [
+        (site, (site,), f"{site}/0300.wav") for site in ("north", "south")]
+
+
+def test_labels_with_times_that_are_of_no_sound_are_an_error(tmp_path, capsys):
+    recording(tmp_path / "in/dog/a.wav", 5)
+    track(tmp_path / "in/other.txt", (1, 2, "dog"))
+    prepare(tmp_path / "in", tmp_path / "made", status=1)
+    assert "has labels with times, and none of its sounds, or not one alone: other.txt" in capsys.readouterr().err
+    assert len(prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--class-folders").curated) == 1
+    for name in ("a", "b"):
+        track(tmp_path / f"in/dog/{name}.txt", (1, 2, ""))
+    prepare(tmp_path / "in", tmp_path / "made2", status=1)
+    assert "a.txt: no row has a label; name the column of labels by --label-column" in capsys.readouterr().err
+
+
+def test_what_a_table_with_times_says_besides_counts(tmp_path):
+    source = tmp_path / "in"
+    for number in range(6):
+        recording(source / f"r{number}.wav", 20, number)
+    lines = [f"r{number}.wav,{start},{start + 2},x,{kind},{number // 2},{number // 3 + 1}"
+             for number in range(6) for start, kind in ((1, "dog"), (8, "cat"))]
+    (source / "all.csv").write_text("wavname,start,end,label,kind,place,fold\n" + "\n".join(lines))
+    columns = ("--file-column", "wavname", "--label-column", "kind", "label", "--background", "no")
+    data = prepare(source, tmp_path / "made", *columns, "--group", "place", "--test-fold", "2")
+    assert set(data.test["fname"]) == {"r3.wav", "r4.wav", "r5.wav"}
+    assert data.curated["labels"].tolist() == [("dog", "x"), ("cat", "x")] * 3
+    assert data.curated.groupby("group")["fname"].unique().map(list).to_dict() == {"0": ["r0.wav", "r1.wav"],
+                                                                                   "1": ["r2.wav"]}
+    prepare(source, tmp_path / "made", *columns, "--group", "nonsense", status=1)
+    (source / "all.csv").unlink()
+    for name, numbers in (("train", (0, 1, 2)), ("test", (3, 4))):
+        (source / f"{name}.tsv").write_text("filename\tonset\toffset\tevent_label\n" + "".join(
+            f"r{number}.wav\t1\t3\tdog\n" for number in numbers))
+    data = prepare(source, tmp_path / "made", "--background", "no")
+    assert set(data.test["fname"]) == {"r3.wav", "r4.wav"} and len(data.curated) == 3
+
+
+def test_cuts_and_recordings_together_leave_no_background_where_a_cut_is(tmp_path):
+    recording(tmp_path / "in/sub/a.wav", 20)
+    recording(tmp_path / "in/b.wav", 20)
+    track(tmp_path / "in/sub/a.txt", (2, 4, "dog"))
+    track(tmp_path / "in/b.txt", (2, 4, "dog"))
+    recording(tmp_path / "cuts/bird/0.500_a.wav_6.000-19.000.flac", 1)
+    recording(tmp_path / "cuts/bird/0.500_a.wav_2.000-4.000.flac", 1)
+    arguments = ("--test", "0", "--sounds", str(tmp_path / "in"), "--with", str(tmp_path / "cuts"))
+    table = prepare(tmp_path / "in", tmp_path / "made", *arguments).curated
+    own = table[(table["fname"] == "a.wav")]
+    labelled = own[~own["background"]]
+    assert [*zip(labelled["start"], labelled["labels"])] == [(2, ("dog", "bird")), (6, ("bird",))]
+    assert not (own["background"] & (own["end"] > 6) & (own["start"] < 19)).any()
+    alone = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--with", str(tmp_path / "cuts")).curated
+    groups = alone.drop_duplicates("fname").set_index("fname")["group"]
+    assert groups["0.500_a.wav_6.000-19.000.flac"] == groups["a.wav"] != groups["b.wav"]
+
+
+def test_a_changed_table_of_test_events_stays(night, tmp_path, capsys):
+    prepare(night, tmp_path / "made", "--test", "0.5")
+    path = tmp_path / "made/test_events.tsv"
+    path.write_text(path.read_text() + "a.flac\t1\t2\tdog\n")
+    prepare(night, tmp_path / "made", "--test", "0.5", status=1)
+    assert "test_events.tsv has been changed since it was made" in capsys.readouterr().err

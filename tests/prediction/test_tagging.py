@@ -227,7 +227,9 @@ def test_what_was_heard_before_a_signal_is_kept(finished_run, tmp_path, stop):
     os.mkfifo(tmp_path / "pipe")
     command = [sys.executable, "-m", "freesound_tagging", "a.wav", "b.wav", "pipe", "--weights", finished_run.weights,
                "--csv", "t.csv", "--timeline", "when.csv"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # What runs the tests may ignore the signal, as nohup does, and a process inherits that.
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: signal.signal(stop, signal.SIG_DFL)) as process:
         assert process.stdout.readline() == "a.wav\n"
         process.send_signal(stop)
         _, said = process.communicate(timeout=60)

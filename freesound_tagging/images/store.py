@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import functools
 import json
 import os
 import sys
@@ -13,17 +12,15 @@ import warnings
 import numpy as np
 from tqdm import tqdm
 
-from ..clips.audio import digest_of, first_bytes
+from ..clips.audio import digest_of
 from ..clips.tables import few
 from ..machine.executors import executor_of
 from ..machine.files import as_path, only_writer, told_of_a_full_disk, whole_file
 from ..machine.numerics import USUAL
-from ..machine.processes import in_order
-from .mel import MelConfig, fingerprint, load_clip, log_mel, to_image
-from .sections import sections
+from .mel import MelConfig, fingerprint
+from .reading import images_of_files, stat_of
 
 CHECKPOINT_SECONDS = 2  # what an interrupted build of a store loses at most
-TRIES = 3  # to read a file that is replaced meanwhile
 
 
 class SpectrogramStore:
@@ -229,7 +226,7 @@ class SpectrogramStore:
     def _build(cls, paths, folder, config, n_jobs, progress, executor, timed):
         # The pixels' name says which files they come from. Until all are there they are kept beside, with a journal of
         # the clips that are safely on the disk; the index, written last, is what makes them a store.
-        name = fingerprint([[os.path.realpath(path), _stat(path), *(["timed"] if path in timed else [])]
+        name = fingerprint([[os.path.realpath(path), stat_of(path), *(["timed"] if path in timed else [])]
                             for path in paths])
         pixels, journal = folder / f"{name}.u8", folder / f"{name}.jsonl"
         growing = pixels if pixels.exists() and journal.exists() else folder / f"{name}.u8.part"
@@ -240,7 +237,7 @@ class SpectrogramStore:
         with (told_of_a_full_disk(growing), open(growing, "ab") as out, open(journal, "a" if files else "w") as log,
               tqdm(None, "mel spectrograms", len(paths), unit="clip", file=sys.stdout, disable=not progress,
                    initial=len(files)) as bar,
-              contextlib.closing(_images(rest, config, n_jobs, executor, timed)) as found):
+              contextlib.closing(images_of_files(rest, config, n_jobs, executor, timed)) as found):
             out.truncate(sum(file["frames"] for file in files) * config.n_mels)
             unsaved, saved_at = [], time.monotonic()
             for (images, known), path in zip(found, rest):
@@ -273,12 +270,12 @@ class SpectrogramStore:
         if [(file["fname"], "sections" in file) for file in files] != [(path.name, path in timed) for path in paths]:
             return False
         touched = [(file, path) for file, path in zip(files, paths)
-                   if not file["digest"] or file["stat"] != _stat(path) or file.get("path") != os.path.realpath(path)]
+                   if not file["digest"] or file["stat"] != stat_of(path) or file.get("path") != os.path.realpath(path)]
         if not all(file["digest"] == digest_of(path) for file, path in touched):
             return False
         touched = [(file, path) for file, path in touched if file["digest"]]
         for file, path in touched:
-            file |= {"path": os.path.realpath(path), "stat": _stat(path)}
+            file |= {"path": os.path.realpath(path), "stat": stat_of(path)}
         if touched:
             with contextlib.suppress(OSError):  # in a folder that cannot be written to they are read again next time
                 cls._write_index(folder, MelConfig(**index["config"]), index["pixels"], files)
@@ -296,36 +293,6 @@ class SpectrogramStore:
             part.write_text(json.dumps({"config": dataclasses.asdict(config), "pixels": pixels, "files": files}))
 
 
-def _stat(path):
-    """By what a file is known to be the one that was read: its size, and when its content and itself last changed.
-
-    Who copies a file or puts another in its place can keep the first of the times (``cp -p``, an archive, one constant
-    for all), and not the second. Its inode would say no more, and is another at each mounting of many network disks.
-    """
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-
-
-def _while_unchanged(path, read):
-    """What is read of a file, its `_stat`, and whether it is known that it was not replaced meanwhile."""
-    for _ in range(TRIES):
-        before = _stat(path)
-        result = read()
-        if _stat(path) == before:
-            return result, before, True
-    return result, before, False
-
-
-def _content(path):
-    """What is sent of a file: its content, or why it cannot be read, with the rest of `_while_unchanged`."""
-    def read():
-        try:
-            return first_bytes(path)
-        except OSError as error:
-            return error
-    return _while_unchanged(path, read)
-
-
 def _flush(file):
     file.flush()
     os.fsync(file.fileno())
@@ -339,102 +306,3 @@ def _journaled(journal):
     if torn:
         os.truncate(journal, journal.stat().st_size - len(torn))
     return [json.loads(line) for line in whole.splitlines()]
-
-
-def _images(paths, config, n_jobs, executor, timed):
-    """Of each file its images and what is known of it. Files go to workers a few at a time and come back in order.
-
-    What is known of a sound that is too long for a worker is whole once its images have been taken, one by one.
-    """
-    if hasattr(executor, "map"):
-        made = executor.map(_image_of, ((path, config, path in timed, *_content(path)) for path in paths))
-    else:
-        made = in_order(_image_of, [(path, config, path in timed) for path in paths], n_jobs)
-    with contextlib.closing(made):
-        for path, of_it in zip(paths, made):
-            if of_it is None:
-                known = {}
-                yield _of_sections(path, config, known), known
-            else:
-                yield [of_it[0]], of_it[1]
-
-
-def _image_of(path, config, timed=False, content=None, stat=None, unchanged=True):
-    """A file's image, and what is known of it. Another machine is sent what `_content` gave.
-
-    If it is `timed`, that is also where in the sound the image lies; and None is the answer for a long sound.
-    """
-    read = functools.partial(_read_timed if timed else _read, path, config, content)
-    found, stat, unchanged = _while_unchanged(path, read) if stat is None else (read(), stat, unchanged)
-    if found is None:
-        return None
-    image, known = found
-    if not unchanged:  # by its digest it would count as current
-        known |= _written_to(path)
-    return image, known | {"stat": stat}
-
-
-def _read(path, config, content):
-    """A file's image, and what it is and what is wrong with it."""
-    remarks, problem = {}, ""
-    try:
-        _check_content(path, content)
-        signal = load_clip(path, config, content, remarks)
-    except OSError as error:
-        signal, problem = np.zeros(config.min_samples, np.float32), str(error)
-    return to_image(log_mel(signal, config)), _known(path, content, problem, "; ".join(remarks.values()))
-
-
-def _read_timed(path, config, content):
-    """As `_read`, and where the image lies in the sound; None if that is too long for one image."""
-    try:
-        _check_content(path, content)
-        with contextlib.closing(sections(path, config, content)) as found:
-            section = next(found)
-            if next(found, None):
-                return None
-    except OSError as error:
-        return _silence(config), _known(path, content, str(error)) | {"sections": [_place_of_silence(config)]}
-    return section.image, _known(path, content, "", section.remark) | {
-        "sections": [[section.begin, section.end, section.image.shape[1]]]}
-
-
-def _check_content(path, content):
-    if isinstance(content, OSError):
-        raise OSError(f"{path} cannot be read ({content}); replace the file or leave it out")
-
-
-def _known(path, content, problem, remark=""):
-    digest = "" if isinstance(content, OSError) else digest_of(path, content)
-    return {"digest": digest, "problem": problem, "remark": remark * (not problem)}
-
-
-def _silence(config):
-    return np.zeros((config.n_mels, config.min_frames), np.uint8)
-
-
-def _place_of_silence(config):
-    return [0.0, config.min_seconds, config.min_frames]
-
-
-def _of_sections(path, config, known):
-    """The images of a long sound, one by one; what is then `known` of it comes in at the end."""
-    before, pieces, remark, problem = _stat(path), [], "", ""
-    try:
-        for section in sections(path, config):
-            pieces.append([section.begin, section.end, 0 if section.image is None else section.image.shape[1]])
-            remark = section.remark
-            if section.image is not None:
-                yield section.image
-    except OSError as error:
-        problem = str(error)
-    if not pieces:
-        pieces.append(_place_of_silence(config))
-        yield _silence(config)
-    known |= {"digest": digest_of(path), "problem": problem, "remark": remark, "sections": pieces, "stat": before}
-    if _stat(path) != before:
-        known |= _written_to(path)
-
-
-def _written_to(path):
-    return {"digest": "", "remark": f"{path} was written to while it was read; build the store again"}

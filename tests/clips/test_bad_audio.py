@@ -15,7 +15,8 @@ from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.clips.doctor import examine
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.mel import MelConfig, fit_signal, load_clip
-from freesound_tagging.images.store import SpectrogramStore, _content, _image_of
+from freesound_tagging.images.reading import _content, _image_of
+from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import ensemble_mean
 from freesound_tagging.prediction.submission import write_submission

@@ -218,7 +218,7 @@ def test_a_store_keeps_one_byte_a_pixel_frame_by_frame(clips, tmp_path):
 
 def test_a_store_is_computed_once(clips, tmp_path, monkeypatch):
     SpectrogramStore.build(clips, tmp_path / "store", progress=False)
-    monkeypatch.setattr("freesound_tagging.images.store._image_of", None)  # computing anything would fail
+    monkeypatch.setattr("freesound_tagging.images.reading._image_of", None)  # computing anything would fail
     assert len(SpectrogramStore.build(clips, tmp_path / "store", progress=False)) == 4
     os.utime(clips[0])  # touched, but of the same content
     assert len(SpectrogramStore.build(clips, tmp_path / "store", progress=False)) == 4

@@ -22,6 +22,7 @@ import torch
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.clips.tables import read_table
 from freesound_tagging.demo.data import write_demo
+from freesound_tagging.images import reading as images_reading
 from freesound_tagging.images import store as images_store
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.prediction.ensemble import Ensemble
@@ -164,14 +165,14 @@ def killed_while_building(root, folder, reference):
     images_store.CHECKPOINT_SECONDS = 0
     folder.mkdir(parents=True)
     paths = FSDKaggle2019(root).clips().paths
-    real = images_store._image_of
+    real = images_reading._image_of
 
     def build(_, folder):
         def counted(*arguments):
             with open(folder / "computed.txt", "a") as file:
                 file.write(".")
             return real(*arguments)
-        images_store._image_of = counted
+        images_reading._image_of = counted
         SpectrogramStore.build(paths, folder, n_jobs=1, progress=False)
     rng, kills = random.Random(0), 0
     while True:
@@ -302,7 +303,7 @@ def main(folder):
     torch.set_num_threads(1)
     root = write_demo(folder / "input", curated=1, noisy=2, test=1, progress=False)
     clip = FSDKaggle2019(root).noisy["path"][0]
-    images_store._image_of(clip, images_store.MelConfig())  # imports what librosa needs
+    images_reading._image_of(clip, images_store.MelConfig())  # imports what librosa needs
     start = time.monotonic()
     (folder / "alone").mkdir()
     finish(root, folder / "alone")

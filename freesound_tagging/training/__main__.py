@@ -15,6 +15,7 @@ from ..machine.commands import a_path, command, printable
 from ..machine.device import default_device
 from ..machine.executors import EXECUTORS, executor_of
 from ..networks.models import PUBLISHED_NETWORKS
+from ..prediction.calibration import CALIBRATION
 from .estimate import estimate
 from .profile import NAMES, load_profile
 from .warmup import WarmupPipeline, run_together
@@ -85,6 +86,10 @@ def main(arguments=None):
         print(f"\nThe time is up: {left} folds are left. Run the same again, and it goes on.")
         return 0
     print()
+    for pipeline in pipelines:
+        if not (pipeline.weights / CALIBRATION).exists():
+            print(f"The probabilities of {pipeline.profile.network} are raw: no calibration fits what it knows of the "
+                  "clips held out.")
     print(printable(f"The networks are in {weights}."))
     for notebook in filter(None, drawn):
         print(printable(f"The notebook with the run's figures is {notebook}."))

@@ -265,7 +265,7 @@ def test_a_file_that_is_replaced_while_its_image_is_made_is_not_taken_for_the_on
             left[0] -= 1
             sf.write(path, 0.1 * np.random.default_rng(left[0]).standard_normal(50_000), RATE)
         return signal
-    monkeypatch.setattr("freesound_tagging.images.store.load_clip", replacing)
+    monkeypatch.setattr("freesound_tagging.images.reading.load_clip", replacing)
     if times > 1:
         with pytest.warns(UserWarning, match=r"1\.wav was written to while it was read; build the store again"):
             SpectrogramStore.build(clips, tmp_path / "store", n_jobs=1, progress=False)

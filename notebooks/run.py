@@ -42,7 +42,7 @@ def main(arguments=None):
         papermill.execute_notebook(
             HERE / f"{options.name}.ipynb", copy, parameters, cwd=HERE, kernel_name="python3",
             progress_bar={"desc": f"cells of {options.name}", "file": sys.stdout},
-            extra_arguments=["--IPKernelApp.log_level=ERROR"])  # its warnings are of nothing that can be done here
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"])  # what it says is of nothing that can be done here
     except PapermillExecutionError as error:
         raise RuntimeError(f"{error.evalue.strip() or error.ename} (in {copy}, cell {error.exec_count})") from error
     finally:

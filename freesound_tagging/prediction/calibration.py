@@ -67,12 +67,14 @@ def fit_calibration(probabilities, targets):
     Raises
     ------
     ValueError
-        If no line fits: the probabilities do not rise with the labels, or tell them without a mistake.
+        If no line fits: the probabilities do not rise with the labels, or tell them without a mistake, or are none.
     """
     from scipy.optimize import minimize
 
-    targets = np.asarray(targets, np.float64).ravel()
-    log_odds = logit(np.clip(np.asarray(probabilities, np.float64).ravel(), LEAST, 1 - LEAST))
+    targets, given = np.asarray(targets, np.float64).ravel(), np.asarray(probabilities, np.float64)
+    if not ((given >= 0) & (given <= 1)).all():  # nor what is not a number
+        raise ValueError("probabilities that are none: expected numbers from 0 to 1")
+    log_odds = logit(np.clip(given.ravel(), LEAST, 1 - LEAST))
 
     carried = targets > 0
     if not 0 < carried.sum() < len(carried) or log_odds[carried].min() > log_odds[~carried].max():

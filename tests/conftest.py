@@ -16,8 +16,8 @@ os.environ["MPLBACKEND"] = "Agg"  # kernels draw inline all the same
 # is without work at the end.
 SLOW = ("test_benchmarks", "test_study", "test_ray", "test_notebooks", "test_interruption", "test_fuzz",
         "test_kaggle", "test_sessions", "test_own_data", "test_data_page",
-        "test_author", "test_changes", "test_recording_loops", "test_recorded_clips", "test_train", "test_processes", "test_tagging",
-        "test_bad_audio", "test_sections", "test_hostile_files", "test_warmup", "test_site")
+        "test_author", "test_changes", "test_recording_loops", "test_recorded_clips", "test_train", "test_processes",
+        "test_tagging", "test_bad_audio", "test_sections", "test_hostile_files", "test_warmup", "test_site")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 MUTATED = "MUTANT_UNDER_TEST" in os.environ  # by mutmut, which asks only whether some test fails

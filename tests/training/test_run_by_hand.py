@@ -213,16 +213,18 @@ def test_a_run_of_which_nothing_is_known_trains_in_the_order_of_what_it_builds_o
     assert pipeline.unfinished() == [(2, 1)] == pipeline.todo() and pipeline.finished() == [1, 3, 4]
     with pytest.raises(RuntimeError, match=r"fold 1 of stage 2 is not finished"):
         pipeline.out_of_fold(2)
-    assert pipeline.table().equals(table.drop("model 2"))
+    assert pipeline.table().equals(table.drop(["model 2", "ensemble"])), "of which model 2 is a member"
 
 
 def test_the_table_is_scikit_learns_score_of_the_clips_that_could_be_read(finished):
-    def score(stage, of):
+    def score(predicted, of):
         clips = numbers(of)
-        return label_ranking_average_precision_score(TARGETS[clips], PREDICTED[stage][clips],
+        return label_ranking_average_precision_score(TARGETS[clips], predicted[clips],
                                                      sample_weight=TARGETS[clips].sum(1))
-    expected = pd.DataFrame({f"lwlrap {name}": [score(stage, OF[name]) for stage in (1, 2, 3, 4)]
-                             for name in ("noisy", "curated")}, [f"model {stage}" for stage in (1, 2, 3, 4)])
+    models = {f"model {stage}": PREDICTED[stage] for stage in (1, 2, 3, 4)}
+    models["ensemble"] = np.mean([PREDICTED[stage] for stage in (2, 3, 4)], 0)
+    expected = pd.DataFrame({f"lwlrap {name}": [score(predicted, OF[name]) for predicted in models.values()]
+                             for name in ("noisy", "curated")}, list(models))
     pd.testing.assert_frame_equal(finished.table(), expected)
     pd.testing.assert_frame_equal(finished.run(), expected)
     with pytest.raises(ValueError, match="hours=-1: expected a number, at least 0"):
@@ -251,7 +253,7 @@ def test_a_card_is_written_once_all_is_finished(make):
     tables = run_together(first, second, hours=0, train=by_hand)
     assert [len(table) for table in tables] == [0, 0] and not list(first.weights.glob("*.md"))
     tables = run_together(first, second, train=by_hand)
-    assert [len(table) for table in tables] == [4, 4]
+    assert [len(table) for table in tables] == [5, 5], "four models and the ensemble"
     for pipeline in (first, second):
         assert (pipeline.weights / "README.md").read_text().startswith("# cnn-model-1: 3 labels")
 

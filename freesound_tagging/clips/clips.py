@@ -108,8 +108,9 @@ class Clips:
         if seen is None or self.spans is None:
             return targets
         targets, own = targets.copy(), self.spans
-        for _, clips in self.table[~np.isnan(own[:, 0])].groupby("path").indices.items():
-            clips = np.flatnonzero(~np.isnan(own[:, 0]))[clips]
+        timed = np.flatnonzero(~np.isnan(own[:, 0]))
+        for clips in self.table.iloc[timed].groupby("path").indices.values():
+            clips = timed[clips]
             for clip in clips:
                 overlap = np.minimum(own[clips, 1], seen[clip, 1]) - np.maximum(own[clips, 0], seen[clip, 0])
                 heard = overlap >= np.minimum(HEARD, (own[clips, 1] - own[clips, 0]) / 2)

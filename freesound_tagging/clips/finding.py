@@ -24,6 +24,8 @@ class SoundsBelow:
     ----------
     paths : list of pathlib.Path
         Relative to `root`, sorted.
+    folders : set of pathlib.Path
+        Those that they lie in, relative too.
     """
 
     def __init__(self, root, without=None):
@@ -33,6 +35,7 @@ class SoundsBelow:
                  if made is None or not path.is_relative_to(made)]
         self.paths = [path for path in below if path.suffix.lower() in ENDINGS
                       and not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)]
+        self.folders = {path.parent for path in self.paths}
         self._named, self._stems = collections.defaultdict(list), collections.defaultdict(list)
         for path in self.paths:
             self._named[same_name(path.name)].append(path)

@@ -125,7 +125,8 @@ def _read(source, dest, options):
     found = read_source(source, options, dest)
     rows, notes = find_files(found)
     notes = found.notes + notes
-    unlisted = [path for path in found.sounds.paths if path not in set(rows["path"])]
+    listed = set(rows["path"])
+    unlisted = [path for path in found.sounds.paths if path not in listed]
     if unlisted and found.layout != "class folders":
         notes.append(f"{len(unlisted)} sounds are not used: {few(unlisted)}")
     print(printable(f"{source}: {found.layout}, {len(rows)} clips, "

@@ -20,7 +20,7 @@ from .spreadsheets import (
     read_spreadsheet,
     split_labels,
 )
-from .stretches import NOISY, TEST, stretches
+from .stretches import NOISY, TEST, set_named, stretches, words_of
 from .tables import few, same_name
 
 BACKGROUND = {"_background_noise_", "nocall", "no_call"}  # labels and folders that mean it, where it is asked for
@@ -263,10 +263,8 @@ def _tables(source, sounds, options, notes):
     """One table or several of any kind; which set one is of is seen from its name."""
     found, strange = {}, []
     for path in _tables_in(source, (".csv", ".tsv", ".tab")):
-        words = set(re.split(r"[\W_\d]+", path.stem.casefold()))
-        role = "noisy" if words & NOISY else "test" if words & TEST else "curated"
         try:
-            rows = _rows(path, options, notes, role, folder=path.stem)
+            rows = _rows(path, options, notes, set_named(path.stem), folder=path.stem)
         except ValueError as error:
             if path == source:
                 raise
@@ -282,7 +280,7 @@ def _tables(source, sounds, options, notes):
         elif path.parent == source:  # beside the folders of sounds, and not somewhere among them
             strange.append(path)
     plain = [path for path, rows in found.items() if (rows["set"] == "curated").all()
-             and not set(re.split(r"[\W_\d]+", path.stem.casefold())) & TRAIN]
+             and not words_of(path.stem) & TRAIN]
     if len(plain) > 1:
         raise ValueError(f"{source} has {len(plain)} tables that may be meant: {few(plain)}; give the one")
     if found:

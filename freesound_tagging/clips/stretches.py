@@ -86,6 +86,17 @@ def stretches(paths, sounds, options, notes, root):
     return rows.assign(group=group.where(group != "", rows["name"]))
 
 
+def words_of(name):
+    """The words of a table's or folder's name in small letters, without digits: set of str."""
+    return set(re.split(r"[\W_\d]+", name.casefold()))
+
+
+def set_named(name):
+    """The set that a table is of by its name: "noisy", "test", or else "curated"."""
+    words = words_of(name)
+    return "noisy" if words & NOISY else "test" if words & TEST else "curated"
+
+
 def _is_empty(path):
     return path.suffix.lower() == ".txt" and path.is_file() and path.stat().st_size < 4096 and not (
         path.read_bytes().strip(b"\xef\xbb\xbf \r\n\t"))
@@ -101,9 +112,8 @@ def _of_table(path, sounds, options, notes, root, unknown):
     if "probability" in table:
         notes.append(f"{path}: its labels have probabilities, as what a program has heard; all count as right, from "
                      f"{table['probability'].min():g} on")
-    words = set(re.split(r"[\W_\d]+", path.stem.casefold()))
     table["labels"] = split_labels(table["label"].tolist(), options.separator or "")
-    table["set"] = "noisy" if words & NOISY else "test" if words & TEST else "curated"
+    table["set"] = set_named(path.stem)
     table["group"], table["fold"], table["background"] = "", "", False
     _add_columns(table, path, options)
     table["named"] = table["file"] != ""
@@ -154,10 +164,10 @@ def _beside(path, sounds, root):
     here = path.resolve().parent
     if not here.is_relative_to(sounds.root):  # the sounds are elsewhere, perhaps in folders of the same names
         return of(PurePosixPath(here.relative_to(root.resolve()).as_posix()))
-    folder = PurePosixPath(here.relative_to(sounds.root).as_posix())
-    found, folders = of(folder), {PurePosixPath(sound.parent.as_posix()) for sound in sounds.paths}
-    if folder in folders:  # where sounds are, a table is about one of these
-        found = [sound for sound in found if PurePosixPath(sound.parent.as_posix()) == folder]
+    folder = here.relative_to(sounds.root)
+    found = of(PurePosixPath(folder.as_posix()))
+    if folder in sounds.folders:  # where sounds are, a table is about one of these
+        found = [sound for sound in found if sound.parent == folder]
     return found
 
 

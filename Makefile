@@ -70,7 +70,8 @@ demo: $(VENV)/installed
 	@echo; echo "On the test clips:"; cat $(DEMO)/submission.scores.txt
 	@echo; echo "The submission is $(DEMO)/submission.csv, the executed notebooks are in $(DEMO)/notebooks."
 
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+# Sounds are read in the process that asks for them, where a test does not ask for more.
+PYTEST := OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1 $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 # By Python, as macOS has no nproc.
 CORES = $$($(PYTHON) -IS -c 'import os; \
@@ -82,7 +83,7 @@ test: $(VENV)/installed
 
 test-quick: $(VENV)/installed
 	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, long sounds, imports, whole runs (make test has them)"
-	LOKY_MAX_CPU_COUNT=1 $(PYTEST) -n auto -m "not slow" $(ARGS)
+	$(PYTEST) -n auto -m "not slow" $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/python -m ruff check $(ARGS)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 # The package and the heavy libraries are imported where they are used: pytest's first process runs no test.
@@ -67,6 +68,20 @@ def benchmark(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Makes a folder once for all test processes: gives its path, whichever of them comes first."""
+    def once(name, make):
+        root = tmp_path_factory.getbasetemp()
+        root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root  # each process has one of its own in it
+        with filelock.FileLock(root / f"{name}.lock"):
+            if not (root / f"{name}.made").exists():
+                make(root / name)
+                (root / f"{name}.made").touch()
+        return root / name
+    return once
+
+
+@pytest.fixture(scope="session")
 def shared():
     if not SHARED.is_dir():
         pytest.skip(f"the reference material is not at {SHARED}")
@@ -74,22 +89,20 @@ def shared():
 
 
 @pytest.fixture(scope="session")
-def esc10(shared, tmp_path_factory):
+def esc10(shared, once):
     """320 real Freesound recordings in the competition's layout."""
     from freesound_tagging.clips.dataset import FSDKaggle2019
 
-    root = tmp_path_factory.mktemp("esc10") / "input"
-    subprocess.run([sys.executable, shared / "esc10/make_input.py", root], check=True)
-    return FSDKaggle2019(root)
+    return FSDKaggle2019(once("esc10", lambda root: subprocess.run(
+        [sys.executable, shared / "esc10/make_input.py", root], check=True)))
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory):
+def demo(once):
     from freesound_tagging.clips.dataset import FSDKaggle2019
     from freesound_tagging.demo.data import write_demo
 
-    root = tmp_path_factory.mktemp("demo") / "input"
-    return FSDKaggle2019(write_demo(root, curated=3, noisy=6, test=3, progress=False))
+    return FSDKaggle2019(once("demo", lambda root: write_demo(root, curated=3, noisy=6, test=3, progress=False)))
 
 
 @pytest.fixture(scope="session", params=["demo", "esc10"])
@@ -99,12 +112,13 @@ def recordings(request):
 
 
 @pytest.fixture(scope="session")
-def demo_stores(demo, tmp_path_factory):
+def demo_stores(demo, once):
     from freesound_tagging.images.store import SpectrogramStore
 
-    folder = tmp_path_factory.mktemp("stores")
-    return {name: SpectrogramStore.build(getattr(demo, name)["path"], folder / name, n_jobs=1, progress=False)
-            for name in ("curated", "noisy", "test")}
+    def stores(folder):
+        return {name: SpectrogramStore.build(getattr(demo, name)["path"], folder / name, n_jobs=1, progress=False)
+                for name in ("curated", "noisy", "test")}
+    return stores(once("stores", stores))
 
 
 @pytest.fixture
@@ -129,11 +143,13 @@ def interrupted():
 
 
 @pytest.fixture(scope="session")
-def training_store(demo, tmp_path_factory):
+def training_store(demo, once):
     """The images of the demo set's curated and noisy clips."""
     from freesound_tagging.images.store import SpectrogramStore
 
-    return SpectrogramStore.build(demo.clips().paths, tmp_path_factory.mktemp("training"), n_jobs=1, progress=False)
+    def store(folder):
+        return SpectrogramStore.build(demo.clips().paths, folder, n_jobs=1, progress=False)
+    return store(once("training", store))
 
 
 @pytest.fixture(scope="session")
@@ -154,8 +170,5 @@ def make_pipeline(demo, training_store):
 
 
 @pytest.fixture(scope="session")
-def finished_run(make_pipeline, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    pipeline = make_pipeline(folder)
-    pipeline.run()
-    return pipeline
+def finished_run(make_pipeline, once):
+    return make_pipeline(once("run", lambda folder: make_pipeline(folder).run()))

@@ -121,7 +121,7 @@ def train(folder):
     labels = [f"label {number}" for number in range(80 if CUDA else 5)]
     table = pd.DataFrame({"path": store.fnames, "labels": [(labels[clip % len(labels)],) for clip in range(len(store))],
                           "set": [fname.rstrip(".wav0123456789") for fname in store.fnames]})
-    profile = Profile(2, published_stages((1, 1, 1, 1), least_steps=100 if CUDA else 60),
+    profile = Profile(2, published_stages((1, 1, 1, 1), least_steps=100 if CUDA else 30),
                       options={"width": 64 if CUDA else 2}, batch_size=128 if CUDA else 8)
     start = time.perf_counter()
     pipeline = WarmupPipeline(Clips(table, labels), store, profile, folder / "work", folder / "weights", device=DEVICE,

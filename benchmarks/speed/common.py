@@ -54,10 +54,11 @@ def seconds(work, repeats=REPEATS, warm=1):
     return statistics.median(times)
 
 
-def tagger_of(network, compiled=False):
+def tagger_of(network, compiled=False, width=WIDTH):
     """A network as it is trained."""
     torch.manual_seed(0)
-    return Tagger(NetworkSpec(network, **SPEC), training_precision(DEVICE), compiled).to(DEVICE)
+    spec = NetworkSpec(network, **SPEC | {"options": {"width": width}})
+    return Tagger(spec, training_precision(DEVICE), compiled).to(DEVICE)
 
 
 def synthetic_pool(clips, frames=CLIP_FRAMES):

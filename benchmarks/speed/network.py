@@ -1,7 +1,9 @@
 """Training and inference of the networks, on synthetic images."""
 
 import copy
+import itertools
 import multiprocessing
+import os
 import statistics
 import time
 from functools import partial
@@ -28,7 +30,7 @@ from benchmarks.speed.common import (
     tagger_of,
     wait,
 )
-from benchmarks.speed.floors import layers, numbers_moved
+from benchmarks.speed.floors import layers, numbers_moved, operations
 from freesound_tagging.augment import PUBLISHED, compose, lighting, mixup, specmix, zoom_crop
 from freesound_tagging.images.excerpts import to_images, windows_of
 from freesound_tagging.machine.device import inference_precision, training_precision
@@ -38,16 +40,16 @@ from freesound_tagging.training.batches import MiddleExcerpts
 from freesound_tagging.training.learner import fit, make_learner
 
 
-def published_training(network, pool, width=WIDTH, batch=BATCH):
-    """Images a second of the published way, over one epoch of `STEPS` batches after a first one."""
-    images = [pool.pixels[start:start + CLIP_FRAMES].T.cpu().numpy() for start in pool.starts[:batch * (STEPS + 1)]]
+def published_training(network, pool, width=WIDTH, batch=BATCH, workers=None, steps=STEPS):
+    """Images a second of the published way, over one epoch of `steps` batches after a first one."""
+    images = [pool.pixels[start:start + CLIP_FRAMES].T.cpu().numpy() for start in pool.starts[:batch * (steps + 1)]]
     targets = pool.targets.cpu().numpy()
     tagger = Tagger(NetworkSpec(network, **SPEC | {"options": {"width": width}})).to(DEVICE)
     module = tagger.network.to(memory_format=torch.contiguous_format).train()
     optimizer = torch.optim.AdamW(module.parameters(), foreach=False)
     loss_of = torch.nn.BCEWithLogitsLoss()
     mean, std = (torch.tensor([number] * 3, device=DEVICE).view(3, 1, 1) for number in (0.4, 0.2))
-    workers = multiprocessing.cpu_count()
+    workers = multiprocessing.cpu_count() if workers is None else workers
     batches = published.loader(images, targets, batch, workers)
 
     def epoch():
@@ -60,12 +62,13 @@ def published_training(network, pool, width=WIDTH, batch=BATCH):
     return len(batches) * batch / seconds(epoch, 1, warm=1)
 
 
-def our_training(network, pool):
+def our_training(network, pool, width=WIDTH, precision=None, steps=STEPS):
     """Images a second through `training.fit`: the same augmentations, with fastai's Learner around it."""
-    tagger = tagger_of(network)
-    train, valid = excerpts(pool), MiddleExcerpts(pool, [])
+    tagger = tagger_of(network, width=width)
+    tagger.precision = precision or tagger.precision
+    train, valid = excerpts(pool, steps), MiddleExcerpts(pool, [])
     generator = torch.Generator(DEVICE).manual_seed(0)
-    return STEPS * BATCH / seconds(lambda: fit(tagger, train, valid, 1, 1e-3, compose(), generator))
+    return steps * BATCH / seconds(lambda: fit(tagger, train, valid, 1, 1e-3, compose(), generator))
 
 
 def training():
@@ -87,6 +90,30 @@ def training():
             "peak memory of the GPU, MB": torch.cuda.max_memory_allocated() / 2**20 if CUDA else None}
     return {"matrix rate, TFLOP/s": rate / 1e12, "bandwidth, GB/s": bandwidth / 1e9, "precision": str(dtype),
             "width": WIDTH, "batch": BATCH, **result}
+
+
+def float32():
+    """1a. Training in float32 on both sides, with one thread and with all; the published way with its best workers.
+
+    Beside the floor of a step on this machine: the greater of the time of its operations, at the rate of a large
+    matrix product, and of its activations, at the bandwidth of a large copy.
+    """
+    pool, result, cores = synthetic_pool(max(1000, BATCH * (STEPS + 1))), {}, torch.get_num_threads()
+    for threads in sorted({1, cores}):
+        torch.set_num_threads(threads)
+        rate, bandwidth = matrix_rate(torch.float32), memory_bandwidth()
+        for network, width in itertools.product(("cnn-model-1", "vgg16"), (16, 64)):
+            steps = STEPS if width == 16 else 2  # of 64 channels one takes seconds
+            theirs = {workers: published_training(network, pool, width, workers=workers, steps=steps)
+                      for workers in (0, 1, 2)}
+            ours, found = our_training(network, pool, width, torch.float32, steps), layers(network, width, BATCH)
+            best = max(theirs, key=theirs.get)
+            floor = {"operations": operations(found) / rate, "activations": 4 * numbers_moved(found, False) / bandwidth}
+            result[f"{network}, {width} channels, {threads} threads"] = {
+                "ours, images/s": ours, "published way, images/s": theirs[best], "its workers": best,
+                "published way by workers": theirs, "ratio": ours / theirs[best],
+                "floor of a step, s": floor, "share of the floor": max(floor.values()) * ours / BATCH}
+    return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", ""), "batch": BATCH, **result}
 
 
 def compilation():

@@ -17,15 +17,15 @@ import torch
 
 from benchmarks.speed.audio import growth, preprocessing
 from benchmarks.speed.common import CUDA, DEVICE, ROOT
-from benchmarks.speed.network import compilation, inference, loop, step, training
+from benchmarks.speed.network import compilation, float32, inference, loop, step, training
 from benchmarks.speed.numerics import numerics
 from benchmarks.speed.projection import kaggle_hour, projection
 from benchmarks.speed.scaling import cluster_plan, folds, ray_preprocessing, scaling
 from benchmarks.speed.sounds import hours, kernel
 from freesound_tagging.machine.device import prepare_device
 
-PARTS = {part.__name__: part for part in (training, compilation, numerics, step, loop, preprocessing, inference,
-                                          growth, hours, kernel, folds, scaling, ray_preprocessing)}
+PARTS = {part.__name__: part for part in (training, float32, compilation, numerics, step, loop, preprocessing,
+                                          inference, growth, hours, kernel, folds, scaling, ray_preprocessing)}
 OF_DATA = ("numerics", "kernel")  # for which there has to be a data set
 
 
@@ -39,9 +39,14 @@ def rows(results):
             r = results["inference"][network]
             theirs = r["published way, windows/s"]
             yield f"inference {network}, windows/s", r["ours, windows/s"], theirs, r["ratio"]
+    for name, r in results.get("float32", {}).items():
+        if isinstance(r, dict):
+            yield f"training {name}, float32, images/s", r["ours, images/s"], r["published way, images/s"], r["ratio"]
     if "preprocessing" in results:
         r = results["preprocessing"]
         yield "preprocessing, clips/s", r["ours, clips/s"], r["librosa one by one, clips/s"], r["ratio"]
+        yield ("preprocessing, against as many processes, clips/s", r["ours, clips/s"],
+               r["librosa in as many processes, clips/s"], r["ratio to that"])
     if "kernel" in results:
         r = results["kernel"]
         yield (f"{r['clips']} clips to submission.csv, {r['networks']} networks of full width, s", r["ours, s"],

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.speed import published
-from benchmarks.speed.audio import librosa_sequential
+from benchmarks.speed.audio import librosa_image
 from benchmarks.speed.common import DEVICE, ROOT, SPEC, WIDTH, matrix_rate, network_flops, seconds
 from freesound_tagging.images.excerpts import window_starts
 from freesound_tagging.images.store import SpectrogramStore
@@ -58,7 +58,7 @@ def kernel(root, clips=80, networks=6):
         ours, parts_of_ours = sum(parts.values()), dict(parts)
         parts.clear()
 
-        images = clock("images", lambda: list(librosa_sequential(sounds)))
+        images = clock("images", lambda: list(map(librosa_image, sounds)))
         taggers = clock("networks read", lambda: [load_tagger(path, DEVICE) for path in paths])
         outputs = clock("prediction", lambda: [published.predict(tagger.network.to(
             memory_format=torch.contiguous_format).eval(), images, DEVICE) for tagger in taggers])

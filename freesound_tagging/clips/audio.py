@@ -13,7 +13,7 @@ import soundfile as sf
 
 from ..machine.files import as_path
 from .containers import Contents, contents_of
-from .streams import Forward, Stream, opened
+from .streams import Forward, Stream, is_pipe, opened
 
 MAX_SECONDS = 900  # of a clip, whose image is made in one piece
 MAX_NUMBERS = 1 << 30  # samples of all channels of a clip: such as 900 s of 6 channels at 192 kHz
@@ -265,6 +265,15 @@ def digest_of(path, content=None):
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError:
         return ""
+
+
+def seconds_of(path):
+    """How long a sound lasts by its header; None where that cannot be told, as of a pipe."""
+    try:
+        info = None if is_pipe(path) else sf.info(as_path(path))
+    except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
+        return None
+    return info.duration if info and 0 < info.frames < 1 << 60 else None  # a FLAC may leave open how many there are
 
 
 def first_bytes(path):

@@ -6,11 +6,11 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
-import soundfile as sf
 
 from ..annotations import is_events, names_of, read_events
 from ..annotations.reading import START_COLUMNS
 from ..machine.texts import column_of
+from .audio import seconds_of
 from .spreadsheets import read_spreadsheet, split_labels
 from .tables import few
 
@@ -67,7 +67,7 @@ def stretches(paths, sounds, options, notes, root):
         notes.append(f"labels with times of {len(unknown)} sounds that are not there, or not one alone, are left out: "
                      f"{few(unknown)}")
     rows = pd.concat(found, ignore_index=True)
-    length = rows["name"].map({name: seconds_of(sounds.root / name) for name in rows["name"].unique()})
+    length = rows["name"].map({name: seconds_of(sounds.root / name) or np.inf for name in rows["name"].unique()})
     late = rows["start"] > length
     if (late & rows["named"]).any() and not rows["name"].duplicated().any():  # as of clips that were cut from elsewhere
         notes.append(f"times are not of the files that they stand beside, as {rows['name'][late].iloc[0]} has ended by "
@@ -209,8 +209,7 @@ def background_between(rows, seed=0):
     for source, own in labelled.groupby("source", sort=False):
         if not own["complete"].any():
             continue
-        length = seconds_of(source)
-        for begin, end in _gaps(own, own["end"].max() if np.isinf(length) else length):
+        for begin, end in _gaps(own, seconds_of(source) or own["end"].max()):
             while end - begin >= LEAST:
                 stretch = min(max(rng.choice(wanted), LEAST), end - begin)
                 pieces.append((source, begin, begin + stretch))
@@ -233,12 +232,3 @@ def _gaps(rows, length):
         place = max(place, end + MARGIN)
     if length > place:
         yield place, length
-
-
-def seconds_of(path):
-    """How long a sound lasts by its header; infinite where that cannot be told."""
-    try:
-        info = sf.info(path)
-        return info.duration if 0 < info.frames < 1 << 60 else np.inf
-    except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):
-        return np.inf

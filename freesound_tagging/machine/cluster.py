@@ -184,8 +184,8 @@ class RayExecutor:
             try:
                 news = self.ray.get(asked)
                 for task in self._running.values():
-                    if task.key in news:
-                        show(task.key, *news[task.key])
+                    if (key := repr(task.key)) in news:
+                        show(task.key, *news[key])
             except self.ray.exceptions.RayError:  # its machine is gone: only the display suffers
                 self._board = self.ray.remote(num_cpus=0)(_Board).remote()
         return self._board.take.remote()
@@ -215,7 +215,10 @@ class _Task:
 
 
 class _Board:
-    """On the cluster: the latest news of each task, until they are taken."""
+    """On the cluster: the latest news of each task, until they are taken.
+
+    A task is known by its key's `repr` there, so that this process imports nothing of what a key is made of.
+    """
 
     def __init__(self):
         self.news = {}
@@ -239,7 +242,7 @@ def _run(task, sent, board, threads, version):
     told = []
 
     def tell(*news):
-        told[:] = [board.put.remote(task.key, news)]
+        told[:] = [board.put.remote(repr(task.key), news)]
     with now_and_then(tell) as report:
         result = task.function(task.task, opened(task.shared), report, threads=threads)
     if told:  # the last news are to be there before the result

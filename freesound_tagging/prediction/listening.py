@@ -5,13 +5,11 @@ from itertools import islice
 
 import numpy as np
 import pandas as pd
-import soundfile as sf
 from tqdm import tqdm
 
-from ..clips.streams import is_pipe
+from ..clips.audio import seconds_of
 from ..images.excerpts import window_starts
 from ..images.sections import sections_of_all
-from ..machine.files import as_path
 from .inference import ensemble_mean
 
 
@@ -51,7 +49,7 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress, calibration=No
     Heard
         Of each sound, in order.
     """
-    lasting = np.cumsum([_seconds(path) for path in paths] if progress else [])
+    lasting = np.cumsum([seconds_of(path) or 0.0 for path in paths] if progress else [])
     windows = _windows(paths, mel)
     sound = _Listening(paths[0], mel, vocabulary, calibration) if paths else None
     with tqdm(None, "sound", round(lasting[-1]) if len(lasting) else None, unit="s", delay=2,
@@ -142,11 +140,3 @@ class _Listening:
                              np.float32)
         table.attrs = attributes
         return Heard(self.path, table, of_all, self.problem, self.remark)
-
-
-def _seconds(path):
-    """How long a sound lasts by its header, 0 if that cannot be told."""
-    try:
-        return 0.0 if is_pipe(path) else sf.info(as_path(path)).duration
-    except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
-        return 0.0

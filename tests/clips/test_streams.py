@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from freesound_tagging.clips.audio import read_blocks
+from freesound_tagging.clips.audio import read_blocks, seconds_of
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_what_is_no_sound_is_said_of_a_pipe(content):
 
 HOURS = """
 import resource, sys
-from freesound_tagging.clips.audio import read_blocks
+from freesound_tagging.clips.audio import read_blocks, seconds_of
 samples = 0
 for number, block in enumerate(read_blocks("/dev/stdin", a_clip=False)):
     samples += len(block.signal)
@@ -115,3 +115,13 @@ def test_two_hours_through_a_pipe_take_the_memory_of_a_minute(tmp_path):
         samples, grown = map(int, process.stdout.read().split())
     assert samples == 7200 * 44_100
     assert grown < 50, "MB more than its first minute"
+
+
+def test_how_long_a_sound_lasts_is_told_where_its_header_tells(signal, tmp_path):
+    sf.write(tmp_path / "a.flac", signal, 44_100)
+    content = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "open.flac").write_bytes(without_total(content))
+    (tmp_path / "none.flac").write_bytes(b"no sound")
+    os.mkfifo(tmp_path / "pipe.flac")
+    assert seconds_of(tmp_path / "a.flac") == pytest.approx(250_000 / 44_100)
+    assert [seconds_of(tmp_path / f"{name}.flac") for name in ("open", "none", "pipe", "not there")] == [None] * 4

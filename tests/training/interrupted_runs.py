@@ -4,6 +4,7 @@ One process imports everything and forks a child a run, so that a run takes a se
 """
 
 import contextlib
+import faulthandler
 import gc
 import hashlib
 import json
@@ -24,6 +25,7 @@ from freesound_tagging.clips.tables import read_table
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images import reading as images_reading
 from freesound_tagging.images import store as images_store
+from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import ensemble_mean
@@ -33,15 +35,16 @@ from freesound_tagging.training.fold import train_fold
 from freesound_tagging.training.profile import Profile, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline, run_together
 
+MEL = MelConfig(n_mels=32, hop_length=2776, excerpt_frames=32)  # so that a run takes a second
 PROFILE = Profile(2, published_stages((1, 1, 1, 1), (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), options={"width": 2},
-                  batch_size=16)
+                  batch_size=16, mel=MEL)
 
 
 def whole_run(root, folder):
     """What the notebooks do: stores, all stages, prediction, submission."""
     data = FSDKaggle2019(root)
     clips = data.clips()
-    store, test = (SpectrogramStore.build(paths, folder / name, n_jobs=1, progress=False)
+    store, test = (SpectrogramStore.build(paths, folder / name, MEL, n_jobs=1, progress=False)
                    for name, paths in (("training", clips.paths), ("test", data.test["path"])))
     pipeline = WarmupPipeline(clips, store, PROFILE, folder / "work", folder / "weights", device="cpu", progress=False,
                               executor="in-process")  # this process is a fork
@@ -64,6 +67,7 @@ def fork(work, *arguments):
         return pid
     status = 1
     try:
+        faulthandler.register(signal.SIGUSR1, file=os.open(arguments[1] / "where.txt", os.O_CREAT | os.O_WRONLY))
         work(*arguments)
         status = 0
     except BaseException:
@@ -173,11 +177,11 @@ def killed_while_building(root, folder, reference):
                 file.write(".")
             return real(*arguments)
         images_reading._image_of = counted
-        SpectrogramStore.build(paths, folder, n_jobs=1, progress=False)
+        SpectrogramStore.build(paths, folder, MEL, n_jobs=1, progress=False)
     rng, kills = random.Random(0), 0
     while True:
         pid = fork(build, None, folder)
-        time.sleep(rng.uniform(0.01, 0.15))
+        time.sleep(rng.uniform(0.01, 0.05))
         if os.waitpid(pid, os.WNOHANG)[0]:
             break
         os.kill(pid, signal.SIGKILL)
@@ -262,13 +266,13 @@ def without_room(root, folder, reference):
                 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         return run
     messages = []
-    for limit in (500_000, 20_000):  # the pixels do not fit; then, the stores being there, the weights do not
+    for limit in (50_000, 20_000):  # the pixels do not fit; then, the stores being there, the weights do not
         assert status(fork(starved(limit), root, folder)) == 1
         messages.append((folder / "error.txt").read_text().strip().splitlines()[-1])
-        if limit == 500_000:
+        if limit == 50_000:
             data = FSDKaggle2019(root)
             for name, paths in (("training", data.clips().paths), ("test", data.test["path"])):
-                SpectrogramStore.build(paths, folder / name, n_jobs=1, progress=False)
+                SpectrogramStore.build(paths, folder / name, MEL, n_jobs=1, progress=False)
     finish(root, folder)
     assert fingerprint(folder) == reference
     return messages
@@ -285,7 +289,16 @@ def two_at_once(root, folder, reference):
     while not (folder / "training").exists():
         time.sleep(0.01)
     second, trained = fork(whole_run, root, folder), folder / "work/stage-1_fold-1.npz"
+    deadline = time.monotonic() + 100
     while not trained.exists():
+        if time.monotonic() > deadline:
+            os.kill(first, signal.SIGKILL)
+            os.kill(second, signal.SIGUSR1)
+            time.sleep(1)
+            os.kill(second, signal.SIGKILL)
+            raise RuntimeError(f"the second does not train; begun: {(folder / 'begun.txt').read_text()!r}, there: "
+                               f"{sorted(path.name for path in trained.parent.iterdir())}; it is here: "
+                               f"{(folder / 'where.txt').read_text()}")
         time.sleep(0.01)
     time.sleep(1)
     waits = not os.waitpid(second, os.WNOHANG)[0]
@@ -303,7 +316,7 @@ def main(folder):
     torch.set_num_threads(1)
     root = write_demo(folder / "input", curated=1, noisy=2, test=1, progress=False)
     clip = FSDKaggle2019(root).noisy["path"][0]
-    images_reading._image_of(clip, images_store.MelConfig())  # imports what librosa needs
+    images_reading._image_of(clip, MEL)  # imports what librosa needs
     start = time.monotonic()
     (folder / "alone").mkdir()
     finish(root, folder / "alone")

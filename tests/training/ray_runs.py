@@ -49,6 +49,7 @@ def drive(here, outside):
 
     from freesound_tagging.clips.dataset import FSDKaggle2019
     from freesound_tagging.demo.data import write_demo
+    from freesound_tagging.images.mel import MelConfig
     from freesound_tagging.images.store import SpectrogramStore
     from freesound_tagging.machine.cluster import RayExecutor
     from freesound_tagging.training.fold import train_fold
@@ -57,8 +58,9 @@ def drive(here, outside):
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    mel = MelConfig(n_mels=32, hop_length=2776, excerpt_frames=32)  # so that a run takes seconds
     profile = Profile(3, published_stages((1,) * 4, (3e-3, 1e-3, 1e-3, 1e-3), least_steps=1), options={"width": 2},
-                      batch_size=16)
+                      batch_size=16, mel=mel)
     data = FSDKaggle2019(write_demo(here / "input", curated=2, noisy=4, test=1, progress=False))
     executor, found = RayExecutor(num_cpus=1), {}
     began = time.monotonic()
@@ -70,7 +72,7 @@ def drive(here, outside):
     (here / "broken.wav").write_bytes(b"RIFF and no more")
     built = {}
     for name, where in (("here", "in-process"), ("away", executor)):
-        store = SpectrogramStore.build([*data.noisy["path"], here / "broken.wav"], here / name, n_jobs=1,
+        store = SpectrogramStore.build([*data.noisy["path"], here / "broken.wav"], here / name, mel, n_jobs=1,
                                        progress=False, executor=where)
         built[name] = {path.name: path.read_bytes() for path in store.folder.glob("*.*") if path.name[0] != "."}
     found["stores are the same"] = built["here"] == built["away"] and len(built["here"]) == 2
@@ -78,7 +80,7 @@ def drive(here, outside):
     noted("preprocessing")
 
     clips = data.clips()
-    store = SpectrogramStore.build(clips.paths, here / "stores", n_jobs=1, progress=False)
+    store = SpectrogramStore.build(clips.paths, here / "stores", mel, n_jobs=1, progress=False)
 
     def pipeline(name, network="cnn-model-1", where=executor, **more):
         settings = {"clips": clips, "store": store, "profile": dataclasses.replace(profile, network=network),
@@ -115,7 +117,7 @@ def drive(here, outside):
     noted("both networks")
 
     # Stores that the workers see by their paths are opened there; other labels, so that nothing is at hand already.
-    seen = SpectrogramStore.build(clips.paths, outside / "stores", n_jobs=1, progress=False)
+    seen = SpectrogramStore.build(clips.paths, outside / "stores", mel, n_jobs=1, progress=False)
     by_path = RayExecutor(num_cpus=1)
     first = dataclasses.replace(profile, stages=[dataclasses.replace(profile.stages[0], votes=True)])
     for name, where in (("seen-alone", "in-process"), ("seen-away", by_path)):

@@ -73,7 +73,7 @@ def test_the_workers_of_a_stopped_build_end(demo, tmp_path, signal):
 import sys, time
 from pathlib import Path
 from freesound_tagging.images.store import SpectrogramStore
-paths = sorted(Path({str(demo.folder("noisy"))!r}).glob("*.wav")) * 40
+paths = sorted(Path({str(demo.folder("noisy"))!r}).glob("*.wav")) * 12
 try:
     SpectrogramStore.build(paths, {str(tmp_path)!r}, n_jobs=2, progress=False)
 except KeyboardInterrupt:

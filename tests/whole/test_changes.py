@@ -19,11 +19,12 @@ from freesound_tagging.training.__main__ import main
 from freesound_tagging.training.profile import load_profile
 
 
-def in_small(name, folder):
-    """A profile of profiles/, with the module beside it, for seconds of training."""
+def in_small(name, folder, image=None):
+    """A profile of profiles/, with the module beside it, for seconds of training; of as many mel bands and frames."""
     text = (ROOT / "profiles" / f"{name}.toml").read_text()
     for key, value in (("passes", "1"), ("least_steps", "2"), ("width", "2")):
         text = re.sub(rf"\b{key} = \d+", f"{key} = {value}", text)
+    text += f"\n[mel]\nn_mels = {image}\nexcerpt_frames = {image}\n" if image else ""
     (folder / "own_module.py").write_text((ROOT / "profiles/own_module.py").read_text())
     (folder / f"{name}.toml").write_text(text)
     return folder / f"{name}.toml"
@@ -48,7 +49,7 @@ def test_a_changed_profile_is_trained_and_its_voting_models_are_the_ensemble(dem
                                                                              voting):
     if network.startswith("timm"):
         pytest.importorskip("timm")
-    profile = in_small(name, tmp_path)
+    profile = in_small(name, tmp_path, 32)
     assert main([str(demo.root), "--output", str(tmp_path / "run"), "--profile", str(profile),
                  "--executor", "in-process"]) == 0
     stages = 5 if name == "five-stages" else 4
@@ -114,7 +115,7 @@ def test_a_set_that_there_is_not_is_said(demo, tmp_path, capsys):
 
 def test_a_network_of_ones_own_is_read_only_by_who_has_named_it(demo, tmp_path, capsys):
     """Another program that meets the file imports nothing; one that gives the profile tags with it."""
-    profile = in_small("own", tmp_path)
+    profile = in_small("own", tmp_path, 32)
     assert main([str(demo.root), "--output", str(tmp_path), "--profile", str(profile),
                  "--executor", "in-process"]) == 0
     assert "own_module:small_network" in NETWORKS

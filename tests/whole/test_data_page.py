@@ -31,7 +31,8 @@ def clone(tmp_path):
 
 def environment():
     """A user's own: without what a `make test` around this test hands down, its folders and flags among it."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+            if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT)}
 
 

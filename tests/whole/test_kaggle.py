@@ -119,7 +119,8 @@ def begun(kaggle, *arguments, absent=()):
         with subprocess.Popen(
                 ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c",
                  AS_KAGGLE, "bash", kaggle, KERNEL_PYTHON, *arguments],
-                env={"PATH": os.environ["PATH"], "HOME": str(kaggle.parent), "PYTHONPATH": str(modules)},
+                env={"HOME": str(kaggle.parent), "PYTHONPATH": str(modules)} | {
+                    name: os.environ[name] for name in ("PATH", "LOKY_MAX_CPU_COUNT") if name in os.environ},
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             yield process
     finally:

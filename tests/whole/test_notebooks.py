@@ -27,7 +27,7 @@ def executed(demo, tmp_path_factory):
     folders = {"input_folder": str(demo.root), "weights_folder": str(folder / "weights"),
                "work_folder": str(folder / "work")}
     own = {"training-cnn-model1": {"profile": "tiny", "n_folds": 3, "try_ideas": True},
-           "training-vgg16": {"profile": "tiny", "n_folds": 3},
+           "training-vgg16": {"profile": "tiny", "n_folds": 3, "executor": "in-process"},
            "inference-kernel": {"submission_file": str(folder / "submission.csv")}}
     return folder, {name: execute(name, folder, folders | own[name]) for name in NAMES}
 
@@ -149,7 +149,7 @@ def test_zenodos_layout_of_real_recordings_is_scored_as_scikit_learn_scores_it(e
     clips = data.clips()
     store = SpectrogramStore.build(clips.paths, tmp_path / "stores", progress=False)
     WarmupPipeline(clips, store, load_profile("tiny"), tmp_path / "work", tmp_path / "weights/cnn-model-1",
-                   progress=False).run()
+                   progress=False, executor="in-process").run()
     for name in ("curated", "noisy"):  # a submission needs the test clips alone
         shutil.rmtree(data.folder(name))
     notebook = execute("inference-kernel", tmp_path, {

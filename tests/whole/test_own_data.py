@@ -49,8 +49,10 @@ def test_from_two_tables_through_all_three_notebooks_to_tagged_sounds(esc10, tmp
         assert FSDKaggle2019(root).vocabulary == labels
     folders = {"input_folder": str(root), "weights_folder": str(tmp_path / "weights"),
                "work_folder": str(tmp_path / "work")}
+    here = {"executor": "in-process"}
     for name, changes, figures in (
-            ("training-cnn-model1", {"profile": "tiny"}, 17), ("training-vgg16", {"profile": "tiny"}, 7),
+            ("training-cnn-model1", {"profile": "tiny"} | here, 17),
+            ("training-vgg16", {"profile": "tiny"} | here, 7),
             ("inference-kernel", {"submission_file": str(tmp_path / "s.csv"), "own_sounds": str(own)}, None)):
         notebook = execute(name, tmp_path, folders | changes)
         # One more where a calibration fits, which of networks that know little is chance.

@@ -51,7 +51,7 @@ def test_all_arms_are_trained_in_equal_steps_and_not_again(benchmark, recordings
 
     def run(*arguments):
         benchmark("evidence.study", recordings, "--rotations", 2, "--steps", 2, "--batch", 16, "--width", 2,
-                  "--name", "tiny", "--work", tmp_path / "work", "--out", tmp_path, *arguments)
+                  "--image", 32, "--name", "tiny", "--work", tmp_path / "work", "--out", tmp_path, *arguments)
         return capsys.readouterr().out, json.loads((tmp_path / "study-tiny.json").read_text())
     run("--seeds", 3)
     assert (tmp_path / "asked").read_text() == "--seed 3 --curated-fold 3 --noisy-folds 4 1 --test-fold 2"

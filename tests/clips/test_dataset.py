@@ -53,7 +53,7 @@ def test_zenodo_layout_gives_the_same_clips_and_labels(recordings, tmp_path):
 
 def test_a_data_set_in_the_home_folder_is_found(demo, monkeypatch):
     monkeypatch.setenv("HOME", str(demo.root.parent))
-    assert FSDKaggle2019("~/input").test["path"].tolist() == demo.test["path"].tolist()
+    assert FSDKaggle2019(f"~/{demo.root.name}").test["path"].tolist() == demo.test["path"].tolist()
 
 
 def test_the_real_vocabulary_is_the_alphabetical_order_of_its_labels(shared, tmp_path):

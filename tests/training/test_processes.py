@@ -1,8 +1,6 @@
 """Folds side by side in processes of this machine: the same bytes, and nothing left behind."""
 
 import os
-import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,45 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from executor_tasks import Nothing, count
 
 from freesound_tagging.machine.executors import InProcess, executor_of
 from freesound_tagging.machine.processes import Processes, cores
-
-
-class Nothing:
-    """What tasks share: on this machine, and of no use."""
-
-    identity = "nothing"
-
-    def is_here(self):
-        return True
-
-
-def count(task, shared, report, threads):
-    """A task: what it was told, its torch threads, and its process."""
-    if isinstance(task, Exception):
-        raise task
-    if isinstance(task, float):
-        time.sleep(task)
-        return task, threads, os.getpid()
-    if task == "full disk":  # no file can be written that has anything in it
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-    if task == "device":
-        time.sleep(0.5)
-        return os.environ.get("CUDA_VISIBLE_DEVICES"), threads, os.getpid()
-    if task == "quick":
-        for step in range(1000):
-            report(step, task, os.getpid())
-        return task, threads, os.getpid()
-    if task == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    report(0, task, os.getpid())
-    if task == "wait":
-        time.sleep(600)
-    for step in range(3):
-        report(step, task, os.getpid())
-        time.sleep(0.6)
-    return task, threads, os.getpid()
 
 
 @pytest.fixture
@@ -183,7 +146,8 @@ def test_an_interrupt_ends_the_processes(two):
 def test_the_processes_of_a_killed_run_end(tmp_path):
     script = tmp_path / "run.py"
     script.write_text(f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-                      "from test_processes import Nothing, Processes, count\n"
+                      "from executor_tasks import Nothing, count\n"
+                      "from freesound_tagging.machine.processes import Processes\n"
                       "two = Processes(2)\n"
                       "two.submit('a', count, 'wait', Nothing())\n"
                       "list(two.completed(lambda *news: print(news[-1], flush=True)))\n")

@@ -9,7 +9,8 @@ from freesound_tagging.training.estimate import estimate, spoken, steps_left
 
 
 def test_the_command_trains_both_networks_and_goes_on(demo, tmp_path, capsys):
-    command = [str(demo.root), "--output", str(tmp_path), "--profile", "tiny", "--seed", "3"]
+    command = [str(demo.root), "--output", str(tmp_path), "--profile", "tiny", "--seed", "3",
+               "--executor", "in-process"]
     assert main(command) == 0
     shown = capsys.readouterr().out
     assert "cnn-model-1, cross-validated:" in shown and "vgg16, cross-validated:" in shown
@@ -50,7 +51,8 @@ def test_without_noisy_clips_one_stage_is_trained_with_a_word(esc10, tmp_path, c
         root / "train_curated.csv", index=False)
     (root / "train_noisy.csv").write_text("fname,labels\n")
     (root / "train_curated").symlink_to(esc10.folder("curated"))
-    command = [str(root), "--output", str(tmp_path / "run"), "--profile", "tiny", "--networks", "cnn-model-1"]
+    command = [str(root), "--output", str(tmp_path / "run"), "--profile", "tiny", "--networks", "cnn-model-1",
+               "--executor", "in-process"]
     assert main(command) == 0
     said, errors = capsys.readouterr()
     assert "train_noisy.csv lists none" in errors

@@ -26,7 +26,7 @@ def executed(demo, tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
     folders = {"input_folder": str(demo.root), "weights_folder": str(folder / "weights"),
                "work_folder": str(folder / "work")}
-    own = {"training-cnn-model1": {"profile": "tiny", "n_folds": 3, "try_ideas": True},
+    own = {"training-cnn-model1": {"profile": "tiny", "n_folds": 3, "try_ideas": True, "executor": "in-process"},
            "training-vgg16": {"profile": "tiny", "n_folds": 3, "executor": "in-process"},
            "inference-kernel": {"submission_file": str(folder / "submission.csv")}}
     return folder, {name: execute(name, folder, folders | own[name]) for name in NAMES}

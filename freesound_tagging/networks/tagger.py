@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
 
 from ..images.mel import MelConfig, is_finite
 from .models import PUBLISHED_NETWORKS, BodyAndHead, complete, create, find
@@ -90,7 +91,7 @@ def _outline(name, n_classes, /, **options):
 
     def build():
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), _NothingDrawn():
                 return create(name, n_classes, **options).float()  # as the program may have set another default
         except (NotImplementedError, RuntimeError) as error:  # it looks at its numbers while it is built
             if name.startswith("timm:"):  # which has some of 7,000 million
@@ -100,6 +101,13 @@ def _outline(name, n_classes, /, **options):
     # In a thread, where no interrupt comes: one within torch's context would leave all of this process on "meta".
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(build).result()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Draws nothing for tensors without numbers: torch would import its compiler for that, a second of each command."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return args[0] if function is torch.Tensor.normal_ else function(*args, **kwargs or {})
 
 
 class Tagger(nn.Module):

@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -247,3 +249,14 @@ def test_few_images_at_a_time_on_a_cpu_give_what_all_at_once_give_to_the_bit(net
     with torch.no_grad():
         at_once = tagger.network(((images - tagger.mean) / tagger.std).contiguous(memory_format=torch.channels_last))
         assert torch.equal(tagger(images), at_once)
+
+
+def test_what_a_network_is_of_is_known_without_torchs_compiler():
+    """Which torch imports to draw for tensors that have no numbers: more than a second of each command."""
+    code = ("import sys\nfrom freesound_tagging.images.mel import MelConfig\n"
+            "from freesound_tagging.networks.tagger import NetworkSpec\n"
+            "for network in ('cnn-model-1', 'vgg16'):\n"
+            "    NetworkSpec(network, {'width': 2}, ('a', 'b'), MelConfig(), (0,) * 3, (1,) * 3).outline()\n"
+            "print('torch._dynamo' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

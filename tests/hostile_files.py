@@ -187,13 +187,13 @@ def _read(path):
     signal.alarm(60)
     pages = [int(n) * resource.getpagesize() for n in Path("/proc/self/statm").read_text().split()[:2]]
     resource.setrlimit(resource.RLIMIT_AS, (pages[0] + (1 << 30),) * 2)  # also of what is asked for and never used
-    begun = time.monotonic()
+    begun = time.process_time()
     try:
         tag(path.with_name("two seconds.wav"), path, "cpu")
         said = "a network"
     except ValueError as error:
         said = str(error)
-    return {"said": said, "seconds": time.monotonic() - begun,
+    return {"said": said, "seconds": time.process_time() - begun,
             "memory": peak_memory() - pages[1]}
 
 

@@ -52,7 +52,7 @@ def test_a_trial_needs_what_it_builds_on_and_functions_that_are_known_again(make
 
 def test_the_run_of_another_network_is_found_beside_this_one(demo, training_store, tmp_path):
     def begun(network, seed=0):
-        profile = dataclasses.replace(load_profile("tiny"), network=network)
+        profile = dataclasses.replace(load_profile("tiny"), network=network, mel=training_store.config)
         return WarmupPipeline(demo.clips(), training_store, profile, tmp_path / "work" / network,
                               tmp_path / "weights" / network, seed, progress=False, executor="in-process",
                               device="cpu")

@@ -263,7 +263,8 @@ def test_three_sessions_of_which_one_is_killed_end_as_one_run(built_training, tm
 
     if "KERNEL_PYTHON" not in os.environ:  # with other versions of torch the last bits are others
         profile = dataclasses.replace(load_profile("tiny"), network="vgg16")
-        store = SpectrogramStore.build(demo.clips().paths, tmp_path / "store", n_jobs=1, progress=False)
+        store = SpectrogramStore.build(demo.clips().paths, tmp_path / "store", profile.mel, n_jobs=1,
+                                       progress=False)
         alone = WarmupPipeline(demo.clips(), store, profile, tmp_path / "work", tmp_path / "weights", progress=False,
                                executor="in-process", test=demo.test["path"])
         before = torch.get_num_threads()

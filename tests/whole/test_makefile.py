@@ -82,7 +82,7 @@ def test_tests_run_one_more_at_a_time_than_there_are_cores(make):
         pytest.skip("the program nproc, which counts them too, is not installed")
     cores = int(subprocess.run(["nproc"], capture_output=True, check=True, env={"PATH": os.environ["PATH"]}).stdout)
     called = make("test", ARGS="-k nothing")
-    assert called[called.index("-n") + 1:] == [str(cores + 1), "-k", "nothing"]
+    assert called[called.index("-n") + 1:] == [str(cores + 2), "-k", "nothing"]
 
 
 def test_a_profile_of_ones_own_names_its_network_and_others_are_of_the_model(make, tmp_path):

@@ -90,8 +90,9 @@ def test_both_networks_together_are_the_mean_of_their_predictions_out_of_fold(ex
     """From what the runs have left, and by scikit-learn."""
     folder, notebooks = executed
     clips = demo.clips()
-    store = SpectrogramStore.build(clips.paths, folder / "work/spectrograms/training", progress=False)
-    runs = [WarmupPipeline(clips, store, dataclasses.replace(load_profile("tiny"), network=network, n_folds=3),
+    tiny = load_profile("tiny")
+    store = SpectrogramStore.build(clips.paths, folder / "work/spectrograms/training", tiny.mel, progress=False)
+    runs = [WarmupPipeline(clips, store, dataclasses.replace(tiny, network=network, n_folds=3),
                            folder / "work" / network, folder / "weights" / network, progress=False, device="cpu",
                            executor="in-process") for network in ("cnn-model-1", "vgg16")]
     curated = clips.is_of("curated")
@@ -147,8 +148,9 @@ def test_zenodos_layout_of_real_recordings_is_scored_as_scikit_learn_scores_it(e
     """ESC-10 as Zenodo would have it, our weights, the notebook, the scorer; and scikit-learn on the same two files."""
     data = FSDKaggle2019(to_zenodo(esc10.root, tmp_path / "zenodo"))
     clips = data.clips()
-    store = SpectrogramStore.build(clips.paths, tmp_path / "stores", progress=False)
-    WarmupPipeline(clips, store, load_profile("tiny"), tmp_path / "work", tmp_path / "weights/cnn-model-1",
+    tiny = load_profile("tiny")
+    store = SpectrogramStore.build(clips.paths, tmp_path / "stores", tiny.mel, progress=False)
+    WarmupPipeline(clips, store, tiny, tmp_path / "work", tmp_path / "weights/cnn-model-1",
                    progress=False, executor="in-process").run()
     for name in ("curated", "noisy"):  # a submission needs the test clips alone
         shutil.rmtree(data.folder(name))

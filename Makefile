@@ -1,5 +1,5 @@
 # make demo         set up, and run the three notebooks on synthesized data
-# make test         set up, and run the tests, two more at a time than there are cores
+# make test         set up, and run the tests, one more at a time than there are cores
 # make test-quick   the same without notebooks, Ray, kills, benchmarks and mutated files: for the inner loop
 # make lint         set up, and have ruff read the code
 # make test-browser set up, and click through the notebooks and the page in Chromium (Debian's package chromium)
@@ -77,9 +77,9 @@ PYTEST := OMP_NUM_THREADS=1 LOKY_MAX_CPU_COUNT=1 $(BIN)/python -m pytest --dist 
 CORES = $$($(PYTHON) -IS -c 'import os; \
 	print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 
-# Two processes more than there are cores: some tests wait for processes of their own.
+# One process more than there are cores: some tests wait for processes of their own.
 test: $(VENV)/installed
-	$(PYTEST) -n $$(($(CORES) + 2)) $(ARGS)
+	$(PYTEST) -n $$(($(CORES) + 1)) $(ARGS)
 
 test-quick: $(VENV)/installed
 	@echo "Left out: notebooks, Ray, kills, benchmarks, mutated files, long sounds, imports, whole runs (make test has them)"

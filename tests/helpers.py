@@ -4,8 +4,11 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+import lazy_loader
 import pandas as pd
-import papermill
+
+# Of what they read notebooks by, a grammar is made when it is imported, which takes seconds.
+nbformat, papermill = map(lazy_loader.load, ("nbformat", "papermill"))
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"

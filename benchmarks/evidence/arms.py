@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from benchmarks.evidence.comparison import PIPELINE, VGG_16
+from benchmarks.evidence.comparison import PIPELINE, REGNET, VGG_16
 from freesound_tagging.augment import PUBLISHED, lighting, mixup, specmix, zoom_crop
 from freesound_tagging.lwlrap import clip_lwlrap
 from freesound_tagging.training.learner import Callback, OptimWrapper
@@ -102,7 +102,8 @@ ARMS = {
     "h: stage 4 without mixing": Arm(ALONE, shared=(1, 2, 3)),
     "f: no cap": Arm(stages=changed(3, cap=None), shared=(1, 2), every_unit=False),
     "f: cap 2": Arm(stages=changed(3, cap=2), shared=(1, 2), every_unit=False),
-    VGG_16: Arm(network="vgg16", both=True, every_unit=False),
+    VGG_16: Arm(network="vgg16", both=True),
+    REGNET: Arm(network="timm:regnetx_002", both=True, every_unit=False),  # of 8 channels' arithmetic, on 64 x 64
     "i: padded with zeros": Arm(padding="constant", every_unit=False),
     "i: torch's optimizer": Arm(change=torchs_optimizer, every_unit=False),
 }

@@ -10,7 +10,7 @@ from freesound_tagging.prediction.submission import LEADERBOARD, TABLE_2
 PUBLISHED_ROWS = {model: [*(f"{value:.3f}" for value in cross_validated), LEADERBOARD.get(f"cnn-model-1, {model}", "")]
                   for model, *cross_validated in TABLE_2.itertuples()}
 PUBLISHED_ROWS["ensemble"] = ["", "", LEADERBOARD["cnn-model-1, ensemble"]]
-PIPELINE, VGG_16, CONTROL = "d: pipeline", "g: VGG-16", "h: a fifth stage like the fourth"
+PIPELINE, VGG_16, REGNET, CONTROL = "d: pipeline", "g: VGG-16", "k: RegNetX", "h: a fifth stage like the fourth"
 LAST, ENSEMBLE = "last model", "ensemble"  # one network a fold; those of three stages
 
 
@@ -47,6 +47,8 @@ QUESTIONS = {
     "noisy clips held out: model 2, over model 1": within(LAST, "noisy, model 2", "noisy, model 1"),
     "VGG-16, over CNN-model-1": arms(VGG_16),
     "both networks, over CNN-model-1": {ENSEMBLE: ((VGG_16, "both networks"), (PIPELINE, ENSEMBLE))},
+    "RegNetX, over CNN-model-1": arms(REGNET),
+    "RegNetX and CNN-model-1, over CNN-model-1": {ENSEMBLE: ((REGNET, "both networks"), (PIPELINE, ENSEMBLE))},
     "no cap, over a cap of 5": arms("f: no cap"),
     "a cap of 2, over one of 5": arms("f: cap 2"),
     "zeros, over reflection": arms("i: padded with zeros"),

@@ -39,6 +39,7 @@ from freesound_tagging.machine.cluster import RayExecutor
 from freesound_tagging.machine.device import default_device, training_precision
 from freesound_tagging.machine.executors import EXECUTORS
 from freesound_tagging.machine.files import whole_file
+from freesound_tagging.networks.models import PUBLISHED_NETWORKS
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import ensemble_mean
 from freesound_tagging.training.profile import Profile, published_stages
@@ -124,7 +125,8 @@ class Unit:
             stages = [StageConfig(1, sets, 1, stages[0].lr, least_steps=round(np.mean(pipeline["steps"])))]
         elif arm.stages:
             stages = arm.stages(stages)
-        profile = Profile(options.folds, stages, arm.network, {"width": options.width},
+        size = {"width": options.width} if arm.network in PUBLISHED_NETWORKS else {}  # timm's bodies have their own
+        profile = Profile(options.folds, stages, arm.network, size,
                           options.batch or self.batch_size, arm.augmentation, mel)
         store = SpectrogramStore.build(self.clips.paths, self.images / arm.padding / "training", mel, progress=False,
                                        executor=options.executor)

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import torch
+import torch._dynamo  # its optimizers import it when the first is made, where an interrupt would leave half of it
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fastai uses what newer torch and pandas call deprecated

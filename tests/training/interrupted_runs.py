@@ -165,7 +165,7 @@ def killed_at_each_write(root, folder, reference):
 
 
 def killed_while_building(root, folder, reference):
-    """A store whose every clip is a checkpoint, killed at random; counts how often a clip was computed."""
+    """A store whose every clip is a checkpoint, killed after a few; counts how often a clip was computed."""
     images_store.CHECKPOINT_SECONDS = 0
     folder.mkdir(parents=True)
     paths = FSDKaggle2019(root).clips().paths
@@ -178,12 +178,15 @@ def killed_while_building(root, folder, reference):
             return real(*arguments)
         images_reading._image_of = counted
         SpectrogramStore.build(paths, folder, MEL, n_jobs=1, progress=False)
-    rng, kills = random.Random(0), 0
+    rng, kills, computed = random.Random(0), 0, folder / "computed.txt"
+    computed.touch()
     while True:
-        pid = fork(build, None, folder)
-        time.sleep(rng.uniform(0.01, 0.05))
-        if os.waitpid(pid, os.WNOHANG)[0]:
+        pid, until = fork(build, None, folder), computed.stat().st_size + rng.randint(1, 6)
+        while not (ended := os.waitpid(pid, os.WNOHANG)[0]) and computed.stat().st_size < until:
+            time.sleep(0.001)
+        if ended:
             break
+        time.sleep(rng.uniform(0, 0.02))
         os.kill(pid, signal.SIGKILL)
         status(pid)
         kills += 1

@@ -11,16 +11,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 from browser import SCREENSHOTS, chromium
-from nbconvert.preprocessors import ClearOutputPreprocessor
+from helpers import ROOT, nbformat
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = {
     "training-cnn-model1": 'profile = "tiny"', "training-vgg16": 'profile = "tiny"',
     "inference-kernel": 'submission_file = "../run/submission.csv"'}
@@ -74,6 +71,8 @@ def run_all(page, lab, name, seconds=900):
     """Open a notebook, run all its cells, and wait until the last one has run."""
     notebooks, address = lab
     path, until = notebooks / f"{name}.ipynb", time.monotonic() + seconds
+    from nbconvert.preprocessors import ClearOutputPreprocessor
+
     notebook, _ = ClearOutputPreprocessor().preprocess(nbformat.read(path, 4), {})  # what is there then is new
     nbformat.write(notebook, path)
     page.goto(f"{address}/lab/tree/{name}.ipynb?reset")

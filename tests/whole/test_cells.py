@@ -1,11 +1,10 @@
 """What the notebooks do by hand is what the package does: their cells, run as they stand, against its functions."""
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import NOTEBOOKS
+from helpers import NOTEBOOKS, nbformat
 from sklearn.metrics import label_ranking_average_precision_score
 
 from freesound_tagging import augment

@@ -14,12 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import script
+from helpers import nbformat, script
 
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.demo.data import write_demo

@@ -4,11 +4,10 @@ import dataclasses
 import re
 import shutil
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import NOTEBOOKS, ROOT, execute, outputs, to_zenodo
+from helpers import NOTEBOOKS, ROOT, execute, nbformat, outputs, to_zenodo
 from sklearn.metrics import label_ranking_average_precision_score
 
 from freesound_tagging.clips.dataset import FSDKaggle2019

@@ -5,8 +5,7 @@ import shutil
 import pandas as pd
 import pytest
 import soundfile as sf
-from helpers import execute, outputs
-from papermill.exceptions import PapermillExecutionError
+from helpers import execute, outputs, papermill
 
 import freesound_tagging
 from freesound_tagging.__main__ import main
@@ -73,7 +72,7 @@ def test_from_two_tables_through_all_three_notebooks_to_tagged_sounds(esc10, tmp
 
 
 def test_demo_data_is_not_written_into_a_folder_that_is_misspelt(tmp_path):
-    with pytest.raises(PapermillExecutionError, match="suonds is not a folder"):
+    with pytest.raises(papermill.PapermillExecutionError, match="suonds is not a folder"):
         execute("training-cnn-model1", tmp_path, {
             "input_folder": str(tmp_path / "suonds"), "weights_folder": str(tmp_path / "weights"),
             "work_folder": str(tmp_path / "work"), "profile": "demo"})

@@ -30,6 +30,7 @@ from benchmarks.speed.common import CUDA, DEVICE, ROOT
 from benchmarks.speed.floors import floors
 from benchmarks.speed.synthetic import SIZES, told, write_store
 from freesound_tagging.clips.clips import Clips
+from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine import peak_memory
 from freesound_tagging.prediction import Ensemble
@@ -38,6 +39,7 @@ from freesound_tagging.training.profile import Profile, published_stages
 from freesound_tagging.training.warmup import WarmupPipeline
 
 LIMIT = 480  # seconds of all parts together
+MEL = MelConfig() if CUDA else MelConfig(n_mels=32, hop_length=2776, excerpt_frames=32)  # of the run in small
 PYTHON = [sys.executable, "-W", "ignore", "-m"]
 
 
@@ -84,7 +86,7 @@ def run_in_small(folder):
     clips = {name: count if CUDA else 40 for name, (count, _) in SIZES.items() if name != "test"}
     hours = sum(SIZES[name][1] * (1 if CUDA else 40 / SIZES[name][0]) for name in clips)
     write_store(folder / "stores/training", [f"{name}{clip}.wav" for name, count in clips.items()
-                                             for clip in range(count)], hours, 0)
+                                             for clip in range(count)], hours, 0, MEL)
     command = [*PYTHON, "benchmarks.gpu.gpu", "--train", folder]
     started = time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, start_new_session=True, cwd=ROOT)
@@ -122,7 +124,7 @@ def train(folder):
     table = pd.DataFrame({"path": store.fnames, "labels": [(labels[clip % len(labels)],) for clip in range(len(store))],
                           "set": [fname.rstrip(".wav0123456789") for fname in store.fnames]})
     profile = Profile(2, published_stages((1, 1, 1, 1), least_steps=100 if CUDA else 30),
-                      options={"width": 64 if CUDA else 2}, batch_size=128 if CUDA else 8)
+                      options={"width": 64 if CUDA else 2}, batch_size=128 if CUDA else 8, mel=MEL)
     start = time.perf_counter()
     pipeline = WarmupPipeline(Clips(table, labels), store, profile, folder / "work", folder / "weights", device=DEVICE,
                               progress=False, executor="in-process")

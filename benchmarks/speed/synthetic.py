@@ -67,14 +67,14 @@ def put_sounds(folder, fnames):
             (folder / fname).hardlink_to(first)
 
 
-def write_store(folder, fnames, hours, seed=0):
+def write_store(folder, fnames, hours, seed=0, config=MelConfig()):
     """A store of random images: clips of random lengths that last so many hours together, in 64 MB of noise repeated.
 
     Returns
     -------
     SpectrogramStore
     """
-    config, rng = MelConfig(), np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     frames = hours * 3600 * config.sample_rate / config.hop_length
     weights = rng.random(len(fnames)) + 0.2
     lengths = np.maximum(config.min_frames, (weights / weights.sum() * frames).astype(int))

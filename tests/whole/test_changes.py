@@ -83,7 +83,7 @@ def test_a_fifth_stage_trains_on_what_the_fourth_selects(demo, training_store, t
 
 
 def test_five_stages_go_through_both_notebooks(demo, tmp_path):
-    profile = in_small("five-stages", tmp_path, 64)
+    profile = in_small("five-stages", tmp_path, 32)
     folders = {"input_folder": str(demo.root), "weights_folder": str(tmp_path / "weights"),
                "work_folder": str(tmp_path / "work")}
     training = execute("training-cnn-model1", tmp_path, folders | {"profile": str(profile), "executor": "in-process"})

@@ -1,4 +1,4 @@
-"""Mutated files for a bounded time, FUZZ_SECONDS each (6, and 20 in .ci/run): they end in a result or a named error."""
+"""Mutated files for a bounded time, FUZZ_SECONDS each (5, and 20 in .ci/run): they end in a result or a named error."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.networks.weights import save_tagger
 
-SECONDS = os.environ.get("FUZZ_SECONDS", "6")
+SECONDS = os.environ.get("FUZZ_SECONDS", "5")
 
 
 def fuzz(kind, folder, seeds):

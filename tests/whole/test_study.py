@@ -270,5 +270,11 @@ def test_the_evidence_page_is_that_of_the_committed_results(comparison):
     tables = ["\n".join(table(summary)) for table in comparison.TABLES]
     for table in tables:
         assert table in page
+    begun = json.loads((ROOT / "benchmarks/results/study-freesound40-author-start.json").read_text())
+    anew = comparison.sum_up(begun["records"])
+    assert json.loads(json.dumps(anew)) == {key: value for key, value in begun.items()
+                                            if key not in ("settings", "records")}
+    assert "\n".join(row for row in comparison.questions_table(anew) if "too few units" not in row) in page
+    page = page.split("**All that follows is of the former start.**")[1]
     answers = re.findall(r"[+-]0\.\d{3} \([^)]*\)", " ".join(page.split("![")[0].split()))
     assert len(answers) > 20 and [answer for answer in answers if answer not in tables[0]] == []

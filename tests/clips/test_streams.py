@@ -94,7 +94,7 @@ def test_what_is_no_sound_is_said_of_a_pipe(content):
 
 HOURS = """
 import resource, sys
-from freesound_tagging.clips.audio import read_blocks, seconds_of
+from freesound_tagging.clips.audio import read_blocks
 samples = 0
 for number, block in enumerate(read_blocks("/dev/stdin", a_clip=False)):
     samples += len(block.signal)

@@ -69,10 +69,10 @@ def page(lab):
 
 def run_all(page, lab, name, seconds=900):
     """Open a notebook, run all its cells, and wait until the last one has run."""
-    notebooks, address = lab
-    path, until = notebooks / f"{name}.ipynb", time.monotonic() + seconds
     from nbconvert.preprocessors import ClearOutputPreprocessor
 
+    notebooks, address = lab
+    path, until = notebooks / f"{name}.ipynb", time.monotonic() + seconds
     notebook, _ = ClearOutputPreprocessor().preprocess(nbformat.read(path, 4), {})  # what is there then is new
     nbformat.write(notebook, path)
     page.goto(f"{address}/lab/tree/{name}.ipynb?reset")

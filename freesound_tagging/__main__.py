@@ -11,7 +11,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from .machine.commands import a_count, a_path, a_probability, command, printable, stoppable
+from .machine.commands import a_count, a_path, a_probability, add_device, command, printable, stoppable
 from .machine.files import check_writable
 
 TABLES = (".csv", ".txt", ".tsv")
@@ -61,7 +61,7 @@ def main(arguments=None):
                              "calibration.json beside them, such as a finished training leaves")
     parser.add_argument("--json", action="store_true",
                         help="print for programs: a line of JSON for each file, with its top labels and its events")
-    parser.add_argument("--device", help="such as cuda or cpu (default: a CUDA GPU if there is one)")
+    add_device(parser)
     options = parser.parse_args(arguments)
     for name in ("csv", "timeline"):
         _check_output(parser, name, getattr(options, name))
@@ -107,7 +107,7 @@ def main(arguments=None):
     device = device_named(options.device)
     prepare_device(device)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
-    networks, heard, unread = Ensemble.load(options.weights, device), 0, 0
+    networks, heard, unread = Ensemble.load(options.weights, device, options.precision), 0, 0
     with stoppable():
         try:
             for sound in networks.listen(present, progress=on_terminal, raw=options.raw):

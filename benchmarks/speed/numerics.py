@@ -1,6 +1,7 @@
-"""Whether all that makes training fast leaves its result alone."""
+"""Whether what makes training and predicting fast leaves their results alone."""
 
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.images.excerpts import pixels_on
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.lwlrap import lwlrap
-from freesound_tagging.machine.device import prepare_device, training_precision
+from freesound_tagging.machine.device import inference_precision, prepare_device, training_precision
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
-from freesound_tagging.prediction.inference import predict
+from freesound_tagging.prediction.ensemble import Ensemble
+from freesound_tagging.prediction.inference import ensemble_mean, predict
 from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
 from freesound_tagging.training.learner import fit
 from freesound_tagging.training.pool import ClipPool
@@ -66,3 +68,33 @@ def exact_training(network, train, steps, lr, generator, mean, std):
         optimizer.zero_grad()
         schedule.step()
     prepare_device(DEVICE)
+
+
+def half_precision(root, weights):
+    """5a. Predicting in half precision beside float32: time, probabilities and lwlrap of trained networks.
+
+    In bfloat16 as well on a CPU that is not made for it, where it is slow: what it changes is nearly the same.
+    """
+    quick = inference_precision(DEVICE)
+    half = torch.bfloat16 if quick == torch.float32 else quick
+    data, outputs, spent = FSDKaggle2019(root), {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        networks = Ensemble.load(weights, DEVICE, vocabulary=data.vocabulary)
+        store = SpectrogramStore.build(data.test["path"], Path(folder) / "test", networks.mel, progress=False)
+        networks.predict(store, progress=False)
+        chosen = [str(tagger.precision) for tagger in networks.taggers]
+        for precision in (torch.float32, half):
+            networks = Ensemble.load(weights, DEVICE, precision)
+            start = time.perf_counter()
+            outputs[precision] = networks.predict(store, progress=False)
+            spent[str(precision)] = time.perf_counter() - start
+    truth = data.targets(data.test)
+    exact, quickly = outputs.values()
+    of_ensemble = np.abs(ensemble_mean(quickly) - ensemble_mean(exact))
+    return {"data": Path(root).name, "networks": len(exact), "half precision": str(half),
+            "made for it": quick == half, "chosen by the rule": {name: chosen.count(name) for name in set(chosen)},
+            "seconds": spent, "ratio": spent[str(torch.float32)] / spent[str(half)],
+            "changed in the mean, of each network": np.abs(quickly - exact).mean((1, 2)).tolist(),
+            "changed in the mean, of the ensemble": float(of_ensemble.mean()),
+            "changed at most, of the ensemble": float(of_ensemble.max()),
+            "lwlrap": {str(name): lwlrap(truth, ensemble_mean(output)) for name, output in outputs.items()}}

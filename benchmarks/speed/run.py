@@ -1,7 +1,8 @@
 """Speed, each figure beside the alternative in the same process and run: ``python -m benchmarks.speed.run``.
 
 On a CUDA GPU with full sizes, else on the CPU with small ones. Writes ``benchmarks/results/<device>.json`` and prints
-the table of docs/speed.md. The parts ``numerics`` and ``kernel`` take a data set, ``--input FOLDER``.
+the table of docs/speed.md. The parts ``numerics`` and ``kernel`` take a data set, ``--input FOLDER``, and
+``half_precision`` networks that were trained on it too, ``--weights FOLDER``.
 """
 
 import argparse
@@ -18,15 +19,16 @@ import torch
 from benchmarks.speed.audio import growth, preprocessing
 from benchmarks.speed.common import CUDA, DEVICE, ROOT
 from benchmarks.speed.network import compilation, float32, inference, loop, step, training
-from benchmarks.speed.numerics import numerics
+from benchmarks.speed.numerics import half_precision, numerics
 from benchmarks.speed.projection import kaggle_hour, projection
 from benchmarks.speed.scaling import cluster_plan, folds, ray_preprocessing, scaling
 from benchmarks.speed.sounds import hours, kernel
 from freesound_tagging.machine.device import prepare_device
 
 PARTS = {part.__name__: part for part in (training, float32, compilation, numerics, step, loop, preprocessing,
-                                          inference, growth, hours, kernel, folds, scaling, ray_preprocessing)}
-OF_DATA = ("numerics", "kernel")  # for which there has to be a data set
+                                          inference, half_precision, growth, hours, kernel, folds, scaling,
+                                          ray_preprocessing)}
+OF_DATA = {"numerics": ["input"], "kernel": ["input"], "half_precision": ["input", "weights"]}  # what each takes
 
 
 def rows(results):
@@ -51,6 +53,10 @@ def rows(results):
         r = results["kernel"]
         yield (f"{r['clips']} clips to submission.csv, {r['networks']} networks of full width, s", r["ours, s"],
                r["the author's way, s"], r["ratio"])
+    if "half_precision" in results:
+        r = results["half_precision"]
+        half, float32 = r["seconds"][r["half precision"]], r["seconds"]["torch.float32"]
+        yield f"predicting in {r['half precision']}, s, against float32", half, float32, r["ratio"]
     if "hours" in results:
         r = results["hours"]
         yield "minutes of sound listened to, min/s", r["ours, min/s"], r["a loop over tag, min/s"], r["ratio"]
@@ -74,21 +80,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[], help="all if none is given")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
-    parser.add_argument("--input", type=Path, help="a data set for numerics and kernel, which are left out without one")
+    parser.add_argument("--input", type=Path, help="a data set, without which some parts are left out")
+    parser.add_argument("--weights", type=Path, help="networks trained on it, for half_precision")
     parser.add_argument("--seeds", type=int, default=5, help="of the part numerics")
     parser.add_argument("--steps", type=int, default=300, help="of the part numerics")
     options = parser.parse_args()
     prepare_device(DEVICE)
     name = torch.cuda.get_device_name() if CUDA else f"{multiprocessing.cpu_count()} CPU cores"
-    parts = dict(PARTS)
-    if options.input:
-        parts["numerics"] = partial(numerics, options.input, options.seeds, options.steps)
-        parts["kernel"] = partial(kernel, options.input)
-    elif of_data := [part for part in options.parts if part in OF_DATA]:
-        parser.error(f"{of_data[0]} takes a data set: give --input FOLDER")
-    else:
-        parts = {name: part for name, part in parts.items() if name not in OF_DATA}
-        print(f"{' and '.join(OF_DATA)} are left out: they take a data set, --input FOLDER")
+    parts = PARTS | {"numerics": partial(numerics, options.input, options.seeds, options.steps),
+                     "kernel": partial(kernel, options.input),
+                     "half_precision": partial(half_precision, options.input, options.weights)}
+    for part, takes in OF_DATA.items():
+        if lacking := " ".join(f"--{name} FOLDER" for name in takes if not getattr(options, name)):
+            if part in options.parts:
+                parser.error(f"{part} lacks {lacking}")
+            del parts[part]
+            print(f"{part} is left out: it lacks {lacking}")
     if importlib.util.find_spec("ray") is None and not options.parts:
         del parts["scaling"], parts["ray_preprocessing"]
         print("scaling and ray_preprocessing are left out: they need Ray")

@@ -13,7 +13,7 @@ import torch
 from benchmarks.speed import published
 from benchmarks.speed.audio import librosa_image
 from benchmarks.speed.common import DEVICE, ROOT, SPEC, WIDTH, matrix_rate, network_flops, seconds
-from freesound_tagging.images.excerpts import window_starts
+from freesound_tagging.images.excerpts import count_windows
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine.device import inference_precision
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
@@ -43,7 +43,7 @@ def kernel(root, clips=80, networks=6):
     sounds, fnames = data.test["path"][:clips], data.test["fname"][:clips]
     labels = SPEC["vocabulary"]
     with tempfile.TemporaryDirectory() as folder:
-        paths, parts = some_networks(folder, networks, 64), {}
+        paths, parts, precision = some_networks(folder, networks, 64), {}, inference_precision(DEVICE)
 
         def clock(name, work):
             start = time.perf_counter()
@@ -52,7 +52,7 @@ def kernel(root, clips=80, networks=6):
             return result
 
         store = clock("images", lambda: SpectrogramStore.build(sounds, Path(folder) / "store", progress=False))
-        ensemble = clock("networks read", lambda: Ensemble.load(paths, DEVICE))
+        ensemble = clock("networks read", lambda: Ensemble.load(paths, DEVICE, precision))
         probabilities = clock("prediction", lambda: ensemble.predict(store, progress=False))
         write_submission(Path(folder) / "ours.csv", fnames, labels, ensemble_mean(probabilities))
         ours, parts_of_ours = sum(parts.values()), dict(parts)
@@ -64,11 +64,12 @@ def kernel(root, clips=80, networks=6):
             memory_format=torch.contiguous_format).eval(), images, DEVICE) for tagger in taggers])
         write_submission(Path(folder) / "theirs.csv", fnames, labels, ensemble_mean(np.stack(outputs)))
         theirs = sum(parts.values())
-        windows = sum(len(window_starts(length)) for length in store.lengths)
+        windows = count_windows(store.lengths)
         operations = sum(map(network_flops, ensemble.taggers)) * windows
-        rate = matrix_rate(inference_precision(DEVICE))
-        return {"clips": len(sounds), "networks": networks, "windows": windows, "ours, s": ours,
-                "the author's way, s": theirs, "ratio": theirs / ours, "parts of ours, s": parts_of_ours,
+        rate = matrix_rate(precision)
+        return {"clips": len(sounds), "networks": networks, "precision": str(precision), "windows": windows,
+                "ours, s": ours, "the author's way, s": theirs, "ratio": theirs / ours,
+                "parts of ours, s": parts_of_ours,
                 "parts of the author's way, s": dict(parts), "TFLOP": operations / 1e12,
                 "matrix rate, TFLOP/s": rate / 1e12, "s at the matrix rate": operations / rate,
                 "share of the matrix rate while predicting": operations / rate / parts_of_ours["prediction"],

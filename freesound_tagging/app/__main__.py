@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ..machine.commands import a_count, a_path, command
+from ..machine.commands import a_count, a_path, add_device, command
 
 
 @command
@@ -24,7 +24,7 @@ def main(arguments=None):
     parser.add_argument("--port", type=a_count, metavar="N", help="(default: the first free one from 7860 on)")
     parser.add_argument("--max-minutes", type=a_count, default=90, metavar="N",
                         help="the longest sound, and session with a microphone, that is taken (default: 90)")
-    parser.add_argument("--device", help="such as cuda or cpu (default: a CUDA GPU if there is one)")
+    add_device(parser)
     options = parser.parse_args(arguments)
     try:
         import gradio  # noqa: F401
@@ -40,7 +40,7 @@ def main(arguments=None):
         load_profile(options.profile)
     device = device_named(options.device)
     prepare_device(device)
-    networks = Ensemble.load(options.weights, device)
+    networks = Ensemble.load(options.weights, device, options.precision)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # sounds are deleted then, too
     with open_page(networks, options.host, options.port, options.max_minutes) as address:
         print(f"The page is at {address} (Ctrl-C ends it).", flush=True)

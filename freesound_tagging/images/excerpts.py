@@ -62,6 +62,23 @@ def windows_of(starts, lengths, window=128, hop=HOP):
     return np.concatenate([start + windows for start, windows in zip(starts, each)] or [clip]), clip
 
 
+def count_windows(lengths, window=128):
+    """How many windows clips have, `window_starts` of each.
+
+    Parameters
+    ----------
+    lengths : array of int (clips,)
+        In frames.
+    window : int
+        In frames.
+
+    Returns
+    -------
+    int
+    """
+    return sum(len(window_starts(length, window)) for length in lengths)
+
+
 class HostPixels:
     """Pixels of stores that are left in their memory maps, cut there, and sent excerpt by excerpt.
 

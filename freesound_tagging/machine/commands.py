@@ -82,6 +82,20 @@ def a_probability(text):
     return number
 
 
+def add_device(parser):
+    """Give a command what networks compute on, for argparse: ``--device`` and ``--precision``.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    """
+    parser.add_argument("--device", help="such as cuda or cpu (default: a CUDA GPU if there is one)")
+    parser.add_argument("--precision", metavar="FORMAT",
+                        help="what networks compute in: float32, bfloat16 or float16 (default: a GPU's float16, or the "
+                             "bfloat16 of a CPU that is made for it, where it changes probabilities by less than "
+                             "0.001 in the mean; else float32)")
+
+
 def printable(text):
     """A name or label with escapes in place of what a terminal would obey.
 

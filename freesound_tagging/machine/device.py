@@ -8,6 +8,8 @@ import warnings
 
 import torch
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 def default_device():
     """The first CUDA GPU if there is one that this torch was built for, which a warning says if not; else the CPU."""
@@ -101,7 +103,7 @@ def training_precision(device):
 
 
 def inference_precision(device):
-    """The number format to predict in.
+    """The quick number format to predict in, where that changes probabilities little (`choose_precision`).
 
     Parameters
     ----------
@@ -110,9 +112,37 @@ def inference_precision(device):
     Returns
     -------
     torch.dtype
-        float16 on GPUs, where it is quick from Pascal on and eight times as exact as bfloat16; float32 on CPUs.
+        float16 on GPUs, where it is quick from Pascal on and eight times as exact as bfloat16; bfloat16 on CPUs with
+        instructions for its products (AVX-512 BF16, AMX); float32 on other CPUs.
     """
-    return torch.float16 if device.type == "cuda" else torch.float32
+    if device.type == "cuda":
+        return torch.float16
+    said = (getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() and any(said) else torch.float32
+
+
+def precision_named(name=None):
+    """A number format to predict in.
+
+    Parameters
+    ----------
+    name : str or torch.dtype, optional
+        ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+
+    Returns
+    -------
+    torch.dtype or None
+        None if not given, for what `choose_precision` finds.
+
+    Raises
+    ------
+    ValueError
+        If it is another.
+    """
+    if name is not None and name not in (*PRECISIONS, *PRECISIONS.values()):
+        raise ValueError(f"precision={name!r}: expected one of {', '.join(PRECISIONS)}, or none, for the quickest that "
+                         "changes little")
+    return PRECISIONS.get(name, name)
 
 
 def prepare_device(device):

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from ..clips.streams import is_given
 from ..clips.tables import few
-from ..images.excerpts import pixels_on, to_images
-from ..machine.device import as_prepared, autocast_as_before, device_named, enough_memory
+from ..images.excerpts import count_windows, pixels_on, to_images
+from ..machine.device import as_prepared, autocast_as_before, device_named, enough_memory, precision_named
 from ..machine.files import as_path
 from ..machine.numerics import USUAL, as_usual
 from ..networks.tagger import fold_batchnorm
@@ -22,8 +22,6 @@ from .calibration import calibration_of
 from .inference import TRIED, choose_precision, first_images, predict
 from .listening import listen
 from .paths import sounds_of
-
-PRECISIONS = (None, torch.float32, torch.float16, torch.bfloat16)
 
 
 class Ensemble:
@@ -63,8 +61,9 @@ class Ensemble:
             (`load_tagger`), such as those of several seeds, or exports of any name.
         device : str or torch.device, optional
             A CUDA GPU if there is one, else the CPU.
-        precision : torch.dtype, optional
-            As for `choose_precision`, which is asked when the first windows come.
+        precision : str or torch.dtype, optional
+            What to compute in, ``"float32"``, ``"bfloat16"`` or ``"float16"``; if not given, as for
+            `choose_precision`, which is asked when the first windows come.
         vocabulary : sequence of str, optional
             The labels that the networks have to have, in order.
 
@@ -81,8 +80,7 @@ class Ensemble:
             made, they are for other labels than `vocabulary`, or one counts twice: the same model of the same fold and
             seed, or the same weights. If a ``calibration.json`` beside them is damaged.
         """
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision={precision!r}: expected one of {', '.join(map(str, PRECISIONS))}")
+        precision = precision_named(precision)
         weights = [weights] if isinstance(weights, (str, os.PathLike)) else list(weights)
         paths = [path for given in map(as_path, weights) for path in (
             find_weights(given) if _is_folder(given) else [given])]
@@ -162,7 +160,8 @@ class Ensemble:
         probabilities, before = [], time.monotonic()
         with as_prepared(self.device):
             pixels = pixels_on(self.device, store)
-            self._choose_precision(lambda: first_images(self.taggers[0], pixels, store.starts, store.lengths))
+            self._choose_precision(lambda: first_images(self.taggers[0], pixels, store.starts, store.lengths),
+                                   count_windows(store.lengths, self.mel.excerpt_frames))
             with tqdm(range(len(self.taggers)), "networks", file=sys.stdout, disable=not progress) as bar:
                 for number in bar:
                     probabilities.append(self._finite(
@@ -266,15 +265,14 @@ class Ensemble:
         """Probabilities of windows: uint8 (batch, frames, mel bands) to float32 (networks, batch, labels)."""
         with as_prepared(self.device), enough_memory(len(excerpts), self.device):
             images = to_images(torch.from_numpy(excerpts).to(self.device))
-            self._choose_precision(lambda: images[:TRIED])
+            self._choose_precision(lambda: images[:TRIED], len(images))
             return np.stack([self._finite(number, lambda tagger: torch.sigmoid(tagger(images)).cpu().numpy())
                              for number in range(len(self.taggers))])
 
-    def _choose_precision(self, images):
+    def _choose_precision(self, images, windows):
         if not self._is_precision_chosen:
-            for tagger in self.taggers:
-                choose_precision(tagger, images, self._precision)
-            self._is_precision_chosen = True
+            chosen = [choose_precision(tagger, images, windows, self._precision) for tagger in self.taggers]
+            self._is_precision_chosen = all(chosen)
 
     def _finite(self, number, work):
         """What is computed with a network: in float32, if its own precision gives what is not a number."""

@@ -6,12 +6,13 @@ import time
 import numpy as np
 import torch
 
-from ..images.excerpts import HostPixels, gather, images_of, to_images, windows_of
+from ..images.excerpts import HostPixels, count_windows, gather, images_of, to_images, windows_of
 from ..machine.device import autocast_as_before, enough_memory, inference_precision
 from ..networks.tagger import fold_batchnorm
 
 TOLERANCE = 1e-3  # the most that half precision may change a probability by, in the mean
 TRIED = 64  # windows on which that is tried
+PAYS_FROM = 256  # windows that a CPU has to predict before it tries: the trial takes it as long as some hundred
 
 
 @dataclasses.dataclass
@@ -100,7 +101,8 @@ def for_prediction(tagger, pixels, starts, lengths, precision=None):
     Tagger
         `tagger`, in evaluation mode.
     """
-    choose_precision(fold_batchnorm(tagger.eval()), lambda: first_images(tagger, pixels, starts, lengths), precision)
+    choose_precision(fold_batchnorm(tagger.eval()), lambda: first_images(tagger, pixels, starts, lengths),
+                     count_windows(lengths, tagger.spec.mel.excerpt_frames), precision)
     return tagger
 
 
@@ -123,7 +125,7 @@ def first_images(tagger, pixels, starts, lengths):
 
 
 @torch.inference_mode()
-def choose_precision(tagger, images, precision=None):
+def choose_precision(tagger, images, windows, precision=None):
     """Set a network's precision to predict in.
 
     Parameters
@@ -133,18 +135,30 @@ def choose_precision(tagger, images, precision=None):
     images : callable
         Gives images to try it on, torch.Tensor, float32 (batch, 1, mel bands, frames) on its device; asked for if need
         be.
+    windows : int
+        How many are to be predicted.
     precision : torch.dtype, optional
         What to compute in. If not given, `inference_precision` of the device where it changes the probabilities by
         less than `TOLERANCE` in the mean, else float32.
+
+    Returns
+    -------
+    bool
+        Whether it is chosen for good: on a CPU what has less than `PAYS_FROM` windows is left in float32, untried.
     """
-    quick = inference_precision(tagger.mean.device)
+    device = tagger.mean.device
+    quick = inference_precision(device)
     tagger.precision = precision or torch.float32
-    if precision is None and quick != torch.float32:
-        images = images()
-        exact = torch.sigmoid(tagger(images))
-        tagger.precision = quick
-        change = (torch.sigmoid(tagger(images)) - exact).abs().mean()
-        tagger.precision = quick if change < TOLERANCE else torch.float32
+    if precision or quick == torch.float32:
+        return True
+    if device.type == "cpu" and windows < PAYS_FROM:
+        return False
+    images = images()
+    exact = torch.sigmoid(tagger(images))
+    tagger.precision = quick
+    change = (torch.sigmoid(tagger(images)) - exact).abs().mean()
+    tagger.precision = quick if change < TOLERANCE else torch.float32
+    return True
 
 
 def ensemble_mean(probabilities):

@@ -51,6 +51,9 @@ def main(arguments=None):
     parser.add_argument("--executor", choices=EXECUTORS, default="auto",
                         help='"ray": on the cluster that RAY_ADDRESS names, else the one that this machine is in, '
                              "else all GPUs of this machine")
+    parser.add_argument("--compiled", action="store_true",
+                        help="train through torch.compile, which takes a C++ compiler: on a CPU without bfloat16 small "
+                             "networks train up to a third quicker")
     parser.add_argument("--notebooks", type=a_path, metavar="FOLDER",
                         help="execute the training notebooks of this folder over the finished run, for its figures")
     options = parser.parse_args(arguments)
@@ -72,7 +75,8 @@ def main(arguments=None):
                                    executor=executor, spans=clips.spans)
     weights = options.weights or options.output / "weights"
     pipelines = [WarmupPipeline(clips, store, profile, options.output / "work" / profile.name, weights / profile.name,
-                                options.seed, executor=executor, test=data.test["path"]) for profile in profiles]
+                                options.seed, compiled=options.compiled, executor=executor, test=data.test["path"])
+                 for profile in profiles]
     for line in estimate(pipelines):
         print(line, flush=True)
     run_together(*pipelines, hours=options.hours)

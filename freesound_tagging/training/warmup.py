@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from ..lwlrap import clip_lwlrap, lwlrap
-from ..machine.device import device_named
+from ..machine.device import device_named, training_precision
 from ..machine.executors import executor_of
 from ..machine.files import as_path
 from ..networks.check import check_network
@@ -52,8 +52,9 @@ class WarmupPipeline:
     progress : bool
         Show a progress bar.
     compiled : bool
-        Train through `torch.compile`, on a GPU. Off until a GPU's figures show that it pays (``make bench``); on CPUs
-        it gains 8 to 17 % in float32, but compiled bfloat16, which is faster, gives NaN (torch 2.15).
+        Train through `torch.compile`, which takes a C++ compiler. On a CPU in float32 a step is up to a third quicker
+        the smaller the network is (docs/speed.md); compiled bfloat16 gives NaN there (torch 2.15). On a GPU nobody
+        has measured whether it pays (``make bench``).
     tensorboard : path, optional
         A folder for logs that TensorBoard shows, a run a stage and fold.
     executor : {"auto", "in-process", "processes", "ray"} or RayExecutor
@@ -97,8 +98,9 @@ class WarmupPipeline:
         if theirs is not None and theirs != self.device.type:
             raise ValueError(f"device={str(device)!r}, and the executor's folds get {theirs!r}: leave device out, or "
                              "give RayExecutor(num_gpus=0) for a CPU and num_gpus=1 for a GPU")
-        if compiled and self.device.type == "cpu":
-            raise ValueError("compiled=True: expected False on a CPU, where its bfloat16 gives NaN (torch 2.15)")
+        if compiled and self.device.type == "cpu" and training_precision(self.device) != torch.float32:
+            raise ValueError("compiled=True: expected False on a CPU that trains in bfloat16, as this one, where that "
+                             "gives NaN when it is compiled (torch 2.15)")
         self.compiled, self.progress, self.tensorboard, self.change = compiled, progress, tensorboard, change
         self._selected = {}  # what finished folds have selected for each stage
         self.known = np.array([clip not in store.problems for clip in range(len(store))])

@@ -172,9 +172,20 @@ def test_folding_batch_normalization_changes_no_output(network):
     torch.testing.assert_close(folded(images), before, atol=1e-5, rtol=1e-5)
 
 
-def test_the_cpus_precision_is_one_it_can_compute_in():
+@pytest.mark.parametrize(("avx512_bf16", "amx", "used"), [
+    (False, False, torch.float32), (True, False, torch.bfloat16), (False, True, torch.bfloat16),
+    (None, None, torch.float32)])
+def test_the_cpus_precision_is_one_it_can_compute_in(monkeypatch, avx512_bf16, amx, used):
+    """AVX-512 without products of bfloat16 trains in it, and predicts in float32; so does a torch that cannot say."""
     assert training_precision(torch.device("cpu")) in (torch.bfloat16, torch.float32)
-    assert inference_precision(torch.device("cpu")) == torch.float32
+    for name, said in (("_is_avx512_bf16_supported", avx512_bf16), ("_is_amx_tile_supported", amx)):
+        if said is None:
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, name, lambda said=said: said, raising=False)
+    for onednn in (True, False):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda onednn=onednn: onednn)
+        assert inference_precision(torch.device("cpu")) == (used if onednn else torch.float32)
 
 
 @pytest.mark.parametrize("wrong", [

@@ -12,7 +12,14 @@ from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.machine.device import OutOfMemory
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction import inference
-from freesound_tagging.prediction.inference import Budget, ensemble_mean, first_images, for_prediction, predict
+from freesound_tagging.prediction.inference import (
+    Budget,
+    choose_precision,
+    ensemble_mean,
+    first_images,
+    for_prediction,
+    predict,
+)
 
 STARTS, LENGTHS = np.array([300, 0, 172]), np.array([310, 172, 128])  # frames of three clips, out of order
 WINDOWS = ([300, 346, 391, 436, 482], [0, 44], [172])  # by hand: 182 frames in four steps, 44 in one
@@ -120,6 +127,7 @@ def test_a_network_made_ready_gives_what_it_gave_in_the_precision_that_is_best(t
     expected = torch.cat([plainly(tagger, noise, first) for first in WINDOWS])
     monkeypatch.setattr(inference, "inference_precision", lambda device: {"cpu": torch.bfloat16}[device.type])
     monkeypatch.setattr(inference, "TOLERANCE", tolerance)
+    monkeypatch.setattr(inference, "PAYS_FROM", len([start for first in WINDOWS for start in first]))
     tagger.register_forward_hook(lambda _, images, logits: seen.append(torch.sigmoid(logits)))
     assert for_prediction(tagger.train(), noise, STARTS, LENGTHS, precision) is tagger
     assert tagger.precision == used and not tagger.training
@@ -130,9 +138,14 @@ def test_a_network_made_ready_gives_what_it_gave_in_the_precision_that_is_best(t
         torch.testing.assert_close(seen[1], expected, atol=0.02, rtol=0)
 
 
-def test_on_a_cpu_nothing_is_tried_and_float32_is_used(tagger, noise):
+@pytest.mark.parametrize("quick", [torch.float32, torch.bfloat16])
+def test_on_a_cpu_few_windows_are_left_in_float32_untried(tagger, noise, monkeypatch, quick):
+    """The trial would take longer than it gains."""
     tagger.register_forward_pre_hook(lambda *_: pytest.fail("nothing has to be computed"))
-    assert for_prediction(tagger, noise, STARTS, LENGTHS).precision == torch.float32
+    monkeypatch.setattr(inference, "inference_precision", lambda device: quick)
+    assert for_prediction(tagger, noise, [7] * 255, [128] * 255).precision == torch.float32
+    assert choose_precision(tagger, None, 255) == (quick == torch.float32)
+    assert choose_precision(tagger, None, 255, torch.bfloat16) and tagger.precision == torch.bfloat16
 
 
 def test_a_change_of_exactly_the_tolerance_is_too_much(tagger, noise, monkeypatch):
@@ -140,6 +153,7 @@ def test_a_change_of_exactly_the_tolerance_is_too_much(tagger, noise, monkeypatc
     for parameter in tagger.parameters():
         nn.init.zeros_(parameter)
     monkeypatch.setattr(inference, "inference_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(inference, "PAYS_FROM", 1)
     for tolerance, used in ((0, torch.float32), (1e-30, torch.bfloat16)):
         monkeypatch.setattr(inference, "TOLERANCE", tolerance)
         assert for_prediction(tagger, noise, STARTS, LENGTHS).precision == used

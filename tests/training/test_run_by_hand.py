@@ -323,8 +323,6 @@ def test_folds_are_trained_on_the_device_of_the_executor(make):
     assert make("cuda:1", executor=On("cuda"), device="cuda:1").device == torch.device("cuda:1")
     with pytest.raises(ValueError, match="device='meta', and the executor's folds get 'cpu': leave device out"):
         make("meta", executor=On("cpu"), device="meta")
-    with pytest.raises(ValueError, match="compiled=True: expected False on a CPU"):
-        make("compiled", compiled=True)
     with pytest.raises(ValueError, match="executor 'x': expected one of auto"):
         make("x", executor="x")
 

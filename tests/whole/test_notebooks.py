@@ -177,7 +177,8 @@ def test_the_submission_is_that_of_the_authors_own_kernel(shared, tmp_path):
     author = shared / "author-stack"
     execute("inference-kernel", tmp_path, {
         "input_folder": str(author / "input"), "weights_folder": str(author / "weights"),
-        "work_folder": str(tmp_path / "work"), "submission_file": str(tmp_path / "submission.csv"), "device": "cpu"})
+        "work_folder": str(tmp_path / "work"), "submission_file": str(tmp_path / "submission.csv"), "device": "cpu",
+        "precision": "float32"})
     ours, theirs = (pd.read_csv(folder / "submission.csv", index_col="fname") for folder in (tmp_path, author))
     assert list(ours.columns) == list(theirs.columns)
     assert list(ours.index) == list(theirs.index)

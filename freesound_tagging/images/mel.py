@@ -4,6 +4,7 @@ The author's software decides: librosa 0.6.3, which pads a signal's ends by refl
 energy by which it finds silence, and multiplies by the mel filters in float64.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -98,7 +99,7 @@ def fingerprint(settings):
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_clip(path, config=MelConfig(), content=None, remarks=None):
+def load_clip(path, config=MelConfig(), content=None, remarks=None, span=None):
     """Read a clip as the network is to hear it: mono, trimmed of silence, padded to the least length.
 
     Parameters
@@ -111,6 +112,8 @@ def load_clip(path, config=MelConfig(), content=None, remarks=None):
         What is in the file, if it has been read already.
     remarks : dict, optional
         Filled by `audio.read_blocks`.
+    span : (float, float), optional
+        Start and end in seconds of a stretch, which is read alone; the recording may be of any length then.
 
     Returns
     -------
@@ -122,7 +125,22 @@ def load_clip(path, config=MelConfig(), content=None, remarks=None):
     OSError
         If the file cannot be used (`audio.read_audio` says when). The message names it.
     """
+    if span is not None:
+        return fit_signal(read_stretch(path, config, *span), config)
     return fit_signal(np.concatenate(list(resampled(path, config, content, remarks=remarks))), config)
+
+
+def read_stretch(path, config, start, end):
+    """From `start` to `end` (seconds) of a sound of any length, untrimmed, at the images' rate."""
+    first, last = round(start * config.sample_rate), round(end * config.sample_rate)
+    parts, place = [], 0
+    with contextlib.closing(resampled(path, config, a_clip=False)) as blocks:
+        for block in blocks:
+            parts.append(block[max(0, first - place):max(0, last - place)])
+            place += len(block)
+            if place >= last:
+                break
+    return np.concatenate(parts)
 
 
 def resampled(path, config=MelConfig(), content=None, a_clip=True, remarks=None):

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "byhand": ["agreement_figure", "cycle_figure", "folds_figure", "longest_alone", "show", "told_apart",
                "trials_figure"],
     "explorer": ["augmentation_explorer", "augmentation_figure", "batch_figure", "explorer_figure"],
-    "plots": ["clip_figure", "player", "players", "some_excerpts"],
+    "plots": ["clip_figure", "player", "players", "some_excerpts", "span_of"],
     "recordings": ["events_figure"],
     "reliability": ["reliability_figure"],
     "reports": ["confusion_figure", "labels_figure", "members_figure", "members_table", "per_class_figure",

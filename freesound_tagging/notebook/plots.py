@@ -3,7 +3,6 @@
 import base64
 import io
 import textwrap
-from contextlib import closing
 from html import escape
 from pathlib import Path
 
@@ -15,14 +14,31 @@ import torch
 from IPython.display import HTML
 from matplotlib.ticker import MaxNLocator
 
-from ..clips.audio import UnusableAudio
+from ..clips.audio import MAX_SECONDS, UnusableAudio, seconds_of
 from ..images.excerpts import gather, pixels_on, to_images
-from ..images.mel import load_clip, log_mel, resampled, to_image
+from ..images.mel import load_clip, log_mel, to_image
 
 HZ_TICKS = (100, 500, 1000, 2000, 4000, 8000, 16000)
 
 
-def player(path, config, label=None, seconds=5):
+def span_of(clip):
+    """From when to when a clip is in its file.
+
+    Parameters
+    ----------
+    clip : pandas.Series
+        A row of a data set's table.
+
+    Returns
+    -------
+    (float, float) or None
+        Start and end in seconds of a stretch; None of a whole file.
+    """
+    start, end = clip.get("start", np.nan), clip.get("end", np.nan)
+    return None if np.isnan(start) else (start, end)
+
+
+def player(path, config, label=None, seconds=5, span=None):
     """An audio player for the first seconds of a clip, small enough to be kept in a notebook.
 
     Parameters
@@ -33,6 +49,8 @@ def player(path, config, label=None, seconds=5):
     label : str, optional
         Shown beside the player; if it is not given, the file's name.
     seconds : float
+    span : (float, float), optional
+        As for `load_clip`.
 
     Returns
     -------
@@ -41,7 +59,9 @@ def player(path, config, label=None, seconds=5):
     """
     label = Path(path).name if label is None else label
     try:
-        signal = load_clip(path, config)[:round(seconds * config.sample_rate)]
+        if span is None and (seconds_of(path) or 0) > MAX_SECONDS:
+            span = 0, seconds
+        signal = load_clip(path, config, span=span)[:round(seconds * config.sample_rate)]
     except OSError as error:
         return HTML(as_html(f"{label}: {error}"))
     return HTML(f"{sound_element(signal, config.sample_rate)} {as_html(label)}")
@@ -54,17 +74,6 @@ def sound_element(signal, rate):
     data = base64.b64encode(buffer.getvalue()).decode()
     return ('<audio controls preload="none" style="vertical-align: middle" '
             f'src="data:audio/mpeg;base64,{data}"></audio>')
-
-
-def first_seconds(path, config, seconds):
-    """The beginning of a sound of any length, untrimmed, at the images' rate; OSError if it cannot be read."""
-    wanted, blocks = round(seconds * config.sample_rate), []
-    with closing(resampled(path, config, a_clip=False)) as sound:
-        for block in sound:
-            blocks.append(block)
-            if sum(map(len, blocks)) >= wanted:
-                break
-    return np.concatenate(blocks)[:wanted]
 
 
 def as_html(text):
@@ -89,7 +98,7 @@ def players(rows, config):
     return HTML("<br>".join(player(path, config, label, seconds=4).data for path, label in rows))
 
 
-def clip_figure(path, config, title=""):
+def clip_figure(path, config, title="", span=None):
     """A clip as waveform and as mel spectrogram, over the same time.
 
     Parameters
@@ -97,6 +106,8 @@ def clip_figure(path, config, title=""):
     path : path
     config : MelConfig
     title : str
+    span : (float, float), optional
+        As for `load_clip`.
 
     Returns
     -------
@@ -104,7 +115,7 @@ def clip_figure(path, config, title=""):
         What is wrong with the clip, if it cannot be read.
     """
     try:
-        signal = load_clip(path, config)
+        signal = load_clip(path, config, span=span)
     except UnusableAudio as error:
         figure = plt.figure(figsize=(8, 1))
         figure.text(0.02, 0.5, plain(textwrap.fill(f"{title}: {error}", 100)), va="center")

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from ..images.excerpts import window_starts
 from ..lwlrap import geometric_mean, lwlrap
 from ..prediction.inference import ensemble_mean
-from .plots import as_html, plain, player, shortened, show_frequencies, show_spectrogram
+from .plots import as_html, plain, player, shortened, show_frequencies, show_spectrogram, span_of
 
 CURATED, NOISY = "tab:blue", "tab:orange"
 GREY = "0.8"
@@ -169,7 +169,7 @@ def selection_table(noisy, scores, selected, config, most=4):
     Parameters
     ----------
     noisy : pandas.DataFrame
-        The noisy clips: `fname`, `labels`, `path`.
+        The noisy clips: `fname`, `labels`, `path`, and `start` and `end` of stretches.
     scores : dict of str to array (clips,)
         lwlrap of each clip under the labels that it carries, by the name of the model.
     selected : array of bool (clips,)
@@ -182,7 +182,7 @@ def selection_table(noisy, scores, selected, config, most=4):
     -------
     IPython.display.HTML
     """
-    table = noisy[["fname", "labels", "path"]].assign(**scores)
+    table = noisy.assign(**scores)
     table["mean"] = geometric_mean(list(scores.values()))
     order = table["mean"].sort_values(kind="stable").index
     chosen = np.asarray(selected)[order]
@@ -192,7 +192,7 @@ def selection_table(noisy, scores, selected, config, most=4):
     rows = "".join(
         f"<tr><td>{choice}</td><td style='text-align: left'>{as_html(', '.join(row['labels']))}</td>"
         + "".join(f"<td>{row[name]:.2f}</td>" for name in columns)
-        + f"<td>{player(row['path'], config, '', seconds=4).data}</td><td>{as_html(row['fname'])}</td></tr>"
+        + f"<td>{player(row['path'], config, '', 4, span_of(row)).data}</td><td>{as_html(row['fname'])}</td></tr>"
         for choice, clips in shown.items() for row in (table.loc[clip] for clip in clips))
     return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .explorer import AUGMENTATIONS, SETTINGS, explorer_figure, settings_of, some_of_each, unlike
-from .plots import player, some_excerpts
+from .plots import player, some_excerpts, span_of
 
 
 class AugmentationExplorer(widgets.VBox):
@@ -63,7 +63,8 @@ class AugmentationExplorer(widgets.VBox):
 
     def _choose_clips(self, change=None):
         for dropdown, html in zip(self.clips, self._players):
-            html.value = player(self._table["path"].iloc[dropdown.value], self._store.config, "").data
+            clip = self._table.iloc[dropdown.value]
+            html.value = player(clip["path"], self._store.config, "", span=span_of(clip)).data
         self._draw()
 
     def _choose_augmentation(self, change=None):

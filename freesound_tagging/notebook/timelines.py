@@ -7,8 +7,9 @@ import numpy as np
 from IPython.display import HTML
 from matplotlib.ticker import MultipleLocator
 
+from ..images.mel import read_stretch
 from ..prediction.tagging import TOUCH, default_threshold, spoken_for
-from .plots import as_html, first_seconds, plain, shortened, show_frequencies, show_spectrogram, sound_element
+from .plots import as_html, plain, shortened, show_frequencies, show_spectrogram, sound_element
 
 # Seconds from one mark of a time axis to the next.
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
@@ -119,7 +120,7 @@ def event_player(path, events, config, seconds=120, most=200):
         What is wrong with the file, if it cannot be read.
     """
     try:
-        sound = sound_element(first_seconds(path, config, seconds), config.sample_rate)
+        sound = sound_element(read_stretch(path, config, 0, seconds), config.sample_rate)
     except OSError as error:
         return HTML(as_html(str(error)))
     shown = events.nlargest(most, "probability").sort_values("start")

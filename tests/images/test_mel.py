@@ -146,6 +146,19 @@ def test_a_clip_is_as_its_settings_say_and_no_longer_than_a_clip_may_be(tmp_path
     assert len(np.concatenate(list(resampled(tmp_path / "a.wav", SMALL, a_clip=False)))) == 8001
 
 
+@pytest.mark.parametrize("block", [1000, 1 << 20])
+def test_a_stretch_of_a_recording_of_any_length_is_read_alone(tmp_path, monkeypatch, block):
+    """SMALL is of 8,000 Hz, and a clip of it has 4,000 samples at least."""
+    steps = np.arange(1, 32_001, dtype=np.float32) / 40_000
+    sf.write(tmp_path / "a.wav", steps, 8_000, subtype="FLOAT")
+    monkeypatch.setattr(audio, "MAX_SECONDS", 1)
+    monkeypatch.setattr(audio, "BLOCK", block)
+    np.testing.assert_array_equal(load_clip(tmp_path / "a.wav", SMALL, span=(1.5, 2.25)), steps[12_000:18_000])
+    short = load_clip(tmp_path / "a.wav", SMALL, span=(3.9, 9.0))  # as far as there is one
+    np.testing.assert_array_equal(short, np.pad(steps[31_200:], 1600))
+    assert not load_clip(tmp_path / "a.wav", SMALL, span=(5.0, 6.0)).any()
+
+
 def test_what_is_to_be_known_of_a_clip_is_told(tmp_path):
     noise, remarks = np.random.default_rng(0).standard_normal(8000) / 10, {}
     sf.write(tmp_path / "a.wav", np.stack([noise, -noise], 1), 8_000)

@@ -15,7 +15,7 @@ from PIL import Image
 from freesound_tagging.augment import PUBLISHED, mixup, spec_augment, specmix
 from freesound_tagging.notebook import explorer
 from freesound_tagging.notebook.explorer import AUGMENTATIONS, augmentation_explorer, augmented, settings_of
-from freesound_tagging.notebook.plots import some_excerpts
+from freesound_tagging.notebook.plots import player, some_excerpts
 
 
 @pytest.fixture
@@ -27,6 +27,17 @@ def two_clips():
 @pytest.fixture
 def shown(demo, demo_stores):
     yield augmentation_explorer(demo.curated, demo_stores["curated"], demo.targets(demo.curated), demo.vocabulary)
+    plt.close("all")
+
+
+def test_of_stretches_the_explorer_plays_the_stretches(demo, demo_stores):
+    """Of each clip its second half second, which is all that the players have."""
+    table = demo.curated.assign(start=0.5, end=1.0)
+    shown = augmentation_explorer(table, demo_stores["curated"], demo.targets(demo.curated), demo.vocabulary)
+    config = demo_stores["curated"].config
+    expected = [player(demo.curated["path"][box.value], config, "", span=(0.5, 1.0)).data for box in shown.clips]
+    assert [html.value for html in shown._players] == expected
+    assert expected[0] != player(demo.curated["path"][shown.clips[0].value], config, "").data
     plt.close("all")
 
 

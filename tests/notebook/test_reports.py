@@ -26,6 +26,44 @@ def close_figures():
     plt.close("all")
 
 
+def sounds_of(html):
+    """What the players of a notebook play: signals, each with its rate."""
+    return [sf.read(io.BytesIO(base64.b64decode(data)))
+            for data in re.findall(r"data:audio/mpeg;base64,([^\"]+)", html)]
+
+
+def loudest(signal, rate):
+    """The frequency of a tone, in Hz."""
+    return np.fft.rfftfreq(len(signal), 1 / rate)[np.abs(np.fft.rfft(signal)).argmax()]
+
+
+@pytest.fixture
+def recording(tmp_path, monkeypatch):
+    """20 s, longer than a clip may be here, each 5 s of another tone: the rows of two stretches and of the whole."""
+    second = np.arange(5 * 16_000) / 16_000
+    tones = [0.5 * np.sin(2 * np.pi * hertz * second) for hertz in (400, 800, 1600, 3200)]
+    sf.write(tmp_path / "night.wav", np.concatenate(tones), 16_000)
+    for module in ("freesound_tagging.clips.audio", "freesound_tagging.notebook.plots"):
+        monkeypatch.setattr(f"{module}.MAX_SECONDS", 15)
+    return pd.DataFrame({"path": tmp_path / "night.wav", "fname": "night.wav",
+                         "labels": [("Low",), ("High",), ("Night",)],
+                         "start": [6, 15.5, np.nan], "end": [8, 17.5, np.nan]})
+
+
+def test_what_is_played_and_drawn_of_a_stretch_is_the_stretch(recording):
+    """And of a recording that is longer than a clip, its first seconds."""
+    config = MelConfig()
+    scores, selected = {"model 1": np.array([0.9, 0.8, 0.7])}, np.ones(3, bool)
+    played = sounds_of(reports.selection_table(recording, scores, selected, config).data)
+    assert [loudest(*sound) for sound in played] == [pytest.approx(hertz, rel=0.01) for hertz in (800, 3200, 400)]
+    assert [len(signal) / rate for signal, rate in played] == [pytest.approx(s, abs=0.1) for s in (2, 2, 4)]
+    figure = plots.clip_figure(recording["path"][1], config, "night", plots.span_of(recording.loc[1]))
+    assert figure.axes[0].get_xlim() == (0, pytest.approx(2))
+    assert plots.span_of(recording.loc[1]) == (15.5, 17.5)
+    assert plots.span_of(recording.loc[2]) is None
+    assert plots.span_of(recording.drop(columns=["start", "end"]).loc[0]) is None
+
+
 def texts(axis):
     return [text.get_text() for text in axis.texts] + [label.get_text() for label in axis.get_yticklabels()]
 
@@ -297,8 +335,7 @@ def test_a_player_jumps_to_the_events_that_are_in_the_notebook(demo, tmp_path):
     assert path.name in html
     assert html.count("<button") == 2 and html.count("<button disabled") == 1 and "and 1 less probable ones" in html
     assert "player.currentTime = 0.50; player.play()" in html and "&lt;Dog&gt;" in html and "Cat" not in html
-    sound = base64.b64decode(re.search(r"data:audio/mpeg;base64,([^\"]+)", html)[1])
-    signal, rate = sf.read(io.BytesIO(sound))
+    (signal, rate), = sounds_of(html)
     assert len(signal) / rate == pytest.approx(min(2, sf.info(path).duration), abs=0.1)
     assert "no event" in timelines.event_player(path, events[:0], config).data
     assert "does not exist" in timelines.event_player(tmp_path / "none.wav", events, config).data

@@ -12,7 +12,8 @@
 #                            [EXECUTOR=ray: over the cluster of RAY_ADDRESS]
 # make train-both INPUT=...  both networks; on several GPUs, or with EXECUTOR=ray, side by side
 # make submission INPUT=...  tag the test clips with all trained networks: [OUTPUT=folder of the run] [WEIGHTS=folder]
-# make score SUBMISSION=... TRUTH=...  score a submission, or what was heard when, by the labels that are known
+# make score SUBMISSION=... TRUTH=...  score a submission, or what was heard when, by the labels that are known:
+#                            [ARGS="--threshold 0.5"]
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
@@ -141,7 +142,8 @@ submission: $(VENV)/installed
 	@echo "next: .venv/bin/python -m freesound_tagging --weights '$$WEIGHTS' FILE..."
 
 score: $(VENV)/installed
-	$(BIN)/python -m freesound_tagging.prediction "$${SUBMISSION:?which one? SUBMISSION=file}" "$${TRUTH:?which one? TRUTH=file}"
+	$(BIN)/python -m freesound_tagging.prediction "$${SUBMISSION:?which one? SUBMISSION=file}" "$${TRUTH:?which one? TRUTH=file}" \
+		$(ARGS)
 
 download: $(VENV)/installed
 	$(BIN)/python -m freesound_tagging.clips download "$$INPUT" $(if $(ONLY),--only $(ONLY))

@@ -82,7 +82,7 @@ def half_precision(root, weights):
         networks = Ensemble.load(weights, DEVICE, vocabulary=data.vocabulary)
         store = SpectrogramStore.build(data.test["path"], Path(folder) / "test", networks.mel, progress=False)
         networks.predict(store, progress=False)
-        chosen = [str(tagger.precision) for tagger in networks.taggers]
+        chosen = [str(tagger.precision) for tagger in networks.quick or networks.taggers]
         for precision in (torch.float32, half):
             networks = Ensemble.load(weights, DEVICE, precision)
             start = time.perf_counter()

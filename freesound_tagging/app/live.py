@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import soundfile as sf
 
-from ..images.mel import HOP
 from .hearing import BATCH
 
 KEPT = 600  # windows of which probabilities are kept
@@ -19,11 +18,6 @@ class Live:
     signal: np.ndarray | None = None  # float32 (samples,): of a window
     fresh: int = 0  # samples of it that no column has heard of
     columns: list = dataclasses.field(default_factory=list)  # float32 (labels,) each, window by window
-
-
-def step_seconds(mel):
-    """From window to window as over a file: 48 frames, 0.76 s as published."""
-    return HOP * mel.hop_length / mel.sample_rate
 
 
 def hear_chunk(networks, turns, live, chunk, folder):
@@ -43,8 +37,8 @@ def hear_chunk(networks, turns, live, chunk, folder):
     Returns
     -------
     Live
-        With a column more, if there is a window of which `step_seconds` are new; of one that is silent throughout,
-        zeros.
+        With a column more, if there is a window of which `MelConfig.hop_seconds` are new; of one that is silent
+        throughout, zeros.
 
     Raises
     ------
@@ -59,7 +53,7 @@ def hear_chunk(networks, turns, live, chunk, folder):
     if live.rate != rate:
         live = Live(rate, signal[:0], columns=live.columns)
     window = round(max(networks.mel.min_seconds, networks.mel.excerpt_seconds) * rate)
-    fresh, step = live.fresh + len(signal), round(step_seconds(networks.mel) * rate)
+    fresh, step = live.fresh + len(signal), round(networks.mel.hop_seconds * rate)
     signal = np.concatenate([live.signal, signal])[-window:]
     if len(signal) < window or fresh < step:
         return Live(rate, signal, fresh, live.columns)

@@ -13,7 +13,7 @@ from ..notebook.timelines import clock
 from ..prediction.tagging import default_threshold
 from .downloads import DOWNLOADS, write_download
 from .hearing import Stopped, TooLong, hear, overview
-from .live import Live, hear_chunk, step_seconds
+from .live import Live, hear_chunk
 from .turns import Turns
 from .view import STYLE, events_view, said, sound_view, strip_view
 from .visits import Visits
@@ -208,7 +208,7 @@ def _page(networks, visits, max_minutes, folder):
         stop.click(leave, queue=False, api_visibility="private")
         threshold.release(events_of, threshold, table, show_progress="hidden", api_visibility="private")
         stream.start_recording(lambda: (None, ""), None, [live, strip], queue=False, api_visibility="private")
-        stream.stream(hear_microphone, [stream, live], [strip, live], stream_every=step_seconds(networks.mel),
+        stream.stream(hear_microphone, [stream, live], [strip, live], stream_every=networks.mel.hop_seconds,
                       time_limit=60 * max_minutes, show_progress="hidden", preprocess=False,
                       concurrency_limit=AT_ONCE, concurrency_id="live", api_visibility="private")
         page.unload(leave)

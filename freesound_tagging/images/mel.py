@@ -89,6 +89,11 @@ class MelConfig:
         return self.excerpt_frames * self.hop_length / self.sample_rate
 
     @property
+    def hop_seconds(self):
+        """Seconds from one window over a clip to the next, at most."""
+        return HOP * self.hop_length / self.sample_rate
+
+    @property
     def key(self):
         """Twelve hex digits that differ whenever a setting differs."""
         return fingerprint(dataclasses.asdict(self))

@@ -99,7 +99,12 @@ def training_precision(device):
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+    return torch.bfloat16 if _has_bfloat16() else torch.float32
+
+
+def _has_bfloat16():
+    """Whether oneDNN computes in it on this CPU; some torch, as that for macOS, has no oneDNN."""
+    return getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", bool)()
 
 
 def inference_precision(device):
@@ -113,12 +118,12 @@ def inference_precision(device):
     -------
     torch.dtype
         float16 on GPUs, where it is quick from Pascal on and eight times as exact as bfloat16; bfloat16 on CPUs with
-        instructions for its products (AVX-512 BF16, AMX); float32 on other CPUs.
+        instructions for its products (AVX-512 BF16, AMX); float32 on all else.
     """
     if device.type == "cuda":
         return torch.float16
     said = (getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() and any(said) else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and any(said) and _has_bfloat16() else torch.float32
 
 
 def precision_named(name=None):

@@ -1,7 +1,10 @@
 """An ensemble of networks in memory, which predicts stores and listens to sounds of any length."""
 
+import copy
+import functools
 import os
 import sys
+import threading
 import time
 import warnings
 
@@ -10,6 +13,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ..clips.audio import seconds_of
 from ..clips.streams import is_given
 from ..clips.tables import few
 from ..images.excerpts import count_windows, pixels_on, to_images
@@ -19,9 +23,11 @@ from ..machine.numerics import USUAL, as_usual
 from ..networks.tagger import fold_batchnorm
 from ..networks.weights import find_weights, load_tagger, stage_and_fold
 from .calibration import calibration_of
-from .inference import TRIED, choose_precision, first_images, predict
+from .inference import TRIED, choose_precision, first_images, half_precision_pays, predict
 from .listening import listen
 from .paths import sounds_of
+
+CHOOSING = threading.Lock()  # of any ensemble's precision: one of its own would keep an ensemble from being pickled
 
 
 class Ensemble:
@@ -35,7 +41,11 @@ class Ensemble:
     paths : list of path
         The networks' files.
     taggers : list of Tagger
-        In evaluation mode, batch normalization folded into convolutions, all on `device`.
+        In evaluation mode, batch normalization folded into convolutions, all on `device`, in float32 or the precision
+        that was asked for.
+    quick : list of Tagger or None
+        The same with the same weights in half precision, where that changes little, as they predict on a GPU, and many
+        windows on a CPU that is made for it; None until they have.
     device : torch.device
     vocabulary : tuple of str
     mel : MelConfig
@@ -47,7 +57,9 @@ class Ensemble:
     def __init__(self, paths, taggers, device, precision=None):
         self.paths, self.taggers, self.device = list(paths), taggers, device
         self.vocabulary, self.mel = taggers[0].spec.vocabulary, taggers[0].spec.mel
-        self._precision, self._is_precision_chosen = precision, False
+        self.quick, self._precision = None, precision
+        for tagger in taggers:
+            tagger.precision = precision or torch.float32
         self.calibration = calibration_of(self.paths, [tagger.spec for tagger in self.taggers])
 
     @classmethod
@@ -62,8 +74,10 @@ class Ensemble:
         device : str or torch.device, optional
             A CUDA GPU if there is one, else the CPU.
         precision : str or torch.dtype, optional
-            What to compute in, ``"float32"``, ``"bfloat16"`` or ``"float16"``; if not given, as for
-            `choose_precision`, which is asked when the first windows come.
+            What to compute in, ``"float32"``, ``"bfloat16"`` or ``"float16"``. If not given, each network is tried in
+            half precision on the first windows that come on a GPU, or on a CPU that is made for bfloat16 when 256
+            windows or more are to be predicted, 3 minutes of sound, and goes on in it if its probabilities change by
+            less than 0.001 in the mean (`choose_precision`); all else is in float32.
         vocabulary : sequence of str, optional
             The labels that the networks have to have, in order.
 
@@ -126,7 +140,7 @@ class Ensemble:
         numbers = np.flatnonzero(chosen)
         some = Ensemble([self.paths[n] for n in numbers], [self.taggers[n] for n in numbers], self.device,
                         self._precision)
-        some._is_precision_chosen = self._is_precision_chosen
+        some.quick = self.quick and [self.quick[n] for n in numbers]
         return some
 
     @np.errstate(**USUAL)
@@ -160,12 +174,12 @@ class Ensemble:
         probabilities, before = [], time.monotonic()
         with as_prepared(self.device):
             pixels = pixels_on(self.device, store)
-            self._choose_precision(lambda: first_images(self.taggers[0], pixels, store.starts, store.lengths),
-                                   count_windows(store.lengths, self.mel.excerpt_frames))
+            taggers = self._for(lambda: count_windows(store.lengths, self.mel.excerpt_frames),
+                                lambda: first_images(self.taggers[0], pixels, store.starts, store.lengths))
             with tqdm(range(len(self.taggers)), "networks", file=sys.stdout, disable=not progress) as bar:
                 for number in bar:
-                    probabilities.append(self._finite(
-                        number, lambda tagger: predict(tagger, pixels, store.starts, store.lengths, batch_size)))
+                    probabilities.append(self._finite(taggers, number, lambda tagger: predict(
+                        tagger, pixels, store.starts, store.lengths, batch_size)))
                     if budget:
                         left = (time.monotonic() - before) * (len(self.taggers) / len(probabilities) - 1)
                         bar.set_postfix_str(budget.estimate(left))
@@ -208,8 +222,9 @@ class Ensemble:
         for path in paths:
             if not is_given(as_path(path)):
                 raise FileNotFoundError(f"{path} does not exist or is neither file nor pipe; give the path of a sound")
-        yield from as_usual(listen(paths, self._look_at, self.mel, self.vocabulary, batch_size, progress,
-                                   None if raw else self.calibration))
+        count = functools.cache(lambda: sum(seconds_of(path) or 0.0 for path in paths) / self.mel.hop_seconds)
+        yield from as_usual(listen(paths, functools.partial(self._look_at, count), self.mel, self.vocabulary,
+                                   batch_size, progress, None if raw else self.calibration))
 
     def tag(self, paths, progress=False, raw=False):
         """The probability of each label in each sound.
@@ -261,26 +276,34 @@ class Ensemble:
 
     @autocast_as_before()
     @torch.inference_mode()
-    def _look_at(self, excerpts):
-        """Probabilities of windows: uint8 (batch, frames, mel bands) to float32 (networks, batch, labels)."""
+    def _look_at(self, count, excerpts):
+        """Probabilities of some of `count()` windows: uint8 (batch, frames, mel bands) to float32 (networks, batch,
+        labels).
+        """
         with as_prepared(self.device), enough_memory(len(excerpts), self.device):
             images = to_images(torch.from_numpy(excerpts).to(self.device))
-            self._choose_precision(lambda: images[:TRIED], len(images))
-            return np.stack([self._finite(number, lambda tagger: torch.sigmoid(tagger(images)).cpu().numpy())
-                             for number in range(len(self.taggers))])
+            taggers = self._for(count, lambda: images[:TRIED])
+            return np.stack([self._finite(taggers, number, lambda tagger: torch.sigmoid(tagger(images)).cpu().numpy())
+                             for number in range(len(taggers))])
 
-    def _choose_precision(self, images, windows):
-        if not self._is_precision_chosen:
-            chosen = [choose_precision(tagger, images, windows, self._precision) for tagger in self.taggers]
-            self._is_precision_chosen = all(chosen)
+    def _for(self, count, images):
+        """The networks in the precision to predict `count()` windows in, tried once on what `images()` gives."""
+        if self._precision or not half_precision_pays(self.device, count):
+            return self.taggers
+        with CHOOSING:
+            if self.quick is None:
+                images, quick = images(), [copy.copy(tagger) for tagger in self.taggers]  # which share their weights
+                for tagger in quick:
+                    choose_precision(tagger, images)
+                self.quick = quick
+            return self.quick
 
-    def _finite(self, number, work):
-        """What is computed with a network: in float32, if its own precision gives what is not a number."""
-        tagger = self.taggers[number]
-        result = work(tagger)
-        if not np.isfinite(result).all() and tagger.precision != torch.float32 and not self._precision:
-            tagger.precision = torch.float32
-            result = work(tagger)
+    def _finite(self, taggers, number, work):
+        """What is computed with a network: in float32, if half precision gives what is not a number."""
+        result = work(taggers[number])
+        if taggers is self.quick and not np.isfinite(result).all():
+            taggers[number] = self.taggers[number]
+            result = work(taggers[number])
         if not np.isfinite(result).all():
             raise ValueError(f"{self.paths[number]} gives probabilities that are not numbers; train this network "
                              "again, or take its file away")

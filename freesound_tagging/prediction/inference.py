@@ -94,15 +94,17 @@ def for_prediction(tagger, pixels, starts, lengths, precision=None):
     pixels, starts, lengths
         As for `predict`: the clips on whose first windows `choose_precision` tries the network.
     precision : torch.dtype, optional
-        As for `choose_precision`.
+        What to compute in; if not given, what `choose_precision` finds where `half_precision_pays`, else float32.
 
     Returns
     -------
     Tagger
         `tagger`, in evaluation mode.
     """
-    choose_precision(fold_batchnorm(tagger.eval()), lambda: first_images(tagger, pixels, starts, lengths),
-                     count_windows(lengths, tagger.spec.mel.excerpt_frames), precision)
+    device, frames = fold_batchnorm(tagger.eval()).mean.device, tagger.spec.mel.excerpt_frames
+    tagger.precision = precision or torch.float32
+    if precision is None and half_precision_pays(device, lambda: count_windows(lengths, frames)):
+        choose_precision(tagger, first_images(tagger, pixels, starts, lengths))
     return tagger
 
 
@@ -124,41 +126,41 @@ def first_images(tagger, pixels, starts, lengths):
     return to_images(gather(pixels, torch.as_tensor(first[:TRIED], device=pixels.device), frames))
 
 
+def half_precision_pays(device, count):
+    """Whether half precision is to be tried on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+    count : callable
+        Says how many windows are to be predicted, which is asked on a CPU that is made for half precision.
+
+    Returns
+    -------
+    bool
+        On such a CPU from `PAYS_FROM` windows on, on a GPU always.
+    """
+    if inference_precision(device) == torch.float32:
+        return False
+    return device.type != "cpu" or count() >= PAYS_FROM
+
+
 @torch.inference_mode()
-def choose_precision(tagger, images, windows, precision=None):
-    """Set a network's precision to predict in.
+def choose_precision(tagger, images):
+    """Have a network predict in the `inference_precision` of its device if that changes little, else in float32.
 
     Parameters
     ----------
     tagger : Tagger
         In evaluation mode.
-    images : callable
-        Gives images to try it on, torch.Tensor, float32 (batch, 1, mel bands, frames) on its device; asked for if need
-        be.
-    windows : int
-        How many are to be predicted.
-    precision : torch.dtype, optional
-        What to compute in. If not given, `inference_precision` of the device where it changes the probabilities by
-        less than `TOLERANCE` in the mean, else float32.
-
-    Returns
-    -------
-    bool
-        Whether it is chosen for good: on a CPU what has less than `PAYS_FROM` windows is left in float32, untried.
+    images : torch.Tensor, float32 (batch, 1, mel bands, frames)
+        On its device: it is tried on these, and its probabilities may change by less than `TOLERANCE` in the mean.
     """
-    device = tagger.mean.device
-    quick = inference_precision(device)
-    tagger.precision = precision or torch.float32
-    if precision or quick == torch.float32:
-        return True
-    if device.type == "cpu" and windows < PAYS_FROM:
-        return False
-    images = images()
+    tagger.precision = torch.float32
     exact = torch.sigmoid(tagger(images))
-    tagger.precision = quick
+    tagger.precision = quick = inference_precision(tagger.mean.device)
     change = (torch.sigmoid(tagger(images)) - exact).abs().mean()
     tagger.precision = quick if change < TOLERANCE else torch.float32
-    return True
 
 
 def ensemble_mean(probabilities):

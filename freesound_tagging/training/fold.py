@@ -71,6 +71,8 @@ def train_fold(training, clips, report, threads=None):
     if threads is not None:
         torch.set_num_threads(threads)
     with _named(training):
+        if training.compiled:
+            check_compiled(training.device)  # here too, as a cluster's machines differ
         pool = clips.on(training.device)
     news = [0, None, None]
 
@@ -100,6 +102,13 @@ def train_fold(training, clips, report, threads=None):
         predictions = [predict(predicting, pool.pixels, starts[numbers], lengths[numbers])
                        for numbers in training.held_out]
     return tagger.cpu(), {"loss": history.losses, "lwlrap": history.lwlraps, "held_out": np.concatenate(predictions)}
+
+
+def check_compiled(device):
+    """Raise a ValueError where training cannot be compiled."""
+    if device.type == "cpu" and training_precision(device) != torch.float32:
+        raise ValueError("compiled=True: expected False on a CPU that trains in bfloat16, as this one, where that "
+                         "gives NaN when it is compiled (torch 2.15)")
 
 
 def _seed(device, seed):

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from ..lwlrap import clip_lwlrap, lwlrap
-from ..machine.device import device_named, training_precision
+from ..machine.device import device_named
 from ..machine.executors import executor_of
 from ..machine.files import as_path
 from ..networks.check import check_network
@@ -19,7 +19,7 @@ from ..networks.models import FIRST_WEIGHTS, PUBLISHED_NETWORKS
 from ..networks.tagger import NetworkSpec
 from ..prediction.inference import ensemble_mean
 from .card import write_card
-from .fold import FoldTraining, train_fold
+from .fold import FoldTraining, check_compiled, train_fold
 from .functions import code_of, name_of
 from .held_out import deal_folds
 from .pool import SharedClips
@@ -98,9 +98,8 @@ class WarmupPipeline:
         if theirs is not None and theirs != self.device.type:
             raise ValueError(f"device={str(device)!r}, and the executor's folds get {theirs!r}: leave device out, or "
                              "give RayExecutor(num_gpus=0) for a CPU and num_gpus=1 for a GPU")
-        if compiled and self.device.type == "cpu" and training_precision(self.device) != torch.float32:
-            raise ValueError("compiled=True: expected False on a CPU that trains in bfloat16, as this one, where that "
-                             "gives NaN when it is compiled (torch 2.15)")
+        if compiled:
+            check_compiled(self.device)
         self.compiled, self.progress, self.tensorboard, self.change = compiled, progress, tensorboard, change
         self._selected = {}  # what finished folds have selected for each stage
         self.known = np.array([clip not in store.problems for clip in range(len(store))])

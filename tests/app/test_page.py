@@ -13,7 +13,7 @@ import torch
 
 from freesound_tagging.app.downloads import write_download
 from freesound_tagging.app.hearing import Stopped, TooLong, hear, overview
-from freesound_tagging.app.live import Live, hear_chunk, step_seconds
+from freesound_tagging.app.live import Live, hear_chunk
 from freesound_tagging.app.turns import Turns
 from freesound_tagging.app.view import events_view, sound_view, strip_view
 from freesound_tagging.app.visits import Visits
@@ -233,7 +233,7 @@ def test_the_events_are_buttons_that_jump_and_words_are_no_markup(networks, visi
 
 def test_a_microphone_is_heard_like_a_file_of_its_last_two_seconds(networks, tmp_path):
     """Chunks of 0.76 s: the first two seconds are there with the third, then each gives a column."""
-    step = round(step_seconds(networks.mel) * RATE)
+    step = round(networks.mel.hop_seconds * RATE)
     assert step / RATE == pytest.approx(0.755, abs=1e-3)
     signal, live = noise(5), Live()
     for number in range(5):

@@ -1,6 +1,7 @@
 import dataclasses
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -186,6 +187,9 @@ def test_the_cpus_precision_is_one_it_can_compute_in(monkeypatch, avx512_bf16, a
     for onednn in (True, False):
         monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda onednn=onednn: onednn)
         assert inference_precision(torch.device("cpu")) == (used if onednn else torch.float32)
+        assert inference_precision(torch.device("mps")) == torch.float32
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())  # as torch for macOS has it
+    assert training_precision(torch.device("cpu")) == inference_precision(torch.device("cpu")) == torch.float32
 
 
 @pytest.mark.parametrize("wrong", [

@@ -1,5 +1,9 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 
 from freesound_tagging.images.excerpts import pixels_on, window_starts
@@ -69,14 +73,58 @@ def test_half_precision_is_used_where_it_changes_little(demo_stores, tmp_path, m
         demo_stores["test"], progress=False) for precision in (torch.float32, torch.bfloat16))
     monkeypatch.setattr(inference, "inference_precision", lambda device: torch.bfloat16)
     monkeypatch.setattr(inference, "TOLERANCE", tolerance)
-    networks = Ensemble.load(tmp_path / "a.safetensors", "cpu")
-    np.testing.assert_array_equal(networks.predict(demo_stores["test"], progress=False), exact)  # few windows, as yet
-    monkeypatch.setattr(inference, "PAYS_FROM", 10)
-    for _ in range(2):  # what is chosen once stays
-        chosen = networks.predict(demo_stores["test"], progress=False)
-        np.testing.assert_array_equal(chosen, half if used == torch.bfloat16 else exact)
-        monkeypatch.setattr(inference, "TOLERANCE", 0.5 if used == torch.float32 else 0)
+    networks, quickly = Ensemble.load(tmp_path / "a.safetensors", "cpu"), half if used == torch.bfloat16 else exact
+    for pays_from, expected in ((1000, exact), (10, quickly), (1000, exact), (10, quickly)):
+        monkeypatch.setattr(inference, "PAYS_FROM", pays_from)
+        np.testing.assert_array_equal(networks.predict(demo_stores["test"], progress=False), expected)
+        if pays_from == 10:  # what is chosen once stays
+            monkeypatch.setattr(inference, "TOLERANCE", 0.5 if used == torch.float32 else 0)
+    np.testing.assert_array_equal(networks.select([True]).predict(demo_stores["test"], progress=False), quickly)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(networks)).predict(
+        demo_stores["test"], progress=False), quickly)
     assert 0 < np.abs(half - exact).mean() < 5e-3
+
+
+def test_a_listening_is_in_one_precision_from_its_first_window_to_its_last(demo, tmp_path, monkeypatch):
+    """By how long its sounds are together, whatever comes at a time, and whichever cannot be read."""
+    save_tagger(tagger_of(0), tmp_path / "a.safetensors")
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    paths = [tmp_path / "bad.wav", *demo.test["path"][:4]]
+    seconds = sum(sf.info(path).duration for path in paths[1:])
+    monkeypatch.setattr(inference, "inference_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(inference, "TOLERANCE", 1)
+
+    def heard(networks, paths, batch_size=3):
+        return np.stack([sound.probabilities for sound in networks.listen(paths, batch_size) if not sound.problem])
+    exact, half = (heard(Ensemble.load(tmp_path / "a.safetensors", "cpu", precision), paths)
+                   for precision in ("float32", "bfloat16"))
+    windows = seconds / (48 * 694 / 44_100)
+    for pays_from, expected in ((windows + 1, exact), (windows - 1, half)):
+        monkeypatch.setattr(inference, "PAYS_FROM", pays_from)
+        networks = Ensemble.load(tmp_path / "a.safetensors", "cpu")
+        np.testing.assert_array_equal(heard(networks, paths), expected)
+    np.testing.assert_array_equal(heard(networks, paths[:2]), exact[:1])  # few again, of an ensemble that heard many
+    assert np.abs(half - exact).max() > 1e-5
+
+
+def test_while_one_thread_hears_much_another_hears_little(demo_stores, tmp_path, monkeypatch):
+    """And whichever comes first, each gets what it would alone."""
+    for number in range(2):
+        save_tagger(tagger_of(number), tmp_path / f"{number}.safetensors")
+    paths, pixels = sorted(tmp_path.glob("*.safetensors")), demo_stores["test"][0][:, :128].T[None]
+    store, little = demo_stores["test"], np.ascontiguousarray(pixels)
+    monkeypatch.setattr(inference, "inference_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(inference, "TOLERANCE", 1)
+    half = Ensemble.load(paths, "cpu", "bfloat16").predict(store, progress=False)
+    exact = Ensemble.load(paths, "cpu", "float32")._look_at(None, little)
+    monkeypatch.setattr(inference, "PAYS_FROM", 10)
+    networks = Ensemble.load(paths, "cpu")
+    with ThreadPoolExecutor(2) as threads:
+        much = threads.submit(networks.predict, store, progress=False)
+        while not much.done():
+            np.testing.assert_array_equal(networks._look_at(lambda: 1, little), exact)
+    np.testing.assert_array_equal(much.result(), half)
+    np.testing.assert_array_equal(networks.predict(store, progress=False), half)
 
 
 def test_the_same_model_of_the_same_fold_does_not_count_twice(demo_stores, tmp_path):

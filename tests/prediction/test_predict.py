@@ -14,10 +14,10 @@ from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.prediction import inference
 from freesound_tagging.prediction.inference import (
     Budget,
-    choose_precision,
     ensemble_mean,
     first_images,
     for_prediction,
+    half_precision_pays,
     predict,
 )
 
@@ -144,8 +144,11 @@ def test_on_a_cpu_few_windows_are_left_in_float32_untried(tagger, noise, monkeyp
     tagger.register_forward_pre_hook(lambda *_: pytest.fail("nothing has to be computed"))
     monkeypatch.setattr(inference, "inference_precision", lambda device: quick)
     assert for_prediction(tagger, noise, [7] * 255, [128] * 255).precision == torch.float32
-    assert choose_precision(tagger, None, 255) == (quick == torch.float32)
-    assert choose_precision(tagger, None, 255, torch.bfloat16) and tagger.precision == torch.bfloat16
+    assert for_prediction(tagger, noise, [7] * 256, [128] * 256, torch.bfloat16).precision == torch.bfloat16
+    assert not half_precision_pays(torch.device("cpu"), lambda: 255)
+    assert half_precision_pays(torch.device("cpu"), lambda: 256) == (quick == torch.bfloat16)
+    monkeypatch.setattr(inference, "inference_precision", lambda device: torch.float16)
+    assert half_precision_pays(torch.device("cuda"), lambda: pytest.fail("a GPU tries it always"))
 
 
 def test_a_change_of_exactly_the_tolerance_is_too_much(tagger, noise, monkeypatch):

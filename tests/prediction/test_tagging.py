@@ -362,13 +362,14 @@ def test_a_name_cannot_speak_to_the_terminal_or_look_like_two(demo, finished_run
 
 @pytest.fixture(scope="module")
 def ensemble(finished_run):
-    return freesound_tagging.Ensemble.load(finished_run.weights, "cpu")
+    return freesound_tagging.Ensemble.load(finished_run.weights, "cpu", "float32")
 
 
 @pytest.mark.parametrize("seconds", [1, 5, 60, 600])
 def test_what_is_heard_is_the_published_result_to_the_bit(finished_run, esc10, tmp_path, seconds):
     """Real recordings up to 10 minutes, beside the store's images predicted window by window and as clips."""
-    ensemble = freesound_tagging.Ensemble.load(find_weights(finished_run.weights)[:1 if seconds == 600 else 2], "cpu")
+    weights = find_weights(finished_run.weights)[:1 if seconds == 600 else 2]
+    ensemble = freesound_tagging.Ensemble.load(weights, "cpu", "float32")
     signal = np.concatenate([sf.read(path, dtype="float32")[0] for path in esc10.test["path"]])
     sf.write(tmp_path / "a.wav", np.resize(signal, seconds * 44_100), 44_100)
     store = SpectrogramStore.build([tmp_path / "a.wav"], tmp_path / "store", progress=False)
@@ -380,7 +381,7 @@ def test_what_is_heard_is_the_published_result_to_the_bit(finished_run, esc10, t
 
 
 def test_many_sounds_are_the_published_result_to_the_bit(finished_run, esc10, tmp_path):
-    ensemble = freesound_tagging.Ensemble.load(find_weights(finished_run.weights)[:2], "cpu")
+    ensemble = freesound_tagging.Ensemble.load(find_weights(finished_run.weights)[:2], "cpu", "float32")
     paths = esc10.test["path"][:70]
     store = SpectrogramStore.build(paths, tmp_path / "store", progress=False)
     np.testing.assert_array_equal(ensemble.tag(paths), ensemble_mean(ensemble.predict(store, progress=False)))

@@ -31,7 +31,7 @@ def test_the_command_trains_both_networks_and_goes_on(demo, tmp_path, capsys):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_command_has_networks_compiled_if_it_is_told_to(demo, tmp_path, monkeypatch, compiled):
     seen = []
-    monkeypatch.setattr("freesound_tagging.training.warmup.training_precision", lambda device: torch.float32)
+    monkeypatch.setattr("freesound_tagging.training.fold.training_precision", lambda device: torch.float32)
     monkeypatch.setattr("freesound_tagging.training.__main__.run_together",
                         lambda *runs, hours: seen.extend(run.training(1, 0).compiled for run in runs))
     assert main([str(demo.root), "--output", str(tmp_path), "--profile", "tiny", *["--compiled"] * compiled]) == 0

@@ -444,11 +444,15 @@ def test_a_damaged_file_of_a_run_is_named(make_pipeline, finished_run, tmp_path,
 
 
 def test_compiling_is_refused_where_a_cpu_trains_in_bfloat16(make_pipeline, tmp_path, monkeypatch):
-    monkeypatch.setattr("freesound_tagging.training.warmup.training_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr("freesound_tagging.training.fold.training_precision", lambda device: torch.bfloat16)
     with pytest.raises(ValueError, match="expected False on a CPU that trains in bfloat16"):
         make_pipeline(tmp_path, compiled=True)
-    monkeypatch.setattr("freesound_tagging.training.warmup.training_precision", lambda device: torch.float32)
-    assert make_pipeline(tmp_path, compiled=True).training(1, 0).compiled
+    monkeypatch.setattr("freesound_tagging.training.fold.training_precision", lambda device: torch.float32)
+    run = make_pipeline(tmp_path, compiled=True)
+    assert run.training(1, 0).compiled
+    monkeypatch.setattr("freesound_tagging.training.fold.training_precision", lambda device: torch.bfloat16)
+    with pytest.raises(ValueError, match="expected False on a CPU that trains in bfloat16"):  # as a worker of Ray's
+        fold_training.train_fold(run.training(1, 0), run.shared, lambda *_: None)
 
 
 def edge_case(make_pipeline, finished_run, folder, n_curated, n_noisy, n_folds, **stages):

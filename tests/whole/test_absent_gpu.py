@@ -206,7 +206,7 @@ def test_choosing_a_precision_waits_once(gpu):
     with gpu() as watch:
         images = torch.empty(4, 1, 128, 128, device="cuda")
         with pytest.raises(WAITS):
-            choose_precision(tagger_on("cuda", torch.float32).eval(), lambda: images, len(images))
+            choose_precision(tagger_on("cuda", torch.float32).eval(), images)
     assert watch.computed == [torch.float32] * 8 + [torch.float16] * 8
 
 

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from .mel import HOP
+from .mel import hop_of
 
 AHEAD = 3  # batches that are cut and sent while one is computed with
 
 
-def window_starts(n_frames, window=128, hop=HOP):
+def window_starts(n_frames, window=128, hop=None):
     """First frames of the windows over a clip: evenly spread, at most `hop` apart, from its start to its end.
 
     Parameters
@@ -20,7 +20,7 @@ def window_starts(n_frames, window=128, hop=HOP):
     n_frames : int
         Of the clip; at least `window`.
     window, hop : int
-        In frames.
+        In frames; the hop is 48 if not given, or a window's length where that is less, so that nothing is left out.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def window_starts(n_frames, window=128, hop=HOP):
     ValueError
         If the clip is shorter than a window.
     """
-    free = n_frames - window
+    free, hop = n_frames - window, hop_of(window) if hop is None else hop
     if free < 0:
         raise ValueError(f"a clip of {n_frames} frames is shorter than a window of {window}; "
                          "images of this package's stores never are")
@@ -40,7 +40,7 @@ def window_starts(n_frames, window=128, hop=HOP):
     return np.round(free * np.arange(count) / max(count - 1, 1)).astype(np.int64)
 
 
-def windows_of(starts, lengths, window=128, hop=HOP):
+def windows_of(starts, lengths, window=128, hop=None):
     """Windows over many clips of a store, `window_starts` of each.
 
     Parameters
@@ -48,7 +48,7 @@ def windows_of(starts, lengths, window=128, hop=HOP):
     starts, lengths : array of int (clips,)
         Of the clips, in frames of the store.
     window, hop : int
-        In frames.
+        As for `window_starts`.
 
     Returns
     -------

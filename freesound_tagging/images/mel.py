@@ -18,6 +18,7 @@ import scipy.sparse
 import soxr
 
 from ..clips.audio import BLOCK, read_blocks
+from ..machine.checks import as_python
 
 HOP = 48  # frames from one window over a clip to the next, at most
 FRAMES_AT_A_TIME = 4096  # of a long signal's spectrogram, so that the memory that it takes does not grow with it
@@ -49,6 +50,7 @@ class MelConfig:
     padding: str = "reflect"
 
     def __post_init__(self):
+        as_python(self)
         if self.padding not in ("reflect", "constant"):
             raise ValueError(f"MelConfig.padding={reprlib.repr(self.padding)}: expected 'reflect' or 'constant'")
         for field in dataclasses.fields(self):
@@ -91,12 +93,17 @@ class MelConfig:
     @property
     def hop_seconds(self):
         """Seconds from one window over a clip to the next, at most."""
-        return HOP * self.hop_length / self.sample_rate
+        return hop_of(self.excerpt_frames) * self.hop_length / self.sample_rate
 
     @property
     def key(self):
         """Twelve hex digits that differ whenever a setting differs."""
         return fingerprint(dataclasses.asdict(self))
+
+
+def hop_of(window):
+    """Frames from one window over a clip to the next, at most: 48, or a window's length where that is less."""
+    return min(HOP, window)
 
 
 def fingerprint(settings):

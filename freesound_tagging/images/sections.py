@@ -9,7 +9,7 @@ import numpy as np
 from ..clips.audio import MAX_SECONDS
 from ..clips.streams import is_pipe
 from ..machine.processes import in_order, workers_for
-from .mel import HOP, MelConfig, fit_with_begin, log_mel, resampled, to_image
+from .mel import MelConfig, fit_with_begin, hop_of, log_mel, resampled, to_image
 
 SECTION_SECONDS = 600  # from section to section of a sound that lasts more than MAX_SECONDS; the last takes the rest
 
@@ -30,8 +30,8 @@ def sections(path, config=MelConfig(), content=None):
     What lasts at most `MAX_SECONDS` is one section: the image that a `SpectrogramStore` has of the clip. Of a longer
     sound each `SECTION_SECONDS` are treated as a clip of their own: trimmed of silence at both ends, measured against
     their own loudest sound, standardized and stretched to the range of a byte. Each goes on into the next one by an
-    excerpt less `HOP` frames, so that windows are no further apart where two meet. One that is zero throughout has no
-    image, unless all of the sound is. The last section takes what is left, half of `SECTION_SECONDS` to `MAX_SECONDS`.
+    excerpt less a hop, so that windows are no further apart where two meet. One that is zero throughout has no image,
+    unless all of the sound is. The last section takes what is left, half of `SECTION_SECONDS` to `MAX_SECONDS`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def sections(path, config=MelConfig(), content=None):
         If the file cannot be used, when what is wrong with it comes. The message names it.
     """
     most, section = MAX_SECONDS * config.sample_rate, SECTION_SECONDS * config.sample_rate
-    beyond = section + max(0, config.excerpt_frames - HOP) * config.hop_length
+    beyond = section + (config.excerpt_frames - hop_of(config.excerpt_frames)) * config.hop_length
     blocks, length, place, heard, remarks = [], 0, 0, False, {}
     for block in resampled(path, config, content, a_clip=False, remarks=remarks):
         blocks.append(block)

@@ -1,6 +1,9 @@
 """Settings that people give, checked at the door."""
 
+import dataclasses
 import math
+
+import numpy as np
 
 
 def check_number(name, value, least, most=math.inf, whole=False):
@@ -15,3 +18,16 @@ def check_number(name, value, least, most=math.inf, whole=False):
     if type(value) not in kinds or not least <= value <= most:
         upto = "" if most == math.inf else f", at most {most:g}"
         raise ValueError(f"{name}={value!r}: expected a {'whole ' * whole}number, at least {least:g}{upto}")
+
+
+def as_python(settings):
+    """Have numbers of numpy's be Python's in a dataclass that is made: they are written into files.
+
+    Parameters
+    ----------
+    settings : dataclass
+        Frozen or not; changed in place.
+    """
+    for field in dataclasses.fields(settings):
+        if isinstance(value := getattr(settings, field.name), np.generic):
+            object.__setattr__(settings, field.name, value.item())

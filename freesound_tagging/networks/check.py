@@ -55,6 +55,10 @@ def check_network(spec, device="cpu", precision=torch.float32, batch_size=2):
             doing = "prediction"
             with torch.no_grad():
                 logits = check(tagger.eval()(images))
+                alone = tagger(images[:1])
+                if not torch.allclose(alone, logits[:1], rtol=1e-3, atol=1e-3):
+                    raise ValueError("it gave an image other logits alone than beside others; expected that what is "
+                                     "predicted with it has no part in it, as of a normalization over the batch")
             doing = "being written and read"
             with tempfile.TemporaryDirectory() as folder, torch.no_grad():
                 path = Path(folder) / "network.safetensors"

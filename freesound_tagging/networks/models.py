@@ -160,7 +160,7 @@ def register(name):
     ImportError
         If there is no such module or function.
     """
-    if name not in NETWORKS:
+    if ":" in name:  # each time, as a module may have been read again
         module, _, function = name.partition(":")
         try:
             NETWORKS[name] = getattr(importlib.import_module(module), function)

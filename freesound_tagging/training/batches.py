@@ -85,4 +85,4 @@ class MiddleExcerpts(_Batches):
     def __iter__(self):
         first = [self.pool.starts[now] + (self.pool.lengths[now] - self.pool.frames) // 2 for now in self.batches]
         for images, now in zip(images_of(self.pool.pixels, first, self.pool.frames), self.batches):
-            yield images, self.pool.targets[now]
+            yield images, self.pool.truth[now]

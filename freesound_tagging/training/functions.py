@@ -5,13 +5,22 @@ import difflib
 import hashlib
 import importlib
 import inspect
+import os
+import sys
+import sysconfig
 import textwrap
+import types
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from .. import augment
 
+# Of modules that profiles name: how each was imported, and a digest of its file when a profile named it first.
+READ = {}
+INSTALLED = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(augment.__file__).parent)}
 AUGMENTATIONS = ("zoom_crop", "lighting", "mixup", "specmix", "spec_augment")
 
 
@@ -65,6 +74,10 @@ def try_augmentation(name, step, mel):
         if new_images.shape != images.shape or new_targets.shape != targets.shape:
             raise ValueError(f"gave images {tuple(new_images.shape)} and targets {tuple(new_targets.shape)}, expected "
                              f"as they were, {tuple(images.shape)} and {tuple(targets.shape)}")
+        if not (new_images.is_floating_point() and new_images.dtype != torch.float64
+                and new_targets.is_floating_point()):
+            raise ValueError(f"gave images of {new_images.dtype} and targets of {new_targets.dtype}, expected torch."
+                             "float32, as they were")
         if not (new_images.isfinite().all() and new_targets.isfinite().all()):
             raise ValueError("gave numbers that are not finite")
     except Exception as error:  # of any kind, out of code that may be anyone's
@@ -73,20 +86,115 @@ def try_augmentation(name, step, mel):
 
 
 def code_of(step):
-    """A digest of what a function that is not this package's computes: its source and its defaults; `""` for ours.
+    """A digest of what a function that is not this package's computes; `""` for ours.
 
-    Two functions of one name are told apart by it. What they call is not looked into.
+    Two functions of one name are told apart by it: by their source, their defaults, and what they refer to that is not
+    of an installed package: functions and classes likewise, and numbers, texts, tuples and arrays. Lists and other
+    objects are left out, as they may be what it remembers.
     """
-    function = inspect.unwrap(step.func if isinstance(step, partial) else step)
-    if (getattr(function, "__module__", None) or "").startswith("freesound_tagging."):
-        return ""
+    function, texts = step.func if isinstance(step, partial) else step, []
+    wrapped = inspect.unwrap(function, stop=_is_own)  # the first of one's own, else what is inmost
+    if not _is_own(wrapped) and _module_of(wrapped).startswith("freesound_tagging."):
+        given = (*step.args, *step.keywords.values()) if isinstance(step, partial) else ()  # as of `compose`
+        steps = [one for value in given for one in (value if isinstance(value, (tuple, list)) else [value])]
+        texts = [code for one in steps if callable(one) and (code := code_of(one))]
+        if not texts:
+            return ""
+    else:
+        _describe(step, texts, set())
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def _describe(thing, texts, seen):
+    """Add what a function, a class or a value is to `texts`; of what is installed its name."""
+    if isinstance(thing, partial):
+        thing = (*thing.args, *sorted(thing.keywords.items()), thing.func)
+    if isinstance(thing, torch.Tensor):
+        thing = thing.detach().cpu().numpy()
+    if isinstance(thing, tuple):
+        for value in thing:
+            _describe(value, texts, seen)
+    elif isinstance(thing, np.ndarray) and thing.dtype != object:
+        texts.append(hashlib.sha256(np.ascontiguousarray(thing)).hexdigest())
+    elif isinstance(thing, (int, float, complex, str, bytes, type(None))):
+        texts.append(repr(thing))
+    elif (inspect.isroutine(thing) or inspect.isclass(thing)) and id(thing) not in seen:
+        seen.add(id(thing))
+        texts.append(_source_of(thing) if _is_own(thing) else f"{_module_of(thing)}.{thing.__qualname__}")
+        for name, value in _referred_to(thing) if _is_own(thing) else [("", getattr(thing, "__wrapped__", None))]:
+            texts.append(name)
+            _describe(value, texts, seen)
+
+
+def _module_of(thing):
+    return getattr(thing, "__module__", None) or ""
+
+
+def _is_own(thing):
+    """Whether a function or a class comes neither with Python nor with this package nor with one that is installed."""
+    code, module = getattr(thing, "__code__", None), sys.modules.get(_module_of(thing))
+    file = code.co_filename if code else getattr(module, "__file__", None)
+    if file is None:  # built in, or typed into a prompt
+        return _module_of(thing) == "__main__"
+    return not INSTALLED & {*map(str, Path(file).parents)} and not {"site-packages", "dist-packages"} & {
+        *Path(file).parts} and not file.startswith("<frozen")
+
+
+def _source_of(thing):
     try:
-        text = ast.dump(ast.parse(textwrap.dedent(inspect.getsource(function))))
-    except (OSError, TypeError, SyntaxError):  # typed into a prompt, or built in
-        code = getattr(function, "__code__", None)
-        text = repr((code.co_code, code.co_consts, code.co_names)) if code else ""
-    given = (getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None))
-    return hashlib.sha256(f"{text}{given!r}".encode()).hexdigest()[:16]
+        return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(getattr(thing, "__code__", thing)))))
+    except (OSError, TypeError, SyntaxError):  # typed into a prompt
+        code = getattr(thing, "__code__", None)
+        return repr((code.co_code, [one for one in code.co_consts if not inspect.iscode(one)],
+                     code.co_names)) if code else ""
+
+
+def _referred_to(thing):
+    """Names and values of a function's defaults, closure and globals, of what it wraps, and of a class's methods."""
+    if inspect.isclass(thing):
+        members = ((name, getattr(value, "__func__", value)) for name, value in sorted(vars(thing).items()))
+        yield from ((name, value) for name, value in members if inspect.isfunction(value))
+        yield from (("", base) for base in thing.__bases__)
+        return
+    code = thing.__code__
+    yield from (("", value) for value in (thing.__defaults__ or (), *sorted((thing.__kwdefaults__ or {}).items())))
+    yield "", getattr(thing, "__wrapped__", None)
+    for name, cell in zip(code.co_freevars, thing.__closure__ or ()):
+        if cell != types.CellType():  # one that has no value yet
+            yield name, cell.cell_contents
+    yield from ((name, thing.__globals__[name]) for name in sorted(_names_in(code)) if name in thing.__globals__)
+
+
+def _names_in(code):
+    """The names of globals, and of attributes, in a function's code and in the functions that it makes."""
+    return set(code.co_names).union(*(_names_in(one) for one in code.co_consts if inspect.iscode(one)))
+
+
+def check_modules(functions, folder):
+    """Raise an ImportError if functions are not of the files that a profile in a folder means.
+
+    Parameters
+    ----------
+    functions : iterable of callable
+    folder : str
+        Where modules may stand; ``""`` for a profile of the package's.
+    """
+    for function in functions:
+        name = _module_of(inspect.unwrap(function.func if isinstance(function, partial) else function))
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if not file or name.startswith("freesound_tagging.") or not os.path.isfile(file):
+            continue
+        beside = os.path.join(folder, *name.split(".")) + ".py"
+        if folder and os.path.isfile(beside) and not os.path.samefile(beside, file):
+            raise ImportError(f"{name} is {file} in this program, and not {beside}: give one of them another name")
+        content = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        spec, known = READ.setdefault(name, (module.__spec__, content))
+        if module.__spec__ is not spec:  # read again since, by importlib.reload
+            READ[name] = module.__spec__, content
+        elif content != known:
+            raise ImportError(f"{file} has been changed since it was imported, and what was imported would be trained: "
+                              "restart this program, or the notebook's kernel")
 
 
 def name_of(step):

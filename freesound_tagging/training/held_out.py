@@ -4,6 +4,7 @@ import os
 import warnings
 
 import numpy as np
+import pandas as pd
 import scipy.sparse.csgraph
 
 from ..clips.audio import digest_of
@@ -12,7 +13,7 @@ from ..clips.twins import find_twins, name_twins
 
 
 def deal_folds(clips, store, n_folds, seed, test=()):
-    """Deal clips to folds; those of one recording (the table's `group`) to one.
+    """Deal clips to folds; those of one recording (the table's `group`, else the file) to one.
 
     Parameters
     ----------
@@ -45,13 +46,16 @@ def deal_folds(clips, store, n_folds, seed, test=()):
 
 
 def _recordings(clips):
-    """Of each clip the number of its recording, where the clips' table says it: int64 (clips,), else None.
+    """Of each clip the number of its recording: int64 (clips,); None if each is of its own.
 
-    Stretches of a file are of one recording: `FSDKaggle2019` names it.
+    A recording is what the table calls a `group`; without one, clips of one file are of one recording.
     """
-    if "group" not in clips.table or not clips.table["group"].fillna("").any():
+    groups = clips.table["group"].fillna("") if "group" in clips.table else pd.Series("", clips.table.index)
+    files = clips.table["path"].astype(str)
+    groups = groups.where((groups != "") | ~files.duplicated(keep=False), "\1" + files)
+    if not groups.any():
         return None
-    names = [group or f"\0{clip}" for clip, group in enumerate(clips.table["group"].fillna(""))]
+    names = [group or f"\0{clip}" for clip, group in enumerate(groups)]
     return np.unique(names, return_inverse=True)[1]
 
 

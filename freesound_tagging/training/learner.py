@@ -1,5 +1,6 @@
 """One training: a fastai Learner around batches and their augmentation."""
 
+import tempfile
 import warnings
 
 import numpy as np
@@ -184,6 +185,17 @@ def fit_one_cycle(learner, epochs, lr):
     learner.fit_one_cycle(epochs, lr, div=25, div_final=25e4, pct_start=rising, moms=(0.95, 0.85, 0.95))
 
 
+def _change(learner, change, tagger):
+    """Have somebody's function change a Learner, and refuse what would be lost."""
+    before = [*learner.cbs]
+    change(learner)
+    if learner.model is not tagger:
+        raise ValueError("change gave the Learner another model, which would be trained and not kept: change its "
+                         "layers, or name a network of your own in the profile")
+    if len(learner.cbs) > len(before) and not any(isinstance(callback, Recorder) for callback in learner.cbs):
+        learner.add_cb(Recorder(valid_metrics=len(learner.dls.valid) > 0))
+
+
 def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_step=None, on_epoch=None,
         weight_decay=0.01, change=None):
     """Train a network as fastai 1.0.51 does by default: `make_learner`, then `fit_one_cycle`.
@@ -201,7 +213,8 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
         As for `History`.
     weight_decay : float
     change : callable, optional
-        Given the Learner before it trains; changes it in place.
+        Given the Learner before it trains; changes it in place. With callbacks of its own it has fastai's recorder,
+        which these may read.
 
     Returns
     -------
@@ -217,10 +230,11 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
     prepare_device(train.device)
     history = History(on_step, on_epoch)
     learner = make_learner(tagger, train, valid, augmentation, generator, weight_decay, [history], recorder=False)
-    if change is not None:
-        change(learner)
-    with enough_memory(train.batch_size, train.device), learner.no_logging():
-        fit_one_cycle(learner, epochs, lr)
+    with tempfile.TemporaryDirectory() as learner.model_dir:  # SaveModelCallback would take up another fold's file
+        if change is not None:
+            _change(learner, change, tagger)
+        with enough_memory(train.batch_size, train.device), learner.no_logging():
+            fit_one_cycle(learner, epochs, lr)
     if history.broken is not None:
         epoch = len(history.losses) // len(train)
         raise FloatingPointError(

@@ -20,12 +20,16 @@ class ClipPool:
     pixels: torch.Tensor | HostPixels  # uint8 (frames of all clips, mel bands)
     starts: torch.Tensor  # int64 (clips,): first frame of each clip
     lengths: torch.Tensor  # int64 (clips,): frames of each clip
-    targets: torch.Tensor  # float32 (clips, labels)
+    targets: torch.Tensor  # float32 (clips, labels): what is trained on
     frames: int  # of an excerpt
     fnames: list  # of str (clips,)
+    truth: torch.Tensor | None = None  # float32 (clips, labels): what is validated on; None: `targets`
+
+    def __post_init__(self):
+        self.truth = self.targets if self.truth is None else self.truth
 
     @classmethod
-    def of(cls, store, targets, device, stream=None):
+    def of(cls, store, targets, device, stream=None, truth=None):
         """The clips of a store on a device.
 
         Parameters
@@ -35,6 +39,8 @@ class ClipPool:
         device : str or torch.device
         stream : bool, optional
             Leave the pixels in their memory map; if not given, where a GPU has too little room (`pixels_on`).
+        truth : array (clips, labels), optional
+            What is validated on; `targets` if not given.
 
         Returns
         -------
@@ -42,7 +48,8 @@ class ClipPool:
         """
         on = partial(torch.as_tensor, device=device)
         return cls(pixels_on(device, store, stream=stream), on(store.starts), on(store.lengths),
-                   on(np.asarray(targets, np.float32)), store.config.excerpt_frames, store.fnames)
+                   on(np.asarray(targets, np.float32)), store.config.excerpt_frames, store.fnames,
+                   truth if truth is None else on(np.asarray(truth, np.float32)))
 
 
 class SharedClips:
@@ -54,6 +61,9 @@ class SharedClips:
     ----------
     store : SpectrogramStore
     targets : array (clips, labels)
+        What is trained on.
+    truth : array (clips, labels), optional
+        What is validated on; `targets` if not given.
 
     Attributes
     ----------
@@ -61,11 +71,13 @@ class SharedClips:
         Sixteen hex digits that differ whenever a file or a label does.
     """
 
-    def __init__(self, store, targets):
+    def __init__(self, store, targets, truth=None):
         self.store, self.targets = store, np.ascontiguousarray(targets, np.float32)
+        self.truth = truth if truth is None else np.ascontiguousarray(truth, np.float32)
         self.folder, self.contents, self.cut_by = store.folder, _contents(store), store.cut_by
         data = hashlib.sha256(json.dumps(self.contents).encode())
-        data.update(self.targets.data)
+        for labels in (self.targets, self.truth):
+            data.update(b"" if labels is None else labels.data)
         self.identity = data.hexdigest()[:16]
 
     def __getstate__(self):
@@ -90,12 +102,12 @@ class SharedClips:
         """The same with the images in it, to be sent to where the store is not."""
         store = copy.copy(self.store)
         store.pixels = np.asarray(store.pixels)  # unlike a memory map, pickled without a copy
-        return _WholeClips(store, self.targets)
+        return _WholeClips(store, self.targets, self.truth)
 
     def on(self, device):
         """The clips on a device, a `ClipPool`, put there when first asked for."""
         if getattr(self, "pool", None) is None or self.pool[0] != device:
-            self.pool = device, ClipPool.of(self.store, self.targets, device)
+            self.pool = device, ClipPool.of(self.store, self.targets, device, truth=self.truth)
         return self.pool[1]
 
 

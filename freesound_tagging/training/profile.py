@@ -9,13 +9,15 @@ import warnings
 from importlib import resources
 from pathlib import Path
 
+import torch
+
 from ..augment import PUBLISHED
 from ..images.mel import MelConfig
-from ..machine.checks import check_number
+from ..machine.checks import as_python, check_number
 from ..machine.files import as_path
-from ..networks.models import complete, find
+from ..networks.models import PUBLISHED_NETWORKS, complete, find
 from ..networks.tagger import NetworkSpec
-from .functions import augmentation_named, code_of, name_of, try_augmentation
+from .functions import augmentation_named, check_modules, code_of, name_of, try_augmentation
 from .stages import StageConfig
 from .start import check_start, find_start
 
@@ -45,6 +47,7 @@ class Profile:
     text: str = dataclasses.field(default="", compare=False, repr=False)  # the file that it was read from
 
     def __post_init__(self):
+        as_python(self)
         check_number("n_folds", self.n_folds, 2, whole=True)  # one to train on, one to hold out
         if self.batch_size is not None:
             check_number("batch_size", self.batch_size, 2, whole=True)  # a batch normalization needs two
@@ -131,8 +134,13 @@ class Profile:
     def described(self):
         """All of it as can be written as JSON: functions by their names and what they compute, a start by its digest.
         """
-        own = {name_of(step): code for step in self.augmentation if (code := code_of(step))}
-        return {"network": self.network, "options": self.options, "n_folds": self.n_folds,
+        own = {}
+        for step in self.augmentation:
+            if code := code_of(step):
+                own[name_of(step)] = own.get(name_of(step), "") + code  # others may have the same name
+        is_own = ":" in self.network and not self.network.startswith("timm:")
+        return {"network": self.network, **({"network code": code_of(find(self.network))} if is_own else {}),
+                "options": self.options, "n_folds": self.n_folds,
                 "batch_size": self.batch_size, "augmentation": [name_of(step) for step in self.augmentation],
                 **({"code": own} if own else {}), "weight_decay": self.weight_decay,
                 **({} if self.start is None else {"start": self.begins_with().digest}),
@@ -166,7 +174,9 @@ def load_profile(source):
     if folder and folder not in sys.path:
         sys.path.append(folder)  # for modules beside the file, here and in the processes that train
     try:
-        return parse_profile(path.read_text(encoding="utf-8"), folder)
+        profile = parse_profile(path.read_text(encoding="utf-8"), folder)
+        check_modules([*profile.augmentation, find(profile.network)], folder)
+        return profile
     except (FileNotFoundError, ImportError, ValueError) as error:  # of tomllib too, which says the line
         raise ValueError(f"{path}: {error}") from error
 
@@ -190,7 +200,13 @@ def parse_profile(text, folder=""):
     _a(str, "network", settings.get("network", ""))
     profile = Profile(**settings, text=text)
     try:  # the network judges its options
-        NetworkSpec(profile.network, profile.options, ("one", "two"), profile.mel, (0,) * 3, (1,) * 3)
+        spec = NetworkSpec(profile.network, profile.options, ("one", "two"), profile.mel, (0,) * 3, (1,) * 3)
+        if profile.network in PUBLISHED_NETWORKS:  # others are tried before they are trained
+            size = profile.mel.n_mels, profile.mel.excerpt_frames
+            with torch.no_grad():
+                spec.unfilled().eval()(torch.empty(2, 3, *size, device="meta"))
+    except RuntimeError as error:
+        raise ValueError(f"network {profile.network!r} on images of {size[0]} x {size[1]}: {error}") from error
     except ValueError as error:
         raise ValueError(f"network {profile.network!r}: {error}") from error
     profile.begins_with()

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ..lwlrap import geometric_mean
-from ..machine.checks import check_number
+from ..machine.checks import as_python, check_number
 
 LEAST_STEPS = 500  # gradient steps of a stage, however few its clips: fewer leave a network half trained
 EPOCH_STEPS = 25  # an epoch, after which a network is validated, has at least so many steps
@@ -35,16 +35,20 @@ class StageConfig:
     votes: bool = True  # its networks are members of the ensemble
 
     def __post_init__(self):
+        as_python(self)
         for name, least in (("stage", 1), ("passes", 1), ("least_steps", 1)):
             check_number(name, getattr(self, name), least, whole=True)
         check_number("lr", self.lr, 0)
-        check_number("threshold", self.threshold, 0)
+        check_number("threshold", self.threshold, 0, 1)
         if self.cap is not None:
             check_number("cap", self.cap, 1, whole=True)
         if not isinstance(self.votes, bool):
             raise ValueError(f"votes={self.votes!r}: expected true or false")
         for name, kind in (("trains_on", str), ("scored_by", int)):
             object.__setattr__(self, name, _tuple_of(name, getattr(self, name), kind))
+        if "test" in (*self.trains_on, self.selects_from):
+            raise ValueError("'test': test clips are not trained on; those that are to be belong in a set of another "
+                             "name")
         if not self.trains_on:
             raise ValueError("trains_on=(): expected the names of one set or more")
         earlier = [*self.scored_by, *([] if self.starts_from is None else [self.starts_from])]

@@ -58,8 +58,8 @@ def trial(pipeline, stage, fold=0, progress=True, **changes):
     progress : bool
         Show a progress bar.
     **changes
-        Fields of `FoldTraining`: `augmentation` (a sequence of functions of a batch), `lr`, `epochs`, `steps`,
-        `weight_decay`, `change`.
+        Fields of `FoldTraining`: `augmentation` (a function of a batch, or a sequence of them), `lr`, `epochs`,
+        `steps`, `weight_decay`, `change`.
 
     Returns
     -------
@@ -76,6 +76,9 @@ def trial(pipeline, stage, fold=0, progress=True, **changes):
         If a function has no name by which it would be known again (`functions.name_of`).
     """
     pipeline.check_ready(stage, fold)
+    changes = {name: value.item() if isinstance(value, np.generic) else value for name, value in changes.items()}
+    if callable(changes.get("augmentation")):
+        changes["augmentation"] = (changes["augmentation"],)
     training = dataclasses.replace(pipeline.training(stage, fold), **changes)
     described = json.dumps({name: _described(value) for name, value in sorted(changes.items())})
     digest = hashlib.sha256(described.encode()).hexdigest()[:12]

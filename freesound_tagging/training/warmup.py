@@ -66,7 +66,8 @@ class WarmupPipeline:
         The test clips, if there are any: training clips that are among them, or there more than once themselves, are
         named in a warning. Clips that are the same, a noisy and a curated one too, are held out by the same fold.
     trained_targets : array (clips, labels), optional
-        What is trained on in place of the clips' own labels, which still count for folds, selection and scores.
+        What is trained on in place of the clips' own labels, in [0, 1], such as soft ones; the own labels still count
+        for folds, selection, validation and scores.
     change : callable, optional
         Given the fastai Learner of each fold before it trains, to change it: a callback, another optimizer.
     earlier : sequence of (path, path)
@@ -104,7 +105,11 @@ class WarmupPipeline:
         self._selected = {}  # what finished folds have selected for each stage
         self.known = np.array([clip not in store.problems for clip in range(len(store))])
         self.folds, twins = deal_folds(clips, store, profile.n_folds, self.seed, test)
-        self.shared = SharedClips(store, self.targets if trained_targets is None else trained_targets)
+        if trained_targets is None:
+            self.shared = SharedClips(store, self.targets)
+        else:
+            _check_targets(trained_targets, self.targets.shape)
+            self.shared = SharedClips(store, trained_targets, self.targets)
         self.folder = RunFolder(self.work, self.weights, {
             "first weights": FIRST_WEIGHTS, "seed": self.seed, "vocabulary": clips.vocabulary,
             "clips and labels": self.shared.identity, "folds": hashlib.sha256(self.folds.tobytes()).hexdigest()[:16],
@@ -378,6 +383,14 @@ def run_together(*pipelines, hours=None, train=train_fold):
     for pipeline in pipelines:
         pipeline.write_card()
     return [pipeline.table() for pipeline in pipelines]
+
+
+def _check_targets(targets, shape):
+    """Refuse what is no target of each clip and label."""
+    if np.shape(targets) != shape:
+        raise ValueError(f"trained_targets of shape {np.shape(targets)}: expected (clips, labels), {shape}")
+    if not ((np.asarray(targets) >= 0) & (np.asarray(targets) <= 1)).all():
+        raise ValueError("trained_targets: expected numbers in [0, 1]")
 
 
 def _check_fit(clips, store, profile):

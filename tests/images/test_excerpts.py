@@ -67,6 +67,18 @@ def test_windows_cover_the_clip_from_its_start_to_its_end(n_frames, hop):
     assert (np.diff(starts) > 0).all()
 
 
+@pytest.mark.parametrize("window", [1, 24, 47, 48, 49, 64])
+def test_windows_of_any_length_leave_nothing_out(window):
+    """By hand of 24 frames: as far apart as they are long."""
+    for n_frames in range(window, 400, 7):
+        starts = window_starts(n_frames, window)
+        assert (np.diff(starts) <= min(48, window)).all() and starts[-1] == n_frames - window
+    assert window_starts(72, 24).tolist() == [0, 24, 48]
+    assert windows_of([10], [50], 24)[0].tolist() == [10, 23, 36]
+    mel = MelConfig(excerpt_frames=window)
+    assert mel.hop_seconds == min(48, window) * 694 / 44_100
+
+
 def test_a_clip_shorter_than_a_window_is_refused():
     with pytest.raises(ValueError, match="127 frames is shorter"):
         window_starts(127)

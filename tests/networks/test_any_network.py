@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -134,6 +135,28 @@ def test_what_cannot_be_traced_is_left_as_it_is():
     assert torch.equal(fold_batchnorm(tagger)(images), before)
 
 
+@pytest.mark.parametrize("way", ["looks", "uses"])
+def test_a_network_whose_code_looks_into_its_layers_predicts_as_it_was_trained(way):
+    """At a normalization's attributes, or at a convolution's weights."""
+    tagger, images = trained(spec_of("own_networks:wrong", way=way)), torch.rand(3, 1, 128, 128)
+    assert normalized_convolutions(tagger.network)
+    before = tagger(images)
+    torch.testing.assert_close(fold_batchnorm(tagger)(images), before)
+    check_network(spec_of("own_networks:wrong", way=way))
+
+
+def test_a_function_of_a_module_that_was_read_again_is_the_new_one(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    source = ("from torch import nn\n"
+              "def network(n_classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(12, {}))\n")
+    (tmp_path / "changing_network.py").write_text(source.format("n_classes"))
+    assert create("changing_network:network", 2)[1].out_features == 2
+    (tmp_path / "changing_network.py").write_text(source.format("n_classes + 7"))
+    importlib.invalidate_caches()
+    importlib.reload(sys.modules["changing_network"])
+    assert create("changing_network:network", 2)[1].out_features == 9
+
+
 def test_layers_that_are_used_twice_or_do_more_are_not_folded():
     convolution = nn.Conv2d(3, 3, 1)
     twice = nn.Sequential(convolution, nn.BatchNorm2d(3), convolution, nn.BatchNorm2d(3)).eval()
@@ -161,6 +184,7 @@ def test_a_network_that_can_be_trained_passes_and_draws_nothing(name, options):
     ("infinite", "a training step .*: it gave logits that are not finite"),
     ("raises", "a training step .*: 'nothing here'"),
     ("no gradient", "a training step .*: element 0 of tensors does not require grad"),
+    ("normalizes", "prediction on .*: it gave an image other logits alone than beside others"),
     ("shares", "being written and read .*: .*share memory"),
 ])
 def test_a_network_that_cannot_be_trained_is_named_with_what_was_expected(way, reason):

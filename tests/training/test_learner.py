@@ -1,6 +1,8 @@
+import copy
 import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -308,6 +310,41 @@ def test_an_interrupt_in_float16_leaves_autocast_off(pool, demo):
         assert not torch.is_autocast_enabled("cpu")
     finally:
         torch.set_autocast_enabled("cpu", False)  # for the tests that follow
+
+
+def fit_with(change, pool, demo):
+    """A short training, changed: the network, and its history."""
+    tagger = tagger_for(demo)
+    return tagger, fit(tagger, RandomExcerpts(pool, np.arange(40), 8, 2, generator()),
+                       MiddleExcerpts(pool, np.arange(40, 60)), 2, 1e-3, change=change)
+
+
+def test_callbacks_of_fastais_work_and_keep_their_files_apart(pool, demo, tmp_path, monkeypatch):
+    """They read fastai's recorder; SaveModelCallback takes up at the end what it wrote, and not what another did."""
+    from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
+
+    monkeypatch.chdir(tmp_path)
+    folders = []
+
+    class Noted(Callback):
+        def before_fit(self):
+            folders.append(self.learn.model_dir)
+
+    def change(learner):
+        learner.add_cbs([SaveModelCallback(), EarlyStoppingCallback(patience=5), Noted()])
+    networks = [fit_with(change, pool, demo) for _ in range(2)]
+    assert len(set(folders)) == 2 and not any(Path(folder).exists() for folder in folders)
+    assert not list(tmp_path.iterdir())
+    _, history = fit_with(None, pool, demo)
+    for _, theirs in networks:
+        assert theirs.losses == history.losses and theirs.lwlraps == history.lwlraps
+
+
+def test_a_model_that_would_not_be_kept_is_refused(pool, demo):
+    def change(learner):
+        learner.model = copy.deepcopy(learner.model)
+    with pytest.raises(ValueError, match="change gave the Learner another model"):
+        fit_with(change, pool, demo)
 
 
 def test_a_compiled_network_trains_as_an_uncompiled_one(pool, demo):

@@ -76,6 +76,8 @@ def test_an_augmentation_is_tried_before_anything_is_computed(tmp_path, body, sa
     ("mel = {n_mels", "mel = {n_mel", "mel: n_mel is not known: .* perhaps n_mels is meant"),
     ("width = 2", "width = 0", "network 'cnn-model-1': width=0: expected a whole number from 1"),
     ("mel = {n_mels = 64, hop_length = 1388, excerpt_frames = 64}", "mel = 64", "mel=64: expected a table"),
+    ("mel = {n_mels = 64, hop_length = 1388, excerpt_frames = 64}", "mel = {n_mels = 8}",
+     r"network 'cnn-model-1' on images of 8 x 128: .*too small"),
     ('"mixup"', '"mix_up"', "augmentation 'mix_up': expected one of .*; perhaps 'mixup' is meant"),
     ('"mixup"', '"no_such_module:f"', r"'no_such_module:f' cannot be found \(No module"),
     ('"mixup"', '{name = "mixup", alfa = 1}', r"augmentation 'mixup': .*'alfa'.* it is mixup\(images, targets, alpha"),

@@ -19,7 +19,10 @@ from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine.executors import InProcess
 from freesound_tagging.networks.tagger import Tagger
+from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
+from freesound_tagging.training.fold import train_fold
 from freesound_tagging.training.held_out import deal_folds
+from freesound_tagging.training.pool import ClipPool
 from freesound_tagging.training.profile import Profile
 from freesound_tagging.training.stages import StageConfig
 from freesound_tagging.training.warmup import WarmupPipeline, run_together
@@ -280,6 +283,38 @@ def test_targets_of_ones_own_are_trained_on_and_the_clips_own_are_scored(make, s
     np.testing.assert_array_equal(pipeline.targets, TARGETS)
     np.testing.assert_array_equal(make("other").shared.targets, TARGETS)
     assert pipeline.shared.identity != make("other").shared.identity
+    for wrong, said in ((own[:-1], r"of shape \(22, 3\): expected \(clips, labels\), \(23, 3\)"),
+                        (own * 2, r"expected numbers in \[0, 1\]"), (own * np.nan, r"expected numbers in \[0, 1\]")):
+        with pytest.raises(ValueError, match=f"trained_targets.*{said}"):
+            make("wrong", trained_targets=wrong)
+
+
+def test_soft_targets_are_trained_on_and_validated_by_the_clips_own_labels(make):
+    """Smoothed ones, and by a learning rate of nothing, where the lwlrap of an epoch is that of the first network."""
+    smoothed = 0.9 * TARGETS + 0.05
+    run = make(trained_targets=smoothed, stages=[StageConfig(1, ("curated",), 1, 0.0, least_steps=2)])
+    plain = make("plain", stages=[StageConfig(1, ("curated",), 1, 0.0, least_steps=2)])
+    (_, soft), (_, hard) = (train_fold(one.training(1, 0), one.shared, lambda *_: None) for one in (run, plain))
+    assert soft["lwlrap"] == hard["lwlrap"] and soft["loss"] != hard["loss"]
+    pool = ClipPool.of(run.store, smoothed, "cpu", truth=TARGETS)
+    (_, trained), (_, validated) = (next(iter(batches)) for batches in (
+        RandomExcerpts(pool, [3], 1, 1, torch.Generator()), MiddleExcerpts(pool, [3])))
+    np.testing.assert_allclose(trained, smoothed[[3]])
+    np.testing.assert_array_equal(validated, TARGETS[[3]])
+
+
+def test_clips_of_one_file_are_held_out_together(sounds, tmp_path):
+    """Of two sets, or twice in one; stretches without a group too."""
+    clips, store = sounds
+    usable = [clip for clip in range(len(clips)) if clip not in UNREADABLE]
+    table = clips.table.iloc[usable * 2].reset_index(drop=True)
+    for one in (table, table.assign(set=["noisy"] * len(usable) + ["more"] * len(usable))):
+        twice = Clips(one, LABELS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            folds, _ = deal_folds(twice, store.take(usable * 2), FOLDS, 0)
+        np.testing.assert_array_equal(folds[:len(usable)], folds[len(usable):])
+        assert len(set(folds)) == FOLDS
 
 
 def test_test_clips_and_clips_that_are_the_same_are_named_and_counted(sounds, make, tmp_path):

@@ -26,6 +26,9 @@ def stage(**changes):
     ({"lr": -0.1}, "lr=-0.1: expected a number, at least 0"), ({"lr": "1"}, "lr='1': expected a number"),
     ({"threshold": -0.1}, "threshold=-0.1: expected a number, at least 0"),
     ({"threshold": None}, "threshold=None: expected a number"),
+    ({"threshold": 50}, "threshold=50: expected a number, at least 0, at most 1"),
+    ({"trains_on": ["curated", "test"]}, "'test': test clips are not trained on"),
+    ({"selects_from": "test", "scored_by": [1]}, "'test': test clips are not trained on"),
     ({"cap": 0}, "cap=0: expected a whole number, at least 1"), ({"cap": 1.0}, "cap=1.0: expected a whole number"),
     ({"votes": 1}, "votes=1: expected true or false"),
     ({"trains_on": "curated"}, "trains_on='curated': expected a list of names"),
@@ -52,6 +55,8 @@ def test_a_stage_at_the_edge_of_what_can_be_is_taken():
     assert (least.trains_on, least.scored_by) == (("curated",), ())
     between = stage(lr=0.5, threshold=0.5, starts_from=1, selects_from="noisy", scored_by=[2, 1])
     assert (between.lr, between.threshold, between.starts_from, between.scored_by) == (0.5, 0.5, 1, (2, 1))
+    of_numpy = stage(lr=np.float64(0.5), passes=np.int64(3), cap=np.int32(2))
+    assert [type(value) for value in (of_numpy.lr, of_numpy.passes, of_numpy.cap)] == [float, int, int]
     assert stage(starts_from=2, trains_on=("noisy", "curated")).trains_on == ("noisy", "curated")
 
 

@@ -27,7 +27,10 @@ def test_a_trial_with_nothing_changed_is_the_stage_itself_and_one_with_another_c
     assert np.array_equal(same["held_out"], run.folder.record(2, 1)["held_out"])
     other = trial(run, 2, fold=1, progress=False, augmentation=[mixup])
     assert not np.array_equal(other["loss"], same["loss"])
-    assert not np.array_equal(trial(run, 2, fold=1, progress=False, lr=1e-5)["loss"], same["loss"])
+    assert np.array_equal(trial(run, 2, fold=1, progress=False, augmentation=mixup)["loss"], other["loss"])
+    slow = trial(run, 2, fold=1, progress=False, lr=1e-5)
+    assert not np.array_equal(slow["loss"], same["loss"])
+    assert np.array_equal(trial(run, 2, fold=1, progress=False, lr=np.float64(1e-5))["loss"], slow["loss"])
 
 
 def test_a_trial_is_computed_once_and_leaves_the_run_as_it_is(run, capsys):

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import filecmp
 import hashlib
 import importlib
 import inspect
@@ -186,7 +187,7 @@ def check_modules(functions, folder):
         if not file or name.startswith("freesound_tagging.") or not os.path.isfile(file):
             continue
         beside = os.path.join(folder, *name.split(".")) + ".py"
-        if folder and os.path.isfile(beside) and not os.path.samefile(beside, file):
+        if folder and os.path.isfile(beside) and not filecmp.cmp(beside, file, shallow=False):
             raise ImportError(f"{name} is {file} in this program, and not {beside}: give one of them another name")
         content = hashlib.sha256(Path(file).read_bytes()).hexdigest()
         spec, known = READ.setdefault(name, (module.__spec__, content))

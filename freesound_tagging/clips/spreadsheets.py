@@ -86,7 +86,10 @@ def split_labels(cells, separator=None):
     for own, cell in zip(lists, cells):
         if own is None:
             own = cell.split(separator) if separator else [cell]
-        clean = (re.sub(r"\s*,\s*(and\s+)?", " and ", re.sub(r"\s+", " ", label)).strip(" \"'") for label in own)
+        quotes = " \"'"  # about several labels, and then cut by the marks between them
+        if len(own) == 1:  # about one label; others are of the label
+            own, quotes = [re.sub(r"^(['\"])(.*)\1$", r"\2", own[0].strip(), flags=re.DOTALL)], " "
+        clean = (re.sub(r"\s*,\s*(and\s+)?", " and ", re.sub(r"\s+", " ", label)).strip(quotes) for label in own)
         labels.append(tuple(dict.fromkeys(filter(None, clean))))
     return labels
 

@@ -194,7 +194,9 @@ def check_trusted(name):
 
 def complete(name, options):
     """The options of a network as sorted pairs, its defaults among them; its values are for the network to judge."""
-    _, *parameters = inspect.signature(find(name)).parameters.values()
+    n_classes, *parameters = inspect.signature(find(name)).parameters.values() or [None]
+    if n_classes is None:
+        raise ValueError(f"{name} takes no arguments: expected a function of the number of labels and its options")
     known = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
     for option, value in options.items():
         if option not in known and len(known) == len(parameters):

@@ -188,7 +188,9 @@ def fit_one_cycle(learner, epochs, lr):
 def _change(learner, change, tagger):
     """Have somebody's function change a Learner, and refuse what would be lost."""
     before = [*learner.cbs]
-    change(learner)
+    given = change(learner)
+    if isinstance(given, Learner) and given is not learner:
+        raise ValueError("change returned another Learner, which would not be trained: change the one that it is given")
     if learner.model is not tagger:
         raise ValueError("change gave the Learner another model, which would be trained and not kept: change its "
                          "layers, or name a network of your own in the profile")

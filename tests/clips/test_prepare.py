@@ -119,6 +119,7 @@ def test_a_table_is_read_in_any_encoding_and_separator(tmp_path, encoding, separ
     (["['a', 'b']", "[]", '["c"]', "[d, e]"], [("a", "b"), (), ("c",), ("d", "e")]),
     (['"a,b"'], [("a", "b")]),
     (["Motor_vehicle_(road),Car"], [("Motor_vehicle_(road)", "Car")]),
+    (['"a"', "'b' ", 'say "hi"', '"a" or "b', '""'], [("a",), ("b",), ('say "hi"',), ('"a" or "b',), ()]),
     (["None", "nan", "3"], [("None",), ("nan",), ("3",)]),
 ])
 def test_lists_of_labels_are_read_in_any_notation(cells, labels):

@@ -73,3 +73,7 @@ class Wrong(nn.Module):
 
 def wrong(n_classes, way):
     return Wrong(n_classes, way)
+
+
+def nothing_taken():
+    return nn.Identity()

@@ -50,6 +50,8 @@ def test_a_network_is_made_by_its_name():
         create("own_networks:residual", 5, width=3)
     with pytest.raises(ValueError, match="own_networks:wrong needs the option way"):
         create("own_networks:wrong", 5)
+    with pytest.raises(ValueError, match="own_networks:nothing_taken takes no arguments: expected a function of the"):
+        create("own_networks:nothing_taken", 5)
     for name in ("own_networks:nothing", "no.such.module:network", ".own_networks:residual"):
         with pytest.raises(ImportError, match=f"network '{name}' cannot be imported .* expected package.module:func"):
             create(name, 5)

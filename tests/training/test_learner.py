@@ -345,6 +345,8 @@ def test_a_model_that_would_not_be_kept_is_refused(pool, demo):
         learner.model = copy.deepcopy(learner.model)
     with pytest.raises(ValueError, match="change gave the Learner another model"):
         fit_with(change, pool, demo)
+    with pytest.raises(ValueError, match="change returned another Learner"):
+        fit_with(lambda learner: Learner(learner.dls, learner.model, learner.loss_func), pool, demo)
 
 
 def test_a_compiled_network_trains_as_an_uncompiled_one(pool, demo):

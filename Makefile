@@ -9,7 +9,7 @@
 # make prepare SOURCE=... DEST=...  lay out a data set of your own, or a public one, to be trained on: [ARGS="--test 0.1"]
 # make train INPUT=...       train on the data set in INPUT: [MODEL=cnn-model-1|vgg16] [PROFILE=full|laptop|demo|mine.toml]
 #                            [OUTPUT=folder] [FOLDS=10] [SEED=0]
-#                            [EXECUTOR=ray: over the cluster of RAY_ADDRESS]
+#                            [EXECUTOR=ray: over the cluster of RAY_ADDRESS] [ARGS=--compiled: through torch.compile]
 # make train-both INPUT=...  both networks; on several GPUs, or with EXECUTOR=ray, side by side
 # make submission INPUT=...  tag the test clips with all trained networks: [OUTPUT=folder of the run] [WEIGHTS=folder]
 # make score SUBMISSION=... TRUTH=...  score a submission, or what was heard when, by the labels that are known:
@@ -117,7 +117,8 @@ prepare: $(VENV)/installed
 
 # Trains, then has the notebooks executed over the finished run. A profile that is a file names its network itself.
 TRAIN = $(BIN)/python -W ignore -m freesound_tagging.training "$$INPUT" --output "$$OUTPUT" --weights "$$WEIGHTS" \
-	--profile "$$PROFILE" --seed $(SEED) --executor $(EXECUTOR) --notebooks notebooks $(if $(FOLDS),--folds $(FOLDS))
+	--profile "$$PROFILE" --seed $(SEED) --executor $(EXECUTOR) --notebooks notebooks $(if $(FOLDS),--folds $(FOLDS)) \
+	$(ARGS)
 NETWORKS = $(if $(and $(filter %.toml,$(PROFILE)),$(filter file,$(origin MODEL))),,--networks $(MODEL))
 
 train: $(VENV)/installed

@@ -135,10 +135,12 @@ def _is_own(thing):
     """Whether a function or a class comes neither with Python nor with this package nor with one that is installed."""
     code, module = getattr(thing, "__code__", None), sys.modules.get(_module_of(thing))
     file = code.co_filename if code else getattr(module, "__file__", None)
-    if file is None:  # built in, or typed into a prompt
-        return _module_of(thing) == "__main__"
-    return not INSTALLED & {*map(str, Path(file).parents)} and not {"site-packages", "dist-packages"} & {
-        *Path(file).parts} and not file.startswith("<frozen")
+    return _is_own_file(file) or (file is None and _module_of(thing) == "__main__")  # typed into a prompt
+
+
+def _is_own_file(file):
+    return bool(file) and not file.startswith("<frozen") and not (
+        INSTALLED & {*map(str, Path(file).parents)} or {"site-packages", "dist-packages"} & {*Path(file).parts})
 
 
 def _source_of(thing):
@@ -163,7 +165,12 @@ def _referred_to(thing):
     for name, cell in zip(code.co_freevars, thing.__closure__ or ()):
         if cell != types.CellType():  # one that has no value yet
             yield name, cell.cell_contents
-    yield from ((name, thing.__globals__[name]) for name in sorted(_names_in(code)) if name in thing.__globals__)
+    names = sorted(_names_in(code))
+    for name in filter(thing.__globals__.__contains__, names):
+        value = thing.__globals__[name]
+        yield name, value
+        if inspect.ismodule(value) and _is_own_file(getattr(value, "__file__", None)):  # such as `helpers.gain(images)`
+            yield from ((one, getattr(value, one)) for one in names if hasattr(value, one))
 
 
 def _names_in(code):

@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from freesound_tagging.augment import specmix
 
+import told_apart_too as too
+
 BY, STEPS, NOISE = {by}, ({by}, specmix), np.full(3, {by})
 SEEN = [{by}]  # what it remembers
 
@@ -61,6 +63,9 @@ def by_class(images, targets, generator=None):
 def by_array(images, targets, generator=None):
     return images + torch.as_tensor(NOISE).mean(), targets
 
+def by_module(images, targets, generator=None):
+    return too.gain(images), targets
+
 def by_tuple(images, targets, generator=None):
     return images * STEPS[0], targets
 
@@ -85,7 +90,7 @@ def memory():
 remembers_within = memory()
 """
 TOLD_APART = ["by_global", "by_global_within", "by_default", "by_function", "by_class", "by_array", "by_tuple",
-              "by_closure", "by_wrapper", "decorated"]
+              "by_closure", "by_wrapper", "decorated", "by_module"]
 
 
 @pytest.fixture
@@ -95,11 +100,14 @@ def module(tmp_path, monkeypatch):
 
     def module(by):
         (tmp_path / "told_apart.py").write_text(MODULE.format(by=by))
-        sys.modules.pop("told_apart", None)
+        (tmp_path / "told_apart_too.py").write_text(f"def gain(images):\n    return images * {by}\n")
+        for name in ("told_apart", "told_apart_too"):
+            sys.modules.pop(name, None)
         importlib.invalidate_caches()
         return importlib.import_module("told_apart")
     yield module
-    sys.modules.pop("told_apart", None)
+    for name in ("told_apart", "told_apart_too"):
+        sys.modules.pop(name, None)
 
 
 def test_functions_of_one_name_are_told_apart_by_what_they_compute(module):

@@ -1,8 +1,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss as sklearn_log_loss
 
 from freesound_tagging.images.mel import MelConfig
 
@@ -25,6 +27,24 @@ def test_the_plan_of_a_cluster_adds_up(benchmark):
     assert makespan(20, both, 10, 1, 1) == 3 + 4, "a worker a fold: the slower network's two stages"
     assert makespan(8, [[1, 1]], 10, 1, 1) == 4, "two rounds a stage"
     assert makespan(10, [[1, 2]], 10, 2, 1.5) == pytest.approx(2 * 1.5 * 3), "each stage waits for its slowest fold"
+
+
+def test_the_table_of_calibrated_probabilities_is_that_of_the_committed_results():
+    page, rows = (ROOT / "docs/profiles.md").read_text(), json.loads(
+        (ROOT / "benchmarks/results/calibrated.json").read_text())["rows"]
+    for name, row in rows.items():
+        assert f"| {name} | " + " | ".join(f"{number:.{digits}f}" for number, digits in zip(
+            row, (3, 3, 3, 4, 4, 2, 2), strict=True)) + " |" in page
+
+
+def test_what_is_measured_of_calibrated_probabilities(benchmark):
+    """Log loss as scikit-learn has it; F1 by hand: at 0.5 one of two is found, and another that is none."""
+    calibrated = benchmark("evidence.calibrated")
+    truth, probabilities = np.eye(2), np.array([[0.9, 0.6], [0.2, 0.4]])
+    raw = calibrated.row(truth, probabilities, probabilities ** 2)
+    assert raw[3:5] == pytest.approx([sklearn_log_loss(truth.ravel(), one.ravel()) for one in (
+        probabilities, probabilities ** 2)])
+    assert raw[5:] == pytest.approx([2 / (2 + 1 + 1), 2 / (2 + 0 + 1)])
 
 
 def test_the_speed_pages_table_is_that_of_the_committed_results():

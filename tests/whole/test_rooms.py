@@ -43,7 +43,7 @@ def test_the_picture_shows_the_rooms_as_they_are():
     drawn = json.loads(Image.open(ROOT / "docs/rooms.png").text["Drawn"])
     assert drawn == rooms.drawn(), "draw it again: make docs"
     assert "folds" in drawn["clips"][0] and "prediction" in drawn["training"][1]
-    assert drawn["evidence"][0] == ["arms", "author", "comparison", "from_trained", "recordings", "study"]
+    assert drawn["evidence"][0] == ["arms", "author", "calibrated", "comparison", "from_trained", "recordings", "study"]
     assert "training" in drawn["evidence"][1]
 
 

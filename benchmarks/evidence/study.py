@@ -11,10 +11,10 @@ units between two processes, which on two cores, with ``OMP_NUM_THREADS=1``, is 
 arms are summed up in ``benchmarks/results/study-<name>.json``, which also holds what earlier runs left: what is in
 there is neither trained again nor replaced; another ``--name`` trains all of it anew. They are drawn in a ``.png``
 beside it, and printed as the tables of docs/evidence.md. Only what was trained in the same size is compared; another
-size asks for another ``--name``. Machines that train in another precision can take turns: what is compared is of the
-same seed, rotation and precision, so that the pipeline is trained again where it is missing. In four minutes on 2
-cores: ``--seeds 0 --rotations 0 --steps 20 --arms a d --name quick``, which shows that it runs: so few steps teach
-little.
+size asks for another ``--name``. Machines that train in another precision, or ``--compiled``, can take turns: what is
+compared is of the same seed, rotation and precision, so that the pipeline is trained again where it is missing. In four
+minutes on 2 cores: ``--seeds 0 --rotations 0 --steps 20 --arms a d --name quick``, which shows that it runs: so few
+steps teach little.
 """
 
 import argparse
@@ -81,7 +81,7 @@ class Unit:
                 shutil.copy(path, copy)
             predictions[stage] = np.load(shared / f"test-{stage}.npy")
         training.run()
-        test = SpectrogramStore.build(self.data.test["path"], self.images / arm.padding / "test", training.profile.mel,
+        test = SpectrogramStore.build(self.data.test["path"], self.images / "test", training.profile.mel,
                                       progress=False, executor=options.executor)
         for stage in training.stages.keys() - predictions.keys():
             paths = sorted(folder.glob(f"weights/stage-{stage}_*.safetensors"))
@@ -116,7 +116,7 @@ class Unit:
     def run(self, name):
         """An arm's run, as far as it is there."""
         arm, options, folder = ARMS[name], self.options, self.folder(name)
-        mel = MelConfig(padding=arm.padding, n_mels=options.image, excerpt_frames=options.image,
+        mel = MelConfig(n_mels=options.image, excerpt_frames=options.image,
                         hop_length=MelConfig.hop_length * MelConfig.excerpt_frames // options.image)
         stages = published_stages((1,) * 4, least_steps=options.steps) if options.steps else published_stages()
         if arm.single:
@@ -128,11 +128,10 @@ class Unit:
         size = {"width": options.width} if arm.network in PUBLISHED_NETWORKS else {}  # timm's bodies have their own
         profile = Profile(options.folds, stages, arm.network, size,
                           options.batch or self.batch_size, arm.augmentation, mel)
-        store = SpectrogramStore.build(self.clips.paths, self.images / arm.padding / "training", mel, progress=False,
+        store = SpectrogramStore.build(self.clips.paths, self.images / "training", mel, progress=False,
                                        executor=options.executor)
-        targets = arm.trained_targets(self.run(PIPELINE)) if arm.trained_targets else None
         return WarmupPipeline(self.clips, store, profile, folder / "work", folder / "weights", self.seed,
-                              progress=False, executor=options.executor, trained_targets=targets, change=arm.change)
+                              progress=False, compiled=options.compiled, executor=options.executor)
 
     @property
     def batch_size(self):
@@ -201,6 +200,7 @@ def main():
     parser.add_argument("--name", help="of the data in the results' file name (default: the folder's)")
     parser.add_argument("--executor", choices=EXECUTORS, default="in-process",
                         help='"ray": folds side by side over all GPUs, or the cores of a CPU, one each')
+    parser.add_argument("--compiled", action="store_true", help="train through torch.compile: quicker in float32")
     parser.add_argument("--part", type=part_of, default=(1, 1), metavar="I/N",
                         help="the I-th of N processes that share the units")
     options = parser.parse_args()
@@ -212,7 +212,8 @@ def main():
         if not any(name.startswith(start) for name in ARMS):
             parser.error(f"--arms {start!r}: no arm begins so; there are {'; '.join(ARMS)}")
     path = options.out / f"study-{options.name or source.name}.json"
-    options.precision = str(training_precision(default_device())).removeprefix("torch.")
+    options.precision = (str(training_precision(default_device())).removeprefix("torch.")
+                         + "-compiled" * options.compiled)
     settings = {"folds": options.folds, "width": options.width, "image": options.image,
                 "batch": options.batch or "the package's rule",
                 "steps a stage": options.steps or f"the package's rule, at least {LEAST_STEPS}"}

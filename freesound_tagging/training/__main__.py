@@ -52,8 +52,8 @@ def main(arguments=None):
                         help='"ray": on the cluster that RAY_ADDRESS names, else the one that this machine is in, '
                              "else all GPUs of this machine")
     parser.add_argument("--compiled", action="store_true",
-                        help="train through torch.compile, which takes a C++ compiler: on a CPU without bfloat16 small "
-                             "networks train up to a third quicker")
+                        help="train through torch.compile, which takes a C++ compiler; on a CPU that trains in float32 "
+                             "some small networks gain by it (docs/speed.md)")
     parser.add_argument("--notebooks", type=a_path, metavar="FOLDER",
                         help="execute the training notebooks of this folder over the finished run, for its figures")
     options = parser.parse_args(arguments)

@@ -52,9 +52,9 @@ class WarmupPipeline:
     progress : bool
         Show a progress bar.
     compiled : bool
-        Train through `torch.compile`, which takes a C++ compiler. On a CPU in float32 a step is up to a third quicker
-        the smaller the network is (docs/speed.md); compiled bfloat16 gives NaN there (torch 2.15). On a GPU nobody
-        has measured whether it pays (``make bench``).
+        Train through `torch.compile`, which takes a C++ compiler. On a CPU that trains in float32 some networks gain
+        by it (docs/speed.md); compiled bfloat16 gives NaN there (torch 2.15). On a GPU nobody has measured whether it
+        pays (``make bench``).
     tensorboard : path, optional
         A folder for logs that TensorBoard shows, a run a stage and fold.
     executor : {"auto", "in-process", "processes", "ray"} or RayExecutor

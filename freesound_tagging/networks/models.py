@@ -4,6 +4,7 @@ import functools
 import importlib
 import inspect
 import reprlib
+import sys
 from itertools import pairwise
 
 import torch
@@ -160,13 +161,14 @@ def register(name):
     ImportError
         If there is no such module or function.
     """
-    if ":" in name:  # each time, as a module may have been read again
-        module, _, function = name.partition(":")
-        try:
-            NETWORKS[name] = getattr(importlib.import_module(module), function)
-        except (AttributeError, ImportError, TypeError, ValueError) as error:
-            raise ImportError(f"network {reprlib.repr(name)} cannot be imported ({error}); expected "
-                              "package.module:function") from error
+    module, _, function = name.partition(":")
+    if name in NETWORKS and not hasattr(sys.modules.get(module), function):  # a published one, or a program's own
+        return NETWORKS[name]
+    try:  # each time, as a module may have been read again
+        NETWORKS[name] = getattr(importlib.import_module(module), function)
+    except (AttributeError, ImportError, TypeError, ValueError) as error:
+        raise ImportError(f"network {reprlib.repr(name)} cannot be imported ({error}); expected "
+                          "package.module:function") from error
     return NETWORKS[name]
 
 

@@ -298,7 +298,7 @@ def test_the_precision_is_one_argument_away(finished_run, demo, tmp_path, monkey
     path, tables = str(demo.test["path"][0]), []
     exact = freesound_tagging.tag(path, finished_run.weights, "cpu")
     monkeypatch.setattr("freesound_tagging.prediction.inference.inference_precision", lambda device: torch.bfloat16)
-    monkeypatch.setattr("freesound_tagging.prediction.inference.PAYS_FROM", 1)
+    monkeypatch.setattr("freesound_tagging.prediction.inference.PAYS_FROM", 0)
     monkeypatch.setattr("freesound_tagging.prediction.inference.TOLERANCE", 1)
     for arguments in ([], ["--precision", "float32"], ["--precision", "bfloat16"]):
         command = [path, "--weights", str(finished_run.weights), "--device", "cpu", "--csv", str(tmp_path / "t.csv")]

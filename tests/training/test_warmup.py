@@ -479,7 +479,7 @@ def test_a_fold_of_one_clip(make_pipeline, finished_run, tmp_path):
 def test_a_stage_for_which_no_noisy_clip_qualifies_trains_on_the_curated_ones(make_pipeline, finished_run, tmp_path,
                                                                               monkeypatch):
     monkeypatch.setattr("freesound_tagging.training.warmup.select_noisy",
-                        lambda scores, carried, folds, **rule: np.zeros(len(folds), bool))
+                        lambda scores, carried, folds, *rule: np.zeros(len(folds), bool))
     pipeline = edge_case(make_pipeline, finished_run, tmp_path, 12, 12, 2)
     for stage, fold in ((3, 0), (4, 1)):
         np.testing.assert_array_equal(pipeline.training_clips(stage, fold), pipeline.training_clips(2, fold))

@@ -269,11 +269,14 @@ def digest_of(path, content=None):
 
 def seconds_of(path):
     """How long a sound lasts by its header; None where that cannot be told, as of a pipe."""
+    if is_pipe(path):
+        return None
     try:
-        info = None if is_pipe(path) else sf.info(as_path(path))
+        with open(as_path(path), "rb") as file:  # by a handle, as soundfile takes no names that are not text
+            info = sf.info(file)
     except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
         return None
-    return info.duration if info and 0 < info.frames < 1 << 60 else None  # a FLAC may leave open how many there are
+    return info.duration if 0 < info.frames < 1 << 60 else None  # a FLAC may leave open how many there are
 
 
 def first_bytes(path):

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,4 +125,7 @@ def test_how_long_a_sound_lasts_is_told_where_its_header_tells(signal, tmp_path)
     (tmp_path / "none.flac").write_bytes(b"no sound")
     os.mkfifo(tmp_path / "pipe.flac")
     assert seconds_of(tmp_path / "a.flac") == pytest.approx(250_000 / 44_100)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.flac"))
+    odd.write_bytes((tmp_path / "a.flac").read_bytes())
+    assert seconds_of(odd) == seconds_of(str(tmp_path / "a.flac")) == seconds_of(tmp_path / "a.flac")
     assert [seconds_of(tmp_path / f"{name}.flac") for name in ("open", "none", "pipe", "not there")] == [None] * 4

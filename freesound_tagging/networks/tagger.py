@@ -199,8 +199,10 @@ def fold_batchnorm(tagger):
     else:
         from .tracing import normalized_convolutions
 
+        if not (pairs := normalized_convolutions(network)):
+            return tagger
         folded = copy.deepcopy(network)
-        for convolution, normalization in normalized_convolutions(network):
+        for convolution, normalization in pairs:
             fused = fuse_conv_bn_eval(network.get_submodule(convolution), network.get_submodule(normalization))
             folded.set_submodule(convolution, fused)
             folded.set_submodule(normalization, nn.Identity())

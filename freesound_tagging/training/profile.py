@@ -138,8 +138,8 @@ class Profile:
         for step in self.augmentation:
             if code := code_of(step):
                 own[name_of(step)] = own.get(name_of(step), "") + code  # others may have the same name
-        is_own = ":" in self.network and not self.network.startswith("timm:")
-        return {"network": self.network, **({"network code": code_of(find(self.network))} if is_own else {}),
+        of_network = code_of(find(self.network))
+        return {"network": self.network, **({"network code": of_network} if of_network else {}),
                 "options": self.options, "n_folds": self.n_folds,
                 "batch_size": self.batch_size, "augmentation": [name_of(step) for step in self.augmentation],
                 **({"code": own} if own else {}), "weight_decay": self.weight_decay,

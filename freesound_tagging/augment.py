@@ -240,6 +240,7 @@ def lighting(images, targets, max_change=0.2, p=0.75, generator=None):
 
 # The published chain, in its order: each image alone first, then the batch mixed twice.
 PUBLISHED = (zoom_crop, lighting, mixup, specmix)
+AUGMENTATIONS = (*PUBLISHED, spec_augment)  # all that profiles can name and the notebook's explorer shows
 
 
 def compose(steps=PUBLISHED):

@@ -86,12 +86,17 @@ def split_labels(cells, separator=None):
     for own, cell in zip(lists, cells):
         if own is None:
             own = cell.split(separator) if separator else [cell]
-        quotes = " \"'"  # about several labels, and then cut by the marks between them
-        if len(own) == 1:  # about one label; others are of the label
-            own, quotes = [re.sub(r"^(['\"])(.*)\1$", r"\2", own[0].strip(), flags=re.DOTALL)], " "
-        clean = (re.sub(r"\s*,\s*(and\s+)?", " and ", re.sub(r"\s+", " ", label)).strip(quotes) for label in own)
+        own = [_unquoted(label) for label in own]
+        if len(own) > 1 and own[0][:1] in ("'", '"') and own[-1].endswith(own[0][0]):  # about all of them
+            own = [_unquoted(label) for label in (own[0][1:], *own[1:-1], own[-1][:-1])]
+        clean = (re.sub(r"\s*,\s*(and\s+)?", " and ", re.sub(r"\s+", " ", label)).strip() for label in own)
         labels.append(tuple(dict.fromkeys(filter(None, clean))))
     return labels
+
+
+def _unquoted(label):
+    """A label without quotes about it; others are of the label."""
+    return re.sub(r"^(['\"])(.*)\1$", r"\2", label.strip(), flags=re.DOTALL)
 
 
 def _as_list(cell):

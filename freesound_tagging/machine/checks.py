@@ -29,5 +29,9 @@ def as_python(settings):
         Frozen or not; changed in place.
     """
     for field in dataclasses.fields(settings):
-        if isinstance(value := getattr(settings, field.name), np.generic):
-            object.__setattr__(settings, field.name, value.item())
+        object.__setattr__(settings, field.name, of_python(getattr(settings, field.name)))
+
+
+def of_python(value):
+    """A number of numpy's as one of Python's; all else as it is."""
+    return value.item() if isinstance(value, np.generic) else value

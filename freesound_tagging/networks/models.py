@@ -10,6 +10,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from ..machine.checks import of_python
+
 # How they begin, for runs to be told apart: torch 1.0.1 starts the weights of every batch normalization from U(0, 1),
 # and only those of the bodies are set to 1 afterwards, by the author's ConvBlock and by torchvision 0.2.2.
 FIRST_WEIGHTS = "Kaiming-normal; batch normalizations of bodies 1, of heads U(0, 1)"
@@ -172,6 +174,9 @@ def register(name):
     return NETWORKS[name]
 
 
+_the_partial = functools.cache(functools.partial)  # the same for the same body
+
+
 def find(name):
     """The function of a network; imports it if it is one's own."""
     if isinstance(name, str) and name.startswith("timm:"):
@@ -179,7 +184,7 @@ def find(name):
 
         body = name.removeprefix("timm:")
         check_body(body)
-        return functools.partial(with_timm_body, body)
+        return _the_partial(with_timm_body, body)
     if isinstance(name, str) and (name in NETWORKS or all(name.partition(":"))):
         return register(name)
     raise ValueError(f"network {reprlib.repr(name)}: expected one of {', '.join(PUBLISHED_NETWORKS)}, timm:NAME or "
@@ -200,6 +205,7 @@ def complete(name, options):
     if n_classes is None:
         raise ValueError(f"{name} takes no arguments: expected a function of the number of labels and its options")
     known = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+    options = {option: of_python(value) for option, value in options.items()}
     for option, value in options.items():
         if option not in known and len(known) == len(parameters):
             raise ValueError(f"{name} has no option {reprlib.repr(option)}: expected one of {', '.join(known)}")

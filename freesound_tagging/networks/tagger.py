@@ -77,7 +77,7 @@ class NetworkSpec:
 
     def outline(self):
         """The network without numbers, for its layers and shapes. It is one for all of a kind: not to be changed."""
-        return _outline(self.network, len(self.vocabulary), **_untrained(self.options))
+        return _outline(find(self.network), self.network, len(self.vocabulary), **_untrained(self.options))
 
 
 def _untrained(options):
@@ -86,9 +86,8 @@ def _untrained(options):
 
 
 @functools.lru_cache(maxsize=8, typed=True)  # typed: a width of 1 is one, of True or 1.0 is none
-def _outline(name, n_classes, /, **options):
-    find(name)  # what it imports is not to be on "meta"
-
+def _outline(_, name, n_classes, /, **options):
+    """As `NetworkSpec.outline`; of a function that is imported, as what it imports is not to be on "meta"."""
     def build():
         try:
             with torch.device("meta"), _NothingDrawn():

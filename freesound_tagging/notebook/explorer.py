@@ -10,6 +10,7 @@ import torch
 from matplotlib.patches import Rectangle
 
 from ..augment import (
+    AUGMENTATIONS,
     PUBLISHED,
     apply_mixup,
     apply_spec_augment,
@@ -17,7 +18,6 @@ from ..augment import (
     draw_mixup,
     draw_spec_augment,
     draw_specmix,
-    lighting,
     mixup,
     spec_augment,
     specmix,
@@ -25,8 +25,8 @@ from ..augment import (
 )
 from .plots import plain, shortened, show_excerpt, show_frequencies, some_excerpts
 
-AUGMENTATIONS = {"SpecMix": (specmix,), "mixup": (mixup,), "SpecAugment": (spec_augment,),
-                 "zoom and crop": (zoom_crop,), "lighting": (lighting,), "the full chain": PUBLISHED}
+NAMES = {specmix: "SpecMix", mixup: "mixup", spec_augment: "SpecAugment", zoom_crop: "zoom and crop"}
+SHOWN = {NAMES.get(step, step.__name__): (step,) for step in (*NAMES, *AUGMENTATIONS)} | {"the full chain": PUBLISHED}
 DRAWN = {mixup: (draw_mixup, apply_mixup), specmix: (draw_specmix, apply_specmix),
          spec_augment: (draw_spec_augment, apply_spec_augment)}  # what can be looked at between draw and result
 # The sliders of their settings: what it says, least and greatest value, and step. A pair has two.
@@ -43,8 +43,8 @@ SETTINGS = {
 
 
 def settings_of(name):
-    """The settings of one of `AUGMENTATIONS` and their published values, a pair where there are two sliders."""
-    found = [parameter for step in AUGMENTATIONS[name] for parameter in signature(step).parameters.values()]
+    """The settings of one of `SHOWN` and their published values, a pair where there are two sliders."""
+    found = [parameter for step in SHOWN[name] for parameter in signature(step).parameters.values()]
     return {setting: next(p.default for p in found if p.name == setting)
             for setting in SETTINGS if setting in [p.name for p in found]}
 
@@ -123,7 +123,7 @@ def explorer_figure(images, targets, vocabulary, name, settings, seed=0, config=
     targets : torch.Tensor, float (2, labels)
     vocabulary : sequence of str
     name : str
-        One of `AUGMENTATIONS`.
+        One of `SHOWN`.
     settings : dict
         Of it, as `settings_of` gives them.
     seed : int
@@ -140,7 +140,7 @@ def explorer_figure(images, targets, vocabulary, name, settings, seed=0, config=
         If the settings do not go together.
     """
     steps = [partial(step, **{setting: value for setting, value in settings.items()
-                              if setting in signature(step).parameters}) for step in AUGMENTATIONS[name]]
+                              if setting in signature(step).parameters}) for step in SHOWN[name]]
     result, weights, replaced = augmented(images, targets, steps, seed)
     figure, axes = plt.subplots(1, 4, figsize=(14, 3.7), layout="constrained", width_ratios=(1, 1, 1, 0.8))
     for axis, clip in zip(axes, (0, 1)):
@@ -206,7 +206,7 @@ def augmentation_explorer(table, store, targets, vocabulary, name="SpecMix"):
     targets : array (clips, labels)
     vocabulary : sequence of str
     name : str
-        The augmentation shown first, one of `AUGMENTATIONS`.
+        The augmentation shown first, one of `SHOWN`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from .explorer import AUGMENTATIONS, SETTINGS, explorer_figure, settings_of, some_of_each, unlike
+from .explorer import SETTINGS, SHOWN, explorer_figure, settings_of, some_of_each, unlike
 from .plots import player, some_excerpts, span_of
 
 
@@ -30,7 +30,7 @@ class AugmentationExplorer(widgets.VBox):
         self.clips = tuple(widgets.Dropdown(options=options, value=int(clip), description=f"clip {letter}", layout=wide)
                            for letter, clip in zip("AB", (clips[0], unlike(clips, targets))))
         self._players = tuple(widgets.HTML() for _ in self.clips)
-        self.augmentation = widgets.Dropdown(options=list(AUGMENTATIONS), value=name, description="change")
+        self.augmentation = widgets.Dropdown(options=list(SHOWN), value=name, description="change")
         self.seed = widgets.IntSlider(min=0, max=99, description="draw", continuous_update=False)
         self.settings = {setting: tuple(_slider(*slider) for slider in sliders)
                          for setting, sliders in SETTINGS.items()}

@@ -305,8 +305,11 @@ class Ensemble:
             taggers[number] = self.taggers[number]
             result = work(taggers[number])
         if not np.isfinite(result).all():
-            raise ValueError(f"{self.paths[number]} gives probabilities that are not numbers; train this network "
-                             "again, or take its file away")
+            instead = "train this network again, or take its file away"
+            if taggers[number].precision != torch.float32:
+                instead = "leave precision out, or give float32"
+            raise ValueError(f"{self.paths[number]} gives probabilities that are not numbers in "
+                             f"{str(taggers[number].precision).removeprefix('torch.')}; {instead}")
         return result
 
 

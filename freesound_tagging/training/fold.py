@@ -3,16 +3,22 @@
 import contextlib
 import copy
 import dataclasses
+import uuid
 
 import numpy as np
 import torch
 
 from ..augment import compose
 from ..machine.device import OutOfMemory, autocast_as_before, enough_memory, training_precision
+from ..networks.models import find
 from ..networks.tagger import NetworkSpec, Tagger
 from ..prediction.inference import for_prediction, predict
 from .batches import MiddleExcerpts, RandomExcerpts
+from .functions import imported_code
 from .start import StartingWeights
+
+PROCESS = uuid.uuid4().hex  # this one, among those of all machines
+SAME = {""}  # code that is what it was where the run began
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +40,8 @@ class FoldTraining:
     device: torch.device
     compiled: bool  # train through torch.compile
     change: object = None  # a function that changes the fastai Learner before it trains
+    code: str = ""  # `imported_code` of its functions where the run began
+    process: str = PROCESS
 
 
 # Autocast as it was before, gradients on whatever was before, and both as they were before whatever happens: an
@@ -71,6 +79,8 @@ def train_fold(training, clips, report, threads=None):
     if threads is not None:
         torch.set_num_threads(threads)
     with _named(training):
+        if training.process != PROCESS and training.code not in SAME:
+            _check_code(training)
         if training.compiled:
             check_compiled(training.device)  # here too, as a cluster's machines differ
         pool = clips.on(training.device)
@@ -102,6 +112,16 @@ def train_fold(training, clips, report, threads=None):
         predictions = [predict(predicting, pool.pixels, starts[numbers], lengths[numbers])
                        for numbers in training.held_out]
     return tagger.cpu(), {"loss": history.losses, "lwlrap": history.lwlraps, "held_out": np.concatenate(predictions)}
+
+
+def _check_code(training):
+    """Raise an ImportError if functions are other code in this process, which has imported them itself."""
+    if training.code != imported_code([*training.augmentation, training.change, find(training.spec.network)]):
+        raise ImportError(
+            f"stage {training.spec.stage}, fold {training.spec.fold}: the code of the network, an augmentation or "
+            "change is not what it was where the run began: a module was edited, or given another value, since that "
+            "program imported it, or is another one on this machine; begin the program again")
+    SAME.add(training.code)
 
 
 def check_compiled(device):

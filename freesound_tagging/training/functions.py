@@ -1,17 +1,20 @@
-"""Functions that a run is told to use: found by the name that a file has, and known again by what they compute."""
+"""Functions that a run is told to use, known again by their names and by what they compute."""
 
 import ast
-import difflib
+import contextlib
+import enum
 import filecmp
+import functools
 import hashlib
-import importlib
+import importlib.util
 import inspect
+import linecache
 import os
 import sys
 import sysconfig
-import textwrap
 import types
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import numpy as np
@@ -19,123 +22,183 @@ import torch
 
 from .. import augment
 
-# Of modules that profiles name: how each was imported, and a digest of its file when a profile named it first.
+# Of modules of one's own: how each was imported, and a digest of its file when it was first looked at.
 READ = {}
 INSTALLED = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(augment.__file__).parent)}
-AUGMENTATIONS = ("zoom_crop", "lighting", "mixup", "specmix", "spec_augment")
-
-
-def augmentation_named(name, **settings):
-    """An augmentation by its name.
-
-    Parameters
-    ----------
-    name : str
-        One of `AUGMENTATIONS`, which are functions of `augment`, or ``"module:function"`` for a function of one's own.
-    **settings
-        Its keyword arguments.
-
-    Returns
-    -------
-    callable
-        With settings, a `functools.partial`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such function, or it does not take the settings.
-    """
-    if ":" in name:
-        module, _, attribute = name.partition(":")
-        try:
-            function = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"augmentation {name!r} cannot be found ({error}); expected module:function, where Python "
-                             "finds the module") from error
-    elif name in AUGMENTATIONS:
-        function = getattr(augment, name)
-    else:
-        near = difflib.get_close_matches(name, AUGMENTATIONS, 1)
-        raise ValueError(f"augmentation {name!r}: expected one of {', '.join(AUGMENTATIONS)}, or module:function"
-                         + (f"; perhaps {near[0]!r} is meant" if near else ""))
-    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-    try:
-        inspect.signature(function).bind(None, None, generator=None, **settings)
-    except TypeError as error:
-        raise ValueError(f"augmentation {name!r}: {error}; expected a function of (images, targets, generator=) with "
-                         f"these settings, and it is {name.split(':')[-1]}{inspect.signature(function)}") from error
-    return partial(function, **settings) if settings else function
-
-
-def try_augmentation(name, step, mel):
-    """Raise ValueError if an augmentation fails on a batch of two grey images, or makes of it what is no batch."""
-    images, targets = torch.full((2, 1, mel.n_mels, mel.excerpt_frames), 0.5), torch.eye(2, 3)
-    try:
-        new_images, new_targets = step(images, targets, generator=torch.Generator().manual_seed(0))
-        if new_images.shape != images.shape or new_targets.shape != targets.shape:
-            raise ValueError(f"gave images {tuple(new_images.shape)} and targets {tuple(new_targets.shape)}, expected "
-                             f"as they were, {tuple(images.shape)} and {tuple(targets.shape)}")
-        if not (new_images.is_floating_point() and new_images.dtype != torch.float64
-                and new_targets.is_floating_point()):
-            raise ValueError(f"gave images of {new_images.dtype} and targets of {new_targets.dtype}, expected torch."
-                             "float32, as they were")
-        if not (new_images.isfinite().all() and new_targets.isfinite().all()):
-            raise ValueError("gave numbers that are not finite")
-    except Exception as error:  # of any kind, out of code that may be anyone's
-        said = " ".join(str(error).split())[:500] or type(error).__name__
-        raise ValueError(f"augmentation {name!r}: {said}") from error
+PLAIN = (int, float, complex, str, bytes, type(None), enum.Enum, range, slice, torch.dtype, np.generic)
+ARRAYS = (np.ndarray, torch.Tensor)
 
 
 def code_of(step):
     """A digest of what a function that is not this package's computes; `""` for ours.
 
     Two functions of one name are told apart by it: by their source, their defaults, and what they refer to that is not
-    of an installed package: functions and classes likewise, and numbers, texts, tuples and arrays. Lists and other
-    objects are left out, as they may be what it remembers.
+    of an installed package: functions, classes and modules likewise, and numbers, texts, tuples and
+    arrays by their values. Lists, dictionaries and other objects may be what it remembers: they count by the statement
+    of the module that makes them, or else, as of another cell of a notebook, lists and dictionaries by their values; in
+    a closure lists and other objects do not count. What is installed counts by its name, but for the function itself.
+
+    Raises
+    ------
+    ImportError
+        If a file of one's own has been changed since it was imported: what was imported would be computed.
     """
-    function, texts = step.func if isinstance(step, partial) else step, []
-    wrapped = inspect.unwrap(function, stop=_is_own)  # the first of one's own, else what is inmost
-    if not _is_own(wrapped) and _module_of(wrapped).startswith("freesound_tagging."):
+    texts = _Description(step).texts
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16] if texts else ""
+
+
+class _Description:
+    """What a function computes: `texts` that say it, and `modules`, those of one's own that it is of and refers to."""
+
+    def __init__(self, step):
+        self.texts, self.modules, self._seen = [], {}, set()
+        self._itself = _inmost(step)
+        if _is_own(self._itself) or not _module_of(self._itself).startswith("freesound_tagging."):
+            self._add(step)
+            return
         given = (*step.args, *step.keywords.values()) if isinstance(step, partial) else ()  # as of `compose`
-        steps = [one for value in given for one in (value if isinstance(value, (tuple, list)) else [value])]
-        texts = [code for one in steps if callable(one) and (code := code_of(one))]
-        if not texts:
-            return ""
-    else:
-        _describe(step, texts, set())
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+        for one in (one for value in given for one in (value if isinstance(value, (tuple, list)) else [value])):
+            if callable(one):
+                described = _Description(one)
+                self.texts += described.texts
+                self.modules |= described.modules
+
+    def _add(self, thing):
+        """Describe a value; an object of any other kind is passed over."""
+        if isinstance(thing, partial):
+            thing = (*thing.args, *sorted(thing.keywords.items()), thing.func)
+        elif isinstance(thing, (staticmethod, classmethod, types.MethodType)):
+            thing = thing.__func__
+        elif isinstance(thing, property):
+            thing = (thing.fget, thing.fset, thing.fdel)
+        elif isinstance(thing, torch.Tensor) and thing.layout == torch.strided and thing.device.type != "meta":
+            values = thing.detach().cpu().contiguous().flatten().view(torch.uint8)  # numpy has no bfloat16
+            thing = (str(thing.dtype), *thing.shape, values.numpy())
+        if isinstance(thing, tuple):
+            self.texts.append(f"{len(thing)} values")
+            for value in thing:
+                self._add(value)
+        elif isinstance(thing, PLAIN):
+            self.texts.append(repr(thing.item() if isinstance(thing, np.generic) else thing))
+        elif isinstance(thing, np.ndarray) and thing.dtype != object:
+            self.texts += [thing.dtype.str, str(thing.shape), hashlib.sha256(np.ascontiguousarray(thing)).hexdigest()]
+        elif id(thing) not in self._seen:
+            self._seen.add(id(thing))
+            if isinstance(thing, dict):
+                self._add(tuple(sorted(thing.items(), key=lambda item: repr(item[0]))))
+            elif _is_code(thing):
+                self._add_code(thing)
+
+    def _add_code(self, thing):
+        """Describe a function or a class."""
+        if not (thing is self._itself or _is_own(thing)):
+            self.texts.append(f"{_module_of(thing)}.{getattr(thing, '__qualname__', '')}")
+            self._add(getattr(thing, "__wrapped__", None))
+            return
+        if module := sys.modules.get(_module_of(thing)):
+            self._add_module(module)
+        if inspect.isclass(thing):
+            self._add_class(thing)
+        elif inspect.isfunction(thing):
+            self._add_function(thing)
+        else:  # a function that is wrapped, or of an extension
+            file = getattr(module, "__file__", None)
+            self.texts.append(f"{_module_of(thing)}.{getattr(thing, '__qualname__', '')}")
+            self._add((getattr(thing, "__wrapped__", None), getattr(thing, "py_func", None)))
+            if file and not file.endswith(".py"):
+                self.texts.append(hashlib.sha256(Path(file).read_bytes()).hexdigest())
+
+    def _add_class(self, kind):
+        """Describe a class by its text, where there is one, its attributes and its bases."""
+        members = {name: value for name, value in sorted(vars(kind).items()) if not (
+            value.__code__.co_filename == "<string>" if inspect.isfunction(value) else name.startswith("__"))}
+        files = [getattr(sys.modules.get(kind.__module__), "__file__", None) or "",
+                 *(value.__code__.co_filename for value in members.values() if inspect.isfunction(value))]
+        said = [_described(node) for text in dict.fromkeys(map(_text_of_file, files)) for node in
+                ast.walk(_parsed(text)) if isinstance(node, ast.ClassDef) and node.name == kind.__name__]
+        self.texts += said
+        for name, value in members.items():
+            self.texts.append(name)
+            if not (isinstance(value, dict) and said):  # it may be what the class remembers
+                self._add(value)
+        self._add(kind.__bases__)
+
+    def _add_function(self, function):
+        """Describe a function by its text, or else its instructions, and by what it refers to."""
+        code = function.__code__
+        text = _text_of_file(code.co_filename)
+        _check_that_it_is_of(text, function)
+        nodes = [node for node in ast.walk(_parsed(text)) if _begins_at(node, code)]
+        self.texts += [_described(node) for node in nodes] or [repr(_instructions(code))]
+        self._add((function.__defaults__, *sorted((function.__kwdefaults__ or {}).items()),
+                   getattr(function, "__wrapped__", None)))
+        names = sorted(_names_in(code))
+        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+            if cell != types.CellType():  # one that has no value yet
+                self._add_named(name, cell.cell_contents, names)
+        for name in filter(function.__globals__.__contains__, names):
+            self._add_named(name, function.__globals__[name], names, text)
+        for module in filter(_is_own_module, _imported_by(nodes, function.__globals__.get("__package__"))):
+            self._add_module(module, names)
+
+    def _add_named(self, name, value, names, text=None):
+        """Describe what a function has by a name, made in a module of some text; or of a module all its `names`."""
+        if inspect.ismodule(value):
+            if _is_own_module(value):
+                self._add_module(value, names)
+            return
+        self.texts.append(name)
+        if text is not None and not (isinstance(value, (*PLAIN, *ARRAYS)) or _is_code(value)):
+            made = [_described(node) for node in ast.walk(_parsed(text)) if _makes(node, name)]
+            self.texts += made
+            if not isinstance(value, tuple):
+                value = None if made else tuple(value) if isinstance(value, list) else value
+        self._add(value)
+
+    def _add_module(self, module, names=(), before=()):
+        """Note a module of one's own, and describe those of its attributes that have these names."""
+        if module in before:
+            return
+        file = getattr(module, "__file__", None) or ""
+        if os.path.isfile(file) and module.__name__ not in self.modules:
+            self.modules[module.__name__] = module
+            _check_unchanged(module)
+            imports = [node for node in _parsed(_text_of_file(file)).body
+                       if isinstance(node, (ast.Import, ast.ImportFrom))]
+            for imported in filter(_is_own_module, _imported_by(imports, module.__package__)):
+                self._add_module(imported)
+        for name in filter(vars(module).__contains__, names):
+            value = vars(module)[name]
+            if not inspect.ismodule(value):
+                self._add_named(name, value, names, _text_of_file(file))
+            elif _is_own_module(value):
+                self._add_module(value, names, (*before, module))
 
 
-def _describe(thing, texts, seen):
-    """Add what a function, a class or a value is to `texts`; of what is installed its name."""
-    if isinstance(thing, partial):
-        thing = (*thing.args, *sorted(thing.keywords.items()), thing.func)
-    if isinstance(thing, torch.Tensor):
-        thing = thing.detach().cpu().numpy()
-    if isinstance(thing, tuple):
-        for value in thing:
-            _describe(value, texts, seen)
-    elif isinstance(thing, np.ndarray) and thing.dtype != object:
-        texts.append(hashlib.sha256(np.ascontiguousarray(thing)).hexdigest())
-    elif isinstance(thing, (int, float, complex, str, bytes, type(None))):
-        texts.append(repr(thing))
-    elif (inspect.isroutine(thing) or inspect.isclass(thing)) and id(thing) not in seen:
-        seen.add(id(thing))
-        texts.append(_source_of(thing) if _is_own(thing) else f"{_module_of(thing)}.{thing.__qualname__}")
-        for name, value in _referred_to(thing) if _is_own(thing) else [("", getattr(thing, "__wrapped__", None))]:
-            texts.append(name)
-            _describe(value, texts, seen)
+def _inmost(step):
+    """What a function wraps, the first of one's own."""
+    return inspect.unwrap(step.func if isinstance(step, partial) else step, stop=_is_own)
 
 
 def _module_of(thing):
     return getattr(thing, "__module__", None) or ""
 
 
+def _is_code(thing):
+    return (isinstance(thing, (partial, staticmethod, classmethod, property)) or inspect.isroutine(thing)
+            or inspect.isclass(thing) or (callable(thing) and hasattr(thing, "__wrapped__")))
+
+
 def _is_own(thing):
     """Whether a function or a class comes neither with Python nor with this package nor with one that is installed."""
     code, module = getattr(thing, "__code__", None), sys.modules.get(_module_of(thing))
-    file = code.co_filename if code else getattr(module, "__file__", None)
+    file = code.co_filename if inspect.iscode(code) else getattr(module, "__file__", None)
     return _is_own_file(file) or (file is None and _module_of(thing) == "__main__")  # typed into a prompt
+
+
+def _is_own_module(module):
+    """As `_is_own`; a folder that is a package without a file too."""
+    return any(map(_is_own_file, [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]))
 
 
 def _is_own_file(file):
@@ -143,39 +206,114 @@ def _is_own_file(file):
         INSTALLED & {*map(str, Path(file).parents)} or {"site-packages", "dist-packages"} & {*Path(file).parts})
 
 
-def _source_of(thing):
+def _text_of_file(name):
+    """The text of a file, or of a notebook's cell; empty if there is none."""
+    linecache.checkcache(name)
+    return "".join(linecache.getlines(name))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text):
+    """What stands in a text; nothing if it is not Python's."""
     try:
-        return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(getattr(thing, "__code__", thing)))))
-    except (OSError, TypeError, SyntaxError):  # typed into a prompt
-        code = getattr(thing, "__code__", None)
-        return repr((code.co_code, [one for one in code.co_consts if not inspect.iscode(one)],
-                     code.co_names)) if code else ""
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return ast.parse("")
 
 
-def _referred_to(thing):
-    """Names and values of a function's defaults, closure and globals, of what it wraps, and of a class's methods."""
-    if inspect.isclass(thing):
-        members = ((name, getattr(value, "__func__", value)) for name, value in sorted(vars(thing).items()))
-        yield from ((name, value) for name, value in members if inspect.isfunction(value))
-        yield from (("", base) for base in thing.__bases__)
-        return
-    code = thing.__code__
-    yield from (("", value) for value in (thing.__defaults__ or (), *sorted((thing.__kwdefaults__ or {}).items())))
-    yield "", getattr(thing, "__wrapped__", None)
-    for name, cell in zip(code.co_freevars, thing.__closure__ or ()):
-        if cell != types.CellType():  # one that has no value yet
-            yield name, cell.cell_contents
-    names = sorted(_names_in(code))
-    for name in filter(thing.__globals__.__contains__, names):
-        value = thing.__globals__[name]
-        yield name, value
-        if inspect.ismodule(value) and _is_own_file(getattr(value, "__file__", None)):  # such as `helpers.gain(images)`
-            yield from ((one, getattr(value, one)) for one in names if hasattr(value, one))
+@functools.lru_cache(maxsize=64)
+def _codes_in(text, name):
+    """The code of all functions in a file's text, at any depth: frozenset."""
+    try:
+        codes = [compile(text, name, "exec", dont_inherit=True)]
+    except (SyntaxError, ValueError):
+        return frozenset()
+    for code in codes:
+        codes += filter(inspect.iscode, code.co_consts)
+    return frozenset(codes)
+
+
+def _described(node):
+    """A part of a program as text, the same for every version of Python: without what is empty."""
+    if isinstance(node, ast.AST):
+        fields = (f"{name}={_described(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
+        return f"{type(node).__name__}({', '.join(fields)})"
+    return f"[{', '.join(map(_described, node))}]" if isinstance(node, list) else repr(node)
+
+
+def _begins_at(node, code):
+    """Whether a function in a program is the one that a code was made of; two lambdas of one line both are."""
+    if isinstance(node, ast.Lambda):
+        return code.co_name == "<lambda>" and node.lineno == code.co_firstlineno
+    return (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name
+            and min([node, *node.decorator_list], key=lambda part: part.lineno).lineno == code.co_firstlineno)
+
+
+def _makes(node, name):
+    """Whether a part of a program gives something a name."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):  # a decorator's object
+        return node.name == name
+    return isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and any(
+        isinstance(part, ast.Name) and part.id == name and isinstance(part.ctx, ast.Store) for part in ast.walk(node))
+
+
+def _instructions(code):
+    """What a function does that has no text, as one that was typed into a prompt."""
+    return (code.co_code, code.co_names, [_instructions(one) if inspect.iscode(one) else repr(one)
+                                          for one in code.co_consts])
 
 
 def _names_in(code):
     """The names of globals, and of attributes, in a function's code and in the functions that it makes."""
     return set(code.co_names).union(*(_names_in(one) for one in code.co_consts if inspect.iscode(one)))
+
+
+def _imported_by(nodes, package):
+    """The modules of one's own that functions import when they are called, imported now."""
+    for node in (part for function in nodes for part in ast.walk(function)):
+        found = []
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            name = "." * node.level + (node.module or "")
+            found = [name, *(f"{name}{'.' * bool(node.module)}{alias.name}" for alias in node.names)]
+        for name in found:
+            with contextlib.suppress(Exception):  # what cannot be imported, or only sometimes
+                name = importlib.util.resolve_name(name, package)
+                spec = importlib.util.find_spec(name)
+                if any(map(_is_own_file, [spec.origin or "", *(spec.submodule_search_locations or ())])):
+                    yield importlib.import_module(name)
+
+
+def _check_that_it_is_of(text, function):
+    """Raise an ImportError if a function is not what its file says, as it stands there now."""
+    module, file = sys.modules.get(function.__module__), function.__code__.co_filename
+    if (type(getattr(getattr(module, "__spec__", None), "loader", None)) is SourceFileLoader  # others may rewrite it
+            and os.path.isfile(file) and function.__code__ not in _codes_in(text, file)):
+        raise _changed(file)
+
+
+def _check_unchanged(module):
+    """Raise an ImportError if a module's file is not what it was when it was first looked at."""
+    if module.__name__ == "__main__":  # a script that runs
+        return
+    content = hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
+    spec, known = READ.setdefault(module.__name__, (module.__spec__, content))
+    if module.__spec__ is not spec:  # read again since, by importlib.reload
+        READ[module.__name__] = module.__spec__, content
+    elif content != known:
+        raise _changed(module.__file__)
+
+
+def _changed(file):
+    return ImportError(f"{file} has been changed since it was imported, and what was imported would be trained: "
+                       "restart this program, or the notebook's kernel")
+
+
+def imported_code(functions):
+    """One digest of those of some functions that another process imports, and does not get with its task."""
+    return "".join(code_of(function) for function in functions if function is not None
+                   and _module_of(_inmost(function)) != "__main__")
 
 
 def check_modules(functions, folder):
@@ -187,22 +325,12 @@ def check_modules(functions, folder):
     folder : str
         Where modules may stand; ``""`` for a profile of the package's.
     """
-    for function in functions:
-        name = _module_of(inspect.unwrap(function.func if isinstance(function, partial) else function))
-        module = sys.modules.get(name)
-        file = getattr(module, "__file__", None)
-        if not file or name.startswith("freesound_tagging.") or not os.path.isfile(file):
-            continue
-        beside = os.path.join(folder, *name.split(".")) + ".py"
-        if folder and os.path.isfile(beside) and not filecmp.cmp(beside, file, shallow=False):
-            raise ImportError(f"{name} is {file} in this program, and not {beside}: give one of them another name")
-        content = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-        spec, known = READ.setdefault(name, (module.__spec__, content))
-        if module.__spec__ is not spec:  # read again since, by importlib.reload
-            READ[name] = module.__spec__, content
-        elif content != known:
-            raise ImportError(f"{file} has been changed since it was imported, and what was imported would be trained: "
-                              "restart this program, or the notebook's kernel")
+    for name, module in [item for function in functions for item in _Description(function).modules.items()]:
+        parts = os.path.join(folder, *name.split("."))
+        for beside in (f"{parts}.py", os.path.join(parts, "__init__.py")):
+            if folder and os.path.isfile(beside) and not filecmp.cmp(beside, module.__file__, shallow=False):
+                raise ImportError(f"{name} is {module.__file__} in this program, and not {beside}: give one of them "
+                                  "another name")
 
 
 def name_of(step):

@@ -2,6 +2,7 @@
 
 import tempfile
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ class History(Callback):
     """
 
     def __init__(self, on_step=None, on_epoch=None):
-        self.on_step, self.on_epoch = on_step, on_epoch
+        self.on_step, self.on_epoch, self.broken = on_step, on_epoch, None
 
     def before_fit(self):
         self.losses, self.lwlraps, self.broken = [], [], None
@@ -153,7 +154,7 @@ def make_learner(tagger, train, valid, augmentation=None, generator=None, weight
         `fit_one_cycle`, `lr_find`, `get_preds` (probabilities), `validate`, `save` and `load` are fastai's own.
     """
     # One fused kernel for all parameters, where fastai's own optimizers loop over them in Python.
-    optimizer = OptimWrapper(opt=torch.optim.AdamW(tagger.parameters(), betas=(0.95, 0.99), eps=1e-8, fused=True))
+    optimizer = partial(OptimWrapper, opt=torch.optim.AdamW, betas=(0.95, 0.99), eps=1e-8, fused=True)
     cbs = [TrainEvalCallback(), *cbs]
     if augmentation is not None:
         cbs.append(AugmentBatch(augmentation, generator))
@@ -187,14 +188,19 @@ def fit_one_cycle(learner, epochs, lr):
 
 def _change(learner, change, tagger):
     """Have somebody's function change a Learner, and refuse what would be lost."""
-    before = [*learner.cbs]
+    callbacks, parameters = [*learner.cbs], {*tagger.parameters()}
     given = change(learner)
     if isinstance(given, Learner) and given is not learner:
         raise ValueError("change returned another Learner, which would not be trained: change the one that it is given")
     if learner.model is not tagger:
         raise ValueError("change gave the Learner another model, which would be trained and not kept: change its "
                          "layers, or name a network of your own in the profile")
-    if len(learner.cbs) > len(before) and not any(isinstance(callback, Recorder) for callback in learner.cbs):
+    optimizer = learner.opt or (isinstance(learner.opt_func, OptimWrapper) and learner.opt_func)
+    if optimizer and (lost := {*tagger.parameters()} - parameters - {*optimizer.all_params().itemgot(0)}):
+        names = [name for name, parameter in tagger.named_parameters() if parameter in lost]
+        raise ValueError(f"change made an optimizer that does not have {few(names)}, which would not be trained: "
+                         "replace layers first, and leave the optimizer to fastai or make it of all parameters")
+    if {*learner.cbs} - {*callbacks} and not any(isinstance(callback, Recorder) for callback in learner.cbs):
         learner.add_cb(Recorder(valid_metrics=len(learner.dls.valid) > 0))
 
 
@@ -232,15 +238,22 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
     prepare_device(train.device)
     history = History(on_step, on_epoch)
     learner = make_learner(tagger, train, valid, augmentation, generator, weight_decay, [history], recorder=False)
+    failed = None
     with tempfile.TemporaryDirectory() as learner.model_dir:  # SaveModelCallback would take up another fold's file
         if change is not None:
             _change(learner, change, tagger)
-        with enough_memory(train.batch_size, train.device), learner.no_logging():
-            fit_one_cycle(learner, epochs, lr)
+        try:
+            with enough_memory(train.batch_size, train.device), learner.no_logging():
+                fit_one_cycle(learner, epochs, lr)
+        except Exception as error:
+            if history.broken is None:
+                raise
+            failed = error  # of a callback that had nothing to go on with, as SaveModelCallback in a first epoch
     if history.broken is not None:
         epoch = len(history.losses) // len(train)
         raise FloatingPointError(
             f"the loss is not finite in step {history.broken + 1} of epoch {epoch} of {epochs}. Its batch: "
-            f"{few(train.fnames(history.broken), 16)}. Listen to these clips, or lower the learning rate of {lr:g}")
+            f"{few(train.fnames(history.broken), 16)}. Listen to these clips, or lower the learning rate of {lr:g}"
+            ) from failed
     tagger.eval()
     return history

@@ -17,7 +17,8 @@ from ..machine.checks import as_python, check_number
 from ..machine.files import as_path
 from ..networks.models import PUBLISHED_NETWORKS, complete, find
 from ..networks.tagger import NetworkSpec
-from .functions import augmentation_named, check_modules, code_of, name_of, try_augmentation
+from .augmentations import augmentation_named, try_augmentation
+from .functions import check_modules, code_of, name_of
 from .stages import StageConfig
 from .start import check_start, find_start
 
@@ -199,10 +200,10 @@ def parse_profile(text, folder=""):
     _a(dict, "options", settings.get("options", {}))
     _a(str, "network", settings.get("network", ""))
     profile = Profile(**settings, text=text)
+    size = profile.mel.n_mels, profile.mel.excerpt_frames
     try:  # the network judges its options
         spec = NetworkSpec(profile.network, profile.options, ("one", "two"), profile.mel, (0,) * 3, (1,) * 3)
         if profile.network in PUBLISHED_NETWORKS:  # others are tried before they are trained
-            size = profile.mel.n_mels, profile.mel.excerpt_frames
             with torch.no_grad():
                 spec.unfilled().eval()(torch.empty(2, 3, *size, device="meta"))
     except RuntimeError as error:

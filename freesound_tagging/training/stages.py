@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ..lwlrap import geometric_mean
-from ..machine.checks import as_python, check_number
+from ..machine.checks import as_python, check_number, of_python
 
 LEAST_STEPS = 500  # gradient steps of a stage, however few its clips: fewer leave a network half trained
 EPOCH_STEPS = 25  # an epoch, after which a network is validated, has at least so many steps
@@ -139,6 +139,6 @@ def select_noisy(scores, targets, folds, threshold, cap=None):
 
 def _tuple_of(name, values, kind):
     """The values as a tuple, if all are of a kind."""
-    if isinstance(values, (list, tuple)) and all(type(value) is kind for value in values):
-        return tuple(values)
+    if isinstance(values, (list, tuple)) and all(type(of_python(value)) is kind for value in values):
+        return tuple(map(of_python, values))
     raise ValueError(f"{name}={values!r}: expected a list of {'names' if kind is str else 'stages'}")

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
+from ..machine.checks import of_python
 from ..machine.files import whole_file
 from ..networks.models import complete
 from .fold import train_fold
@@ -76,7 +77,7 @@ def trial(pipeline, stage, fold=0, progress=True, **changes):
         If a function has no name by which it would be known again (`functions.name_of`).
     """
     pipeline.check_ready(stage, fold)
-    changes = {name: value.item() if isinstance(value, np.generic) else value for name, value in changes.items()}
+    changes = {name: of_python(value) for name, value in changes.items()}
     if callable(changes.get("augmentation")):
         changes["augmentation"] = (changes["augmentation"],)
     training = dataclasses.replace(pipeline.training(stage, fold), **changes)

@@ -15,12 +15,12 @@ from ..machine.device import device_named
 from ..machine.executors import executor_of
 from ..machine.files import as_path
 from ..networks.check import check_network
-from ..networks.models import FIRST_WEIGHTS, PUBLISHED_NETWORKS
+from ..networks.models import FIRST_WEIGHTS, PUBLISHED_NETWORKS, find
 from ..networks.tagger import NetworkSpec
 from ..prediction.inference import ensemble_mean
 from .card import write_card
 from .fold import FoldTraining, check_compiled, train_fold
-from .functions import code_of, name_of
+from .functions import code_of, imported_code, name_of
 from .held_out import deal_folds
 from .pool import SharedClips
 from .queue import SessionBudget, train_runs
@@ -102,6 +102,7 @@ class WarmupPipeline:
         if compiled:
             check_compiled(self.device)
         self.compiled, self.progress, self.tensorboard, self.change = compiled, progress, tensorboard, change
+        self._code = imported_code([*profile.augmentation, change, find(profile.network)])
         self._selected = {}  # what finished folds have selected for each stage
         self.known = np.array([clip not in store.problems for clip in range(len(store))])
         self.folds, twins = deal_folds(clips, store, profile.n_folds, self.seed, test)
@@ -253,7 +254,7 @@ class WarmupPipeline:
             spec, start, self.training_clips(stage, fold), np.flatnonzero(validated), self._held_out(fold),
             profile.batch_size, epochs, steps, config.lr, profile.weight_decay, profile.augmentation,
             seed=int(np.random.SeedSequence((self.seed, stage, fold)).generate_state(1)[0]),
-            device=self.device, compiled=self.compiled, change=self.change)
+            device=self.device, compiled=self.compiled, change=self.change, code=self._code)
 
     def _spec(self, stage, fold):
         profile, theirs = self.profile, self.start and self.start.of(fold).spec

@@ -120,6 +120,9 @@ def test_a_table_is_read_in_any_encoding_and_separator(tmp_path, encoding, separ
     (['"a,b"'], [("a", "b")]),
     (["Motor_vehicle_(road),Car"], [("Motor_vehicle_(road)", "Car")]),
     (['"a"', "'b' ", 'say "hi"', '"a" or "b', '""'], [("a",), ("b",), ('say "hi"',), ('"a" or "b',), ()]),
+    (['Drum 12"', 'Snare;Drum 12"', "Boys'", "Girls;Boys'", "'70s;Boys"], [
+        ('Drum 12"',), ("Snare", 'Drum 12"'), ("Boys'",), ("Girls", "Boys'"), ("'70s", "Boys")]),
+    (['"a";"b"', "\"'a';b\""], [("a", "b"), ("a", "b")]),
     (["None", "nan", "3"], [("None",), ("nan",), ("3",)]),
 ])
 def test_lists_of_labels_are_read_in_any_notation(cells, labels):

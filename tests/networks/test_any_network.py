@@ -153,10 +153,12 @@ def test_a_function_of_a_module_that_was_read_again_is_the_new_one(tmp_path, mon
               "def network(n_classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(12, {}))\n")
     (tmp_path / "changing_network.py").write_text(source.format("n_classes"))
     assert create("changing_network:network", 2)[1].out_features == 2
+    assert spec_of("changing_network:network").outline()[1].out_features == len(LABELS)
     (tmp_path / "changing_network.py").write_text(source.format("n_classes + 7"))
     importlib.invalidate_caches()
     importlib.reload(sys.modules["changing_network"])
     assert create("changing_network:network", 2)[1].out_features == 9
+    assert spec_of("changing_network:network").outline()[1].out_features == len(LABELS) + 7
 
 
 def test_layers_that_are_used_twice_or_do_more_are_not_folded():

@@ -74,6 +74,7 @@ def test_a_description_has_what_is_published_unless_it_says_otherwise():
         return dict(dataclasses.replace(SPEC, network=network, options=given).options)
     assert options("cnn-model-1") == {"width": 64}
     assert options("vgg16") == {"width": 64, "body_pool": 7}
+    assert {type(value) for value in options("vgg16", width=np.int64(2)).values()} == {int}
     assert options("vgg16", body_pool=0, width=2) == {"width": 2, "body_pool": 0}
     assert {SPEC, dataclasses.replace(SPEC, options=dict(SPEC.options))} == {SPEC}
 

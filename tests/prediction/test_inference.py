@@ -162,6 +162,18 @@ def test_a_network_that_gives_no_numbers_is_named(finished_run, demo_stores, tmp
         Ensemble.load(tmp_path / "stage-2_fold-0.safetensors").predict(demo_stores["test"], progress=False)
 
 
+def test_a_network_that_is_too_large_for_the_precision_that_was_asked_for_is_not_blamed(finished_run, demo_stores,
+                                                                                        tmp_path):
+    large = load_tagger(find_weights(finished_run.weights)[0])
+    for name in ("weight", "bias"):  # 100,000 is no float16
+        getattr(large.network.head[3], name).data *= 1e5
+    save_tagger(large, tmp_path / "stage-2_fold-0.safetensors")
+    asked = Ensemble.load(tmp_path / "stage-2_fold-0.safetensors", "cpu", "float16")
+    with pytest.raises(ValueError, match="not numbers in float16; leave precision out, or give float32"):
+        asked.predict(demo_stores["test"], progress=False)
+    Ensemble.load(tmp_path / "stage-2_fold-0.safetensors", "cpu").predict(demo_stores["test"], progress=False)
+
+
 def test_a_network_under_the_name_of_another_is_refused(demo_stores, tmp_path):
     save_tagger(tagger_of(0), tmp_path / "stage-4_fold-1.safetensors")
     with pytest.raises(ValueError, match="is named as model 4 of fold 1 and is model 2 of fold 0"):

@@ -1,6 +1,7 @@
 """Functions of a run that are told apart by what they compute, and modules that are what their files say."""
 
 import dataclasses
+import enum
 import functools
 import importlib
 import os
@@ -8,28 +9,49 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from freesound_tagging.augment import compose, mixup, specmix
 from freesound_tagging.images.mel import MelConfig
-from freesound_tagging.training.functions import code_of, name_of, try_augmentation
+from freesound_tagging.training.augmentations import try_augmentation
+from freesound_tagging.training.functions import code_of, name_of
 from freesound_tagging.training.profile import load_profile
 
 MODULE = """
 import functools
+import types
 import numpy as np
 import torch
 from freesound_tagging.augment import specmix
 
+import told_apart_lab.tools
 import told_apart_too as too
 
 BY, STEPS, NOISE = {by}, ({by}, specmix), np.full(3, {by})
-SEEN = [{by}]  # what it remembers
+NUMBER, HALF = np.float32({by}), torch.tensor({by}, dtype=torch.bfloat16)
+LIST, TABLE, THING = [{by}], {{"by": {by}}}, types.SimpleNamespace(by={by})
+SEEN, KNOWN = [], {{}}  # what it remembers
 
 class Gain:
     def times(self, images):
         return images * {by}
+
+class Attribute:
+    by = {by}
+
+class Property:
+    @property
+    def by(self):
+        return BY
+
+class Made:
+    by = STEPS[0]
+
+@functools.lru_cache
+def cached():
+    return {by}
 
 def times(images):
     return images * {by}
@@ -69,6 +91,47 @@ def by_module(images, targets, generator=None):
 def by_tuple(images, targets, generator=None):
     return images * STEPS[0], targets
 
+def by_number(images, targets, generator=None):
+    return images * NUMBER, targets
+
+def by_half(images, targets, generator=None):
+    return images * HALF, targets
+
+def by_list(images, targets, generator=None):
+    return images * LIST[0], targets
+
+def by_table(images, targets, generator=None):
+    return images * TABLE["by"], targets
+
+def by_object(images, targets, generator=None):
+    return images * THING.by, targets
+
+def by_attribute(images, targets, generator=None):
+    return images * Attribute.by, targets
+
+def by_property(images, targets, generator=None):
+    return images * Property().by, targets
+
+def by_made(images, targets, generator=None):
+    return images * Made.by, targets
+
+def by_cached(images, targets, generator=None):
+    return images * cached(), targets
+
+def by_package(images, targets, generator=None):
+    return told_apart_lab.tools.loud(images), targets
+
+def by_list_elsewhere(images, targets, generator=None):
+    return images * too.LIST[0], targets
+
+def by_import(images, targets, generator=None):
+    from told_apart_too import gain
+    return gain(images), targets
+
+def by_import_of_a_package(images, targets, generator=None):
+    from told_apart_lab import tools
+    return tools.loud(images), targets
+
 def by_closure(images, targets, generator=None):
     return images, targets
 by_closure = sometimes(by_function, 0.7)
@@ -80,6 +143,7 @@ def decorated(images, targets, generator=None):
 
 def remembers(images, targets, generator=None):
     SEEN.append(1)
+    KNOWN[len(SEEN)] = 1
     return images, targets
 
 def memory():
@@ -90,7 +154,15 @@ def memory():
 remembers_within = memory()
 """
 TOLD_APART = ["by_global", "by_global_within", "by_default", "by_function", "by_class", "by_array", "by_tuple",
-              "by_closure", "by_wrapper", "decorated", "by_module"]
+              "by_closure", "by_wrapper", "decorated", "by_module", "by_number", "by_half", "by_list", "by_table",
+              "by_object", "by_attribute", "by_property", "by_made", "by_cached", "by_package", "by_list_elsewhere",
+              "by_import", "by_import_of_a_package"]
+
+class Kind(enum.Enum):
+    ONE, OTHER = 1, 2
+
+
+MODULES = ("told_apart", "told_apart_too", "told_apart_lab.tools", "told_apart_lab")
 
 
 @pytest.fixture
@@ -100,13 +172,15 @@ def module(tmp_path, monkeypatch):
 
     def module(by):
         (tmp_path / "told_apart.py").write_text(MODULE.format(by=by))
-        (tmp_path / "told_apart_too.py").write_text(f"def gain(images):\n    return images * {by}\n")
-        for name in ("told_apart", "told_apart_too"):
+        (tmp_path / "told_apart_too.py").write_text(f"LIST = [{by}]\ndef gain(images):\n    return images * {by}\n")
+        (tmp_path / "told_apart_lab").mkdir(exist_ok=True)
+        (tmp_path / "told_apart_lab/tools.py").write_text(f"def loud(images):\n    return images * {by}\n")
+        for name in MODULES:
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
         return importlib.import_module("told_apart")
     yield module
-    for name in ("told_apart", "told_apart_too"):
+    for name in MODULES:
         sys.modules.pop(name, None)
 
 
@@ -115,6 +189,31 @@ def test_functions_of_one_name_are_told_apart_by_what_they_compute(module):
         *TOLD_APART, "remembers", "remembers_within", "plain")} for by in (0.5, 0.25, 0.5))
     assert one == again
     assert [name for name in one if one[name] != other[name]] == TOLD_APART
+
+
+def test_what_a_function_remembers_does_not_count(module):
+    made = module(0.5)
+    for step in (made.remembers, made.remembers_within):
+        before = code_of(step)
+        step(torch.ones(1), torch.ones(1))
+        assert code_of(step) == before
+    assert made.SEEN == [1] and made.KNOWN == {1: 1}
+
+
+def step_with(value):
+    def step(images, targets, generator=None):
+        return images * value, targets
+    return step
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    (np.zeros((4, 1)), np.zeros((1, 4))), (np.zeros(4, np.int32), np.zeros(4, np.float32)),
+    (torch.zeros(4, 1), torch.zeros(1, 4)), (torch.zeros(2, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.float16)),
+    (((1, 2), 3), (1, (2, 3))), ({"p": 0.5}, {"p": 0.25}), (np.float32(0.5), np.float32(0.25)),
+    (torch.float32, torch.float16), (Kind.ONE, Kind.OTHER), (functools.partial(min, 1), functools.partial(min, 2))])
+def test_values_of_a_closure_are_told_apart(one, other):
+    assert code_of(step_with(one)) != code_of(step_with(other))
+    assert code_of(step_with(one)) == code_of(step_with(one)) != ""
 
 
 def test_functions_that_wrap_others_are_told_apart_by_these(module):
@@ -148,22 +247,42 @@ def test_a_function_that_is_written_into_a_notebook_has_a_digest_too():
     assert two and two != code_of(names["step"])
 
 
+def test_classes_and_lists_of_a_notebook_count_by_their_values(tmp_path):
+    code = """
+from freesound_tagging.training.functions import code_of
+def digest(text, names):
+    exec(text, names)
+    exec("def change(learner):\\n    return Average.decay, SETTINGS", names)
+    return code_of(names["change"])
+names = {"__name__": "__main__"}
+made = [digest(f"class Average:\\n    decay = {decay}\\nSETTINGS = [{by}]", names) for decay, by in (
+    (0.98, 1), (0.5, 1), (0.98, 2), (0.98, 1))]
+print(len(set(made)), made[0] == made[3])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "True"]
+
+
 @pytest.fixture
 def profile(tmp_path, monkeypatch):
     """Writes a profile with a module beside it."""
     monkeypatch.setattr(sys, "path", [*sys.path])
 
-    def profile(folder, by, name="beside_profile"):
+    def profile(folder, by, name="beside_profile", helper=None):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / f"{name}.py").write_text(
-            f"def step(images, targets, generator=None):\n    return images * {by}, targets\n")
+            f"{'from beside_helper import BY' if helper else ''}\n"
+            f"def step(images, targets, generator=None):\n    return images * {'BY' if helper else by}, targets\n")
+        if helper:
+            (tmp_path / folder / "beside_helper").mkdir(exist_ok=True)
+            (tmp_path / folder / "beside_helper/__init__.py").write_text(f"BY = {helper}\ndef unused(): pass\n")
         importlib.invalidate_caches()
         tiny = load_profile("tiny").text
         (tmp_path / folder / "own.toml").write_text(
             re.sub("^augmentation = .*", f'augmentation = ["{name}:step"]', tiny, flags=re.M))
         return tmp_path / folder / "own.toml"
     yield profile
-    for name in ("beside_profile", "beside_other"):
+    for name in ("beside_profile", "beside_other", "beside_helper"):
         sys.modules.pop(name, None)
 
 
@@ -180,10 +299,36 @@ def test_a_module_that_was_changed_after_it_was_imported_is_not_taken_for_what_i
     assert (step(ones, None)[0].item(), again(ones, None)[0].item()) == (0.5, 0.25)
 
 
+@pytest.mark.parametrize("file", ["beside_profile.py", "beside_helper/__init__.py"])
+def test_what_is_edited_is_refused_wherever_it_is_told_apart(profile, tmp_path, file):
+    step, = load_profile(profile("a", 0.5, helper=2)).augmentation
+    module = tmp_path / "a" / file
+    module.write_text(module.read_text() + "MORE = 1\n")
+    for work in (lambda: code_of(step), lambda: load_profile(tmp_path / "a/own.toml"),
+                 lambda: dataclasses.replace(load_profile("tiny"), augmentation=(step,)).described()):
+        with pytest.raises((ImportError, ValueError), match=f"{re.escape(str(module))} has been changed since it was"):
+            work()
+
+
+def test_what_is_edited_before_it_is_first_told_apart_is_refused(profile, tmp_path, monkeypatch):
+    profile("a", 0.5)
+    monkeypatch.syspath_prepend(tmp_path / "a")
+    step = importlib.import_module("beside_profile").step
+    edited = profile("a", 0.25)
+    with pytest.raises(ImportError, match=r"beside_profile\.py has been changed since it was imported"):
+        code_of(step)
+    with pytest.raises(ValueError, match=r"beside_profile\.py has been changed since it was imported"):
+        load_profile(edited)
+
+
 def test_modules_of_one_name_beside_two_profiles_are_not_mixed_up(profile):
     load_profile(profile("a", 0.5, "beside_other"))
     with pytest.raises(ValueError, match=r"beside_other is .*/a/beside_other\.py in this program, and not .*/b/besid"):
         load_profile(profile("b", 0.1, "beside_other"))
+    load_profile(profile("a", 1, helper=0.5))
+    load_profile(profile("c", 1, helper=0.5))
+    with pytest.raises(ValueError, match=r"beside_helper is .*/a/beside_helper/__init__\.py .* not .*/d/beside_helper"):
+        load_profile(profile("d", 1, helper=0.25))
 
 
 @pytest.mark.parametrize(("kind", "said"), [

@@ -312,11 +312,11 @@ def test_an_interrupt_in_float16_leaves_autocast_off(pool, demo):
         torch.set_autocast_enabled("cpu", False)  # for the tests that follow
 
 
-def fit_with(change, pool, demo):
+def fit_with(change, pool, demo, augmentation=None):
     """A short training, changed: the network, and its history."""
     tagger = tagger_for(demo)
     return tagger, fit(tagger, RandomExcerpts(pool, np.arange(40), 8, 2, generator()),
-                       MiddleExcerpts(pool, np.arange(40, 60)), 2, 1e-3, change=change)
+                       MiddleExcerpts(pool, np.arange(40, 60)), 2, 1e-3, augmentation, change=change)
 
 
 def test_callbacks_of_fastais_work_and_keep_their_files_apart(pool, demo, tmp_path, monkeypatch):
@@ -347,6 +347,56 @@ def test_a_model_that_would_not_be_kept_is_refused(pool, demo):
         fit_with(change, pool, demo)
     with pytest.raises(ValueError, match="change returned another Learner"):
         fit_with(lambda learner: Learner(learner.dls, learner.model, learner.loss_func), pool, demo)
+
+
+def test_layers_that_change_puts_in_are_trained(pool, demo):
+    made = []
+
+    def change(learner):
+        made.append(torch.nn.Linear(512, len(demo.vocabulary)))
+        made.append(made[0].weight.detach().clone())
+        learner.model.network.head[7] = made[0]
+    fit_with(change, pool, demo)
+    assert not torch.equal(*(weights.detach() for weights in (made[0].weight, made[1])))
+
+    def too_late(learner):
+        learner.create_opt()
+        change(learner)
+    with pytest.raises(ValueError, match=r"change made an optimizer that does not have network\.1\.7\.weight, network"):
+        fit_with(too_late, pool, demo)
+
+
+def test_an_optimizer_of_some_layers_trains_these_alone(pool, demo):
+    weights = []
+
+    def change(learner):
+        from fastai.optimizer import OptimWrapper
+
+        network = learner.model.network
+        weights.extend(part.weight for part in (network.head[7], network.body[0]))
+        weights.extend(part.detach().clone() for part in weights[:2])
+        learner.opt_func = OptimWrapper(opt=torch.optim.SGD(network.head.parameters(), lr=0.1))
+    fit_with(change, pool, demo)
+    assert [torch.equal(*pair) for pair in zip(weights[:2], weights[2:])] == [False, True]
+
+
+def test_a_callback_in_another_ones_place_has_the_recorder(pool, demo):
+    from fastai.callback.tracker import SaveModelCallback
+
+    def change(learner):
+        learner.remove_cb(next(callback for callback in learner.cbs if isinstance(callback, AugmentBatch)))
+        learner.add_cb(SaveModelCallback())
+    fit_with(change, pool, demo, compose())
+
+
+def test_a_loss_that_is_not_finite_is_said_whatever_callbacks_do_then(pool, demo):
+    from fastai.callback.tracker import SaveModelCallback
+
+    def change(learner):
+        learner.add_cb(SaveModelCallback())
+        learner.model.network.head[7].bias.data[:] = np.nan
+    with pytest.raises(FloatingPointError, match=r"the loss is not finite in step 1 of epoch 1 of 2\. Its batch: "):
+        fit_with(change, pool, demo)
 
 
 def test_a_compiled_network_trains_as_an_uncompiled_one(pool, demo):

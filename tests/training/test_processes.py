@@ -1,5 +1,6 @@
 """Folds side by side in processes of this machine: the same bytes, and nothing left behind."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from executor_tasks import Nothing, count
 
 from freesound_tagging.machine.executors import InProcess, executor_of
 from freesound_tagging.machine.processes import Processes, cores
+from freesound_tagging.training.profile import Profile, published_stages
 
 
 @pytest.fixture
@@ -41,6 +43,28 @@ def test_a_run_side_by_side_gives_the_same_bytes_as_one_after_the_other(make_pip
         np.testing.assert_array_equal(ours["loss"], theirs["loss"])
     np.testing.assert_array_equal(beside.out_of_fold(1), alone.out_of_fold(1))
     assert len(list((tmp_path / "logs").glob("*/events*"))) == 3
+
+
+def test_other_code_in_the_processes_that_train_is_refused(make_pipeline, tmp_path, monkeypatch):
+    """As of a module that was edited after the run began, or is given another value there."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "edited_meanwhile.py"
+    file.write_text("BY = 0.5\ndef step(images, targets, generator=None):\n    return images * BY, targets\n")
+    step = importlib.import_module("edited_meanwhile").step
+    profile = Profile(3, published_stages((1,) * 4, least_steps=1), options={"width": 2}, batch_size=16,
+                      augmentation=(step,))
+    pipeline = make_pipeline(tmp_path, profile=profile, executor=Processes(2))
+    file.write_text(file.read_text().replace("0.5", "0.25"))
+    try:
+        with pytest.raises(ImportError, match=r"stage 1, fold [01]: the code of the network, an augmentation or change "
+                           "is not what it was where the run began"):
+            pipeline.run_stage(1)
+        file.write_text(file.read_text().replace("0.25", "0.5"))
+        pipeline.run_stage(1)
+    finally:
+        pipeline.executor.end()
+        del sys.modules["edited_meanwhile"]
+    assert pipeline.finished() == [1]
 
 
 def test_tasks_run_side_by_side_report_and_may_be_joined_by_others(two):

@@ -51,6 +51,13 @@ def test_an_augmentation_of_ones_own_is_found_by_its_module(tmp_path, monkeypatc
     assert own.func.__module__ == "my_augmentations"
 
 
+def test_a_network_that_cannot_be_built_is_said_by_file_and_name(tmp_path):
+    (tmp_path / "unbuilt.py").write_text("def network(n_classes):\n    raise RuntimeError('no checkpoint')\n")
+    (tmp_path / "mine.toml").write_text('n_folds = 2\nnetwork = "unbuilt:network"\n' + STAGE)
+    with pytest.raises(ValueError, match=r"mine\.toml: network 'unbuilt:network' on images of 128 x 128: no check"):
+        load_profile(tmp_path / "mine.toml")
+
+
 @pytest.mark.parametrize(("body", "said"), [
     ("return images * float('nan'), targets", "gave numbers that are not finite"),
     ("return images[:1], targets", r"gave images \(1, 1, 128, 128\) and targets \(2, 3\)"),

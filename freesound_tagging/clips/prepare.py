@@ -18,7 +18,7 @@ from ..machine.files import as_path, only_writer, whole_file
 from .dataset import FSDKaggle2019
 from .folders import LAYOUTS
 from .sources import Options, read_source
-from .split import choose_test, find_files, group_clips, name_files, one_each, remarks_on_labels
+from .split import choose_test, find_files, group_clips, name_files, one_each, remarks_on_labels, says_something
 from .stretches import background_between
 from .tables import few, odd_labels
 
@@ -65,7 +65,8 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
     """
     dest, options = as_path(dest), options or Options()
     parts, notes = zip(*(_read(as_path(one), dest, options) for one in (source, *more)))
-    rows, notes, source = pd.concat(parts, ignore_index=True), list(itertools.chain(*notes)), as_path(source)
+    rows = pd.concat([part.assign(origin=number) for number, part in enumerate(parts)], ignore_index=True)
+    notes, source = list(itertools.chain(*notes)), as_path(source)
     if more:
         rows = one_each(rows.assign(path=rows["source"]), notes).assign(path=lambda own: own["relative"])
         rows["group"] = _same_recordings(rows)
@@ -74,6 +75,7 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
         notes.append(f"{len(quiet)} stretches between labels, {(quiet['end'] - quiet['start']).sum():.0f} s, are "
                      "background: trained on with no label (--background no, where labels are not complete)")
         rows = pd.concat([rows, quiet], ignore_index=True)
+    rows = rows[says_something(rows)].reset_index(drop=True)
     if least > 1:
         rows = _without_rare(rows, least, notes)
     if not len(rows):
@@ -88,7 +90,15 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
     if leaks.any():
         notes.append(f"{leaks.sum()} noisy clips of recordings that are tested with are left out: "
                      f"{few(rows['name'][leaks])}")
-        rows = rows[~leaks].reset_index(drop=True)
+    shared = (rows["set"] == "curated") & rows["group"].isin(set(rows["group"][chosen]) - {""})
+    if shared.any():
+        how += (f"; {shared.sum()} clips that are trained on are of recordings that are tested with, so that scores "
+                "will be too good (--test 0.2 deals recordings)")
+    unnamed = (rows["set"] == "test") & (rows["labels"].map(len).groupby(rows["source"]).transform("max") == 0)
+    if unnamed.any():
+        notes.append(f"{unnamed.sum()} clips that would be tested with have no label and are left out: "
+                     f"{few(rows['name'][unnamed])}")
+    rows = rows[~leaks & ~unnamed].reset_index(drop=True)
     if not (rows["set"] == "curated").any():
         raise ValueError(f"{source}: no clip with good labels is left to train on ({how})")
     names = rows[~rows["source"].duplicated()].set_index("source")["path"]
@@ -102,7 +112,7 @@ def prepare(source, dest, options=None, test=None, test_fold=None, least=1, seed
     sizes = ", ".join(f"{(rows['set'] == name).sum()} {name}" for name in KAGGLE if (rows["set"] == name).any())
     print(printable(f"made in {dest}: {sizes} clips, as {'copies' if copies == len(names) else 'links'}"
                     + (f" ({copies} copies where links cannot be)" if 0 < copies < len(names) else "")))
-    return rows.drop(columns=["source", "relative", "known", "complete"])
+    return rows.drop(columns=["source", "relative", "known", "complete", "origin"])
 
 
 def _same_recordings(rows):
@@ -129,7 +139,7 @@ def _read(source, dest, options):
     unlisted = [path for path in found.sounds.paths if path not in listed]
     if unlisted and found.layout != "class folders":
         notes.append(f"{len(unlisted)} sounds are not used: {few(unlisted)}")
-    print(printable(f"{source}: {found.layout}, {len(rows)} clips, "
+    print(printable(f"{source}: {found.layout}, {says_something(rows).sum()} clips, "
                     f"{len(set().union(*rows['labels']))} labels"))
     return rows.assign(source=[found.sounds.root / path for path in rows["path"]], relative=rows["path"]), notes
 

@@ -12,6 +12,7 @@ from ..machine.files import as_path, files_below
 from ..machine.texts import column_of
 from .finding import NO_CLASS, SoundsBelow
 from .folders import ENDINGS
+from .recordings import make_sense
 from .spreadsheets import (
     FILE_COLUMNS,
     GROUP_COLUMNS,
@@ -140,9 +141,8 @@ def _rows(path, options, notes, role="curated", **columns):
         rows.loc[[word.casefold() in TEST for word in table[part]], "set"] = "test"
     fold = column_of(table, ("fold", "folds"))
     rows["fold"] = table[fold] if fold else ""
-    group = None if options.group == "none" else column_of(
-        table, GROUP_COLUMNS, options.group or columns.get("group"), of)
-    rows["group"] = table[group] if group and group not in (file, *labels) else ""
+    rows.loc[rows["fold"].str.casefold().isin(TEST) & (rows["set"] == "curated"), "set"] = "test"
+    rows["group"] = _groups(table, options.group or columns.get("group"), (file, *labels), of, notes)
     rows["hints"] = [(*own, *([f"fold{fold}", f"fold_{fold}", f"fold {fold}", fold] if fold else []),
                       columns.get("folder", "")) for own, fold in zip(rows["labels"], rows["fold"])]
     keep = rows["name"] != ""
@@ -153,6 +153,21 @@ def _rows(path, options, notes, role="curated", **columns):
     if (rows["name"] == "").any():
         notes.append(f"{path}: {(rows['name'] == '').sum()} rows without a file name are passed over")
     return rows[keep]
+
+
+def _groups(table, given, others, of, notes):
+    """The column of groups that was asked for, or the first usual one that makes sense; "" where there is none."""
+    if given:
+        return "" if given == "none" else table[column_of(table, (), given, of)]
+    left = table.drop(columns=list(others))
+    for column in filter(None, (column_of(left, [name]) for name in GROUP_COLUMNS)):
+        if make_sense(table[column]):
+            return table[column]
+        most = table[column][table[column] != ""].value_counts().max()
+        if 1 < most < len(table):
+            notes.append(f"{of}: {column} is not taken for the recordings that clips are of, as {most} of {len(table)} "
+                         f"are of one (--group {column} takes it)")
+    return ""
 
 
 def _inside(source, relative):

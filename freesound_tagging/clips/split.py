@@ -23,7 +23,8 @@ def find_files(source):
     Returns
     -------
     pandas.DataFrame
-        As `Source.rows`, with `path`, relative to the sounds' folder.
+        As `Source.rows`, with `path`, relative to the sounds' folder. Without rows that have no label and are no
+        background, but for stretches: these are to be left out once it is known what lies between them.
     notes : list of str
     """
     rows, notes = source.rows.copy(), []
@@ -36,14 +37,25 @@ def find_files(source):
             notes.append(f"{len(names)} {what} and are left out: {few(names)}" + (
                 f"; a spreadsheet seems to have changed {few(spoilt)}" if spoilt else ""))
     rows = rows[rows["path"].notna()]
-    bare = (rows["labels"].map(len) == 0) & ~rows["background"]
+    bare = ~says_something(rows)
     if bare.any():
         notes.append(f"{bare.sum()} clips have no label and are left out: {few(rows['name'][bare])}")
-    return one_each(rows[~bare], notes), notes
+    return one_each(rows[~bare | rows["start"].notna()], notes), notes  # what is marked is no background
+
+
+def says_something(rows):
+    """Which rows have a label, or are background: of others nothing can be learned."""
+    return (rows["labels"].map(len) > 0) | rows["background"]
 
 
 def one_each(rows, notes):
-    """Rows of one clip as one: of the test set if one is, labels of one set together."""
+    """Rows of one clip as one: of the test set if one is, labels of one set together, stretches before a whole."""
+    timed = set(rows["path"][rows["start"].notna()])
+    whole = rows["start"].isna() & rows["path"].isin(timed)
+    if whole.any():
+        notes.append(f"{whole.sum()} rows of whole sounds are left out, as other rows say what is to be heard in them "
+                     f"when: {few(rows['name'][whole])}")
+        rows = rows[~whole]
     order = rows["set"].map({"test": 0, "curated": 1, "noisy": 2})
     clips = [(str(path), *(() if np.isnan(start) else (start, end)))
              for path, start, end in zip(rows["path"], rows["start"], rows["end"])]
@@ -72,7 +84,7 @@ def group_clips(rows, asked=None, pattern=None):
     Parameters
     ----------
     rows : pandas.DataFrame
-        With `path`, `group` and `known`.
+        With `path`, `group`, `known` and `origin`, which source they are of; numbered from 0 on.
     asked : str, optional
         The column that was asked for, which is believed; "none": no groups but those that are known.
     pattern : str, optional
@@ -91,12 +103,15 @@ def group_clips(rows, asked=None, pattern=None):
         groups = np.where(known & (named == ""), groups, named)
         how.append(f"by the pattern, such as {next(filter(None, named))}")
     elif not known.all():
-        others, note = _usual_groups(rows[~known], asked)
-        groups[~known] = others
-        how += [note] * bool(note)
+        for _, own in rows[~known].groupby("origin", sort=False):
+            groups[own.index], note = _usual_groups(own, asked)
+            how += [note] * bool(note)
+        if asked not in (None, "none") and not (groups[~known] != "").any():
+            raise ValueError(f"--group {asked}: no table with such a column says anything of these clips; leave it "
+                             "out, or give --recording PATTERN, by which their names say it")
     if known.any() and not pattern:
         how.append("each a file, or by the names of what was cut out")
-    number = len(set(groups) - {""})
+    number, how = len(set(groups) - {""}), list(dict.fromkeys(how))
     return groups, f"clips of one recording stay together: {number} recordings, {' and '.join(how)}" * bool(number)
 
 
@@ -108,8 +123,9 @@ def _usual_groups(rows, asked):
     if asked or make_sense(given):
         return given, "by the table or folder"
     names = by_names([path.stem for path in rows["path"]])
-    return (np.full(len(rows), ""), "") if names is None else (
-        np.array(names), f"by their names, such as {next(filter(None, names))}")
+    if names is not None:
+        return np.array(names), f"by their names, such as {next(filter(None, names))}"
+    return np.full(len(rows), ""), ""
 
 
 def choose_test(rows, groups, share=None, fold=None, seed=0):
@@ -118,7 +134,7 @@ def choose_test(rows, groups, share=None, fold=None, seed=0):
     Parameters
     ----------
     rows : pandas.DataFrame
-        With `labels`, `set` and `fold`.
+        With `labels`, `set`, `fold`, `start` and `background`. Whole clips of background are not dealt.
     groups : array of str (clips,)
     share : float, optional
         Of the clips whose labels are good, 0 for none; the set's own if not given, or else `SHARE`.
@@ -138,6 +154,7 @@ def choose_test(rows, groups, share=None, fold=None, seed=0):
     """
     own, folds = (rows["set"] == "test").to_numpy(), rows["fold"].to_numpy()
     good = (rows["set"] != "noisy").to_numpy()
+    numbered = sorted({name for name in folds[good] if re.search(r"\d", name)}, key=lambda name: (len(name), name))
     if fold is not None:
         if not (folds == fold).any():
             there = ", ".join(sorted(set(folds) - {""})) or "none"
@@ -148,10 +165,10 @@ def choose_test(rows, groups, share=None, fold=None, seed=0):
         return np.full(len(rows), False), f"test: none, as asked{trained_on}"
     if share is None and own.any():
         return own, "test: the set's own"
-    if share is None and len(set(folds[good])) > 1:
-        last = max(set(folds[good]) - {""}, key=lambda name: (len(name), name))
-        return good & (folds == last), f"test: fold {last}, the last of the set's own (--test-fold takes another)"
-    share, number = share or SHARE, np.flatnonzero(good)
+    if share is None and len(numbered) > 1:
+        return good & (folds == numbered[-1]), (f"test: fold {numbered[-1]}, the last of the set's own (--test-fold "
+                                                "takes another)")
+    share, number = share or SHARE, np.flatnonzero(good & ~(rows["background"] & rows["start"].isna()))
     labels = rows["labels"].iloc[number]
     vocabulary = sorted(set().union(*labels))
     targets = label_matrix(rows.iloc[number].rename(columns={"name": "fname"}), vocabulary)
@@ -162,6 +179,7 @@ def choose_test(rows, groups, share=None, fold=None, seed=0):
                          "0 leaves it out")
     test = np.full(len(rows), False)
     test[number] = stratified_folds(targets, 2, seed, groups=numbers, shares=(1 - share, share)) == 1
+    test |= good & np.isin(groups, list(set(groups[test]) - {""}))  # with the background between
     by = "by labels and recordings" if len(set(numbers)) < len(number) else "by labels"
     return test, (f"test: {test.sum()} of {good.sum()} clips, {test.sum() / good.sum():.0%}, dealt {by} "
                   "(--test takes another share, 0 none)")

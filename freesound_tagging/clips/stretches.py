@@ -54,7 +54,8 @@ def stretches(paths, sounds, options, notes, root):
     for path in paths:
         if _is_empty(path) and len(which := _beside(path, sounds, root)) == 1:
             found.append(pd.DataFrame({"name": [which[0].as_posix()], "labels": [()], "start": 0.0, "end": np.inf,
-                                       "set": "curated", "fold": "", "group": "", "background": True, "named": False}))
+                                       "set": "curated", "fold": "", "group": "", "background": True, "named": False,
+                                       "table": str(path)}))
         elif is_events(path):
             found += _of_table(path, sounds, options, notes, root, unknown)
     if not found:
@@ -69,7 +70,8 @@ def stretches(paths, sounds, options, notes, root):
     rows = pd.concat(found, ignore_index=True)
     length = rows["name"].map({name: seconds_of(sounds.root / name) or np.inf for name in rows["name"].unique()})
     late = rows["start"] > length
-    if (late & rows["named"]).any() and not rows["name"].duplicated().any():  # as of clips that were cut from elsewhere
+    one_each = not rows.drop_duplicates(["name", "start", "end"])["name"].duplicated().any()
+    if (late & rows["named"]).any() and one_each:  # as of clips that were cut from elsewhere
         notes.append(f"times are not of the files that they stand beside, as {rows['name'][late].iloc[0]} has ended by "
                      f"{rows['start'][late].iloc[0]:g} s; the clips count as whole files")
         return None
@@ -125,7 +127,7 @@ def _of_table(path, sounds, options, notes, root, unknown):
             unknown.append(f"{name or path.name} of {path.name}")
             continue
         found.append(rows[["labels", "start", "end", "set", "fold", "group", "background", "named"]].assign(
-            name=which[0].as_posix()))
+            name=which[0].as_posix(), table=str(path)))
     return found
 
 
@@ -172,13 +174,12 @@ def _beside(path, sounds, root):
 
 
 def _once(rows, notes):
-    """Rows without those that another table has too, and labels of the same time as one row."""
+    """Rows without those that are there twice or another table has too, and labels of the same time as one row."""
     silent = rows[rows["background"]]
     rows = rows[~rows["background"]].explode("labels")
     rows = rows.sort_values(["name", "labels", "start", "end"], kind="stable", na_position="first")
-    before = rows.shift()
-    again = (rows["name"] == before["name"]) & (rows["labels"].fillna("") == before["labels"].fillna("")) & (
-        (rows["start"] - before["start"]).abs() < SAME) & ((rows["end"] - before["end"]).abs() < SAME)
+    again = np.array([known for _, own in rows.fillna({"labels": ""}).groupby(["name", "labels"], sort=False)
+                      for known in _are_known(own)], bool)
     if again.any():
         notes.append(f"{again.sum()} labels are in two tables, or twice in one, and count once")
     rows = rows[~again].sort_values(["name", "start", "end"], kind="stable")
@@ -188,14 +189,25 @@ def _once(rows, notes):
     return pd.concat([joined, silent[~silent["name"].isin(set(rows["name"]))]], ignore_index=True)
 
 
+def _are_known(rows):
+    """Of each row of one label, by their start, whether one before says the same, or another table nearly so."""
+    kept = []
+    for start, end, table in zip(rows["start"], rows["end"], rows["table"]):
+        near = itertools.takewhile(lambda other, start=start: start - other[0] < SAME, reversed(kept))
+        known = any((start, end) == other[:2] or (abs(end - other[1]) < SAME and table != other[2]) for other in near)
+        if not known:
+            kept.append((start, end, table))
+        yield known
+
+
 def background_between(rows, seed=0):
     """Stretches of recordings that have no label, in lengths like those of the labels.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        With `source` (the sound's path), `start`, `end`, `background`, and `complete`: whether all that is to be heard
-        in the sound has a label.
+        With `source` (the sound's path), `start`, `end`, `labels` (none where somebody has marked what nobody has
+        named), `background`, and `complete`: whether all that is to be heard in the sound is marked.
     seed : int
 
     Returns
@@ -204,9 +216,10 @@ def background_between(rows, seed=0):
         Rows of these recordings without labels: no more than there are with labels, nor of more seconds; each as long
         as one of these or as its gap, and at least `LEAST`.
     """
-    rng, labelled = np.random.default_rng(seed), rows[rows["start"].notna() & ~rows["background"]]
+    rng, marked = np.random.default_rng(seed), rows[rows["start"].notna() & ~rows["background"]]
+    labelled = marked[marked["labels"].map(len) > 0]
     wanted, pieces = (labelled["end"] - labelled["start"]).to_numpy(), []
-    for source, own in labelled.groupby("source", sort=False):
+    for source, own in marked[marked["source"].isin(set(labelled["source"]))].groupby("source", sort=False):
         if not own["complete"].any():
             continue
         for begin, end in _gaps(own, seconds_of(source) or own["end"].max()):

@@ -301,3 +301,67 @@ def test_a_source_of_no_kind_is_said_in_one_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1, error
     assert not (tmp_path / "made").exists()
+
+
+def grouped(tmp_path, header, rows, *names):
+    """Sounds and a table of them."""
+    root = sounds(tmp_path / "in", *names)
+    write(root / "t.csv", "\n".join([header, *rows]) + "\n")
+    return root
+
+
+def test_a_fold_column_of_words_says_what_is_tested(tmp_path):
+    rows = [f"{n}.wav,{'ab'[n % 2]},{'test' if n > 7 else 'train'}" for n in range(10)]
+    root = grouped(tmp_path, "file,label,fold", rows, *(f"{n}.wav" for n in range(10)))
+    assert prepared(root, tmp_path)["test"] == {"8.wav": ("a",), "9.wav": ("b",)}
+
+
+def test_recordings_that_the_sets_own_test_clips_share_with_others_are_said(tmp_path, capsys):
+    """Of each session of four clips one is tested: 24 of 32 are trained on."""
+    rows = [f"{n}.wav,{'ab'[n % 2]},s{n // 4},{'test' if n % 4 == 3 else 'train'}" for n in range(32)]
+    root = grouped(tmp_path, "file,label,session,split", rows, *(f"{n}.wav" for n in range(32)))
+    assert {name: len(clips) for name, clips in prepared(root, tmp_path).items()} == {"curated": 24, "test": 8}
+    assert ("24 clips that are trained on are of recordings that are tested with, so that scores will be too good"
+            in capsys.readouterr().out)
+    prepared(root, tmp_path, "--test", "0.25")
+    assert "too good" not in capsys.readouterr().out
+
+
+def test_a_column_of_recordings_is_found_beside_that_of_files_and_one_that_is_not_taken_is_said(tmp_path, capsys):
+    rows = [f"{n}.wav,{'ab'[n % 2]},s{n // 3}" for n in range(30)]
+    root = grouped(tmp_path, "recording,label,session", rows, *(f"{n}.wav" for n in range(30)))
+    sets = prepared(root, tmp_path)
+    assert "10 recordings, by the table" in capsys.readouterr().out
+    sessions = [{int(name.removesuffix(".wav")) // 3 for name in sets[name]} for name in ("curated", "test")]
+    assert not sessions[0] & sessions[1]
+    write(root / "t.csv", "\n".join(["recording,label,session", *(
+        f"{n}.wav,{'ab'[n % 2]},s{n // 10}" for n in range(30))]))
+    prepared(root, tmp_path)
+    assert ("t.csv: session is not taken for the recordings that clips are of, as 10 of 30 are of one (--group session"
+            in capsys.readouterr().out)
+    prepared(root, tmp_path, "--group", "session")
+    assert "3 recordings, by the table" in capsys.readouterr().out
+
+
+def test_names_of_each_source_say_its_recordings(tmp_path, capsys):
+    """Half of all have such names: those of one source, and none of the other's."""
+    cut = sounds(tmp_path / "cut", *(f"{'ab'[n // 2 % 2]}/XC{100000 + n // 2}_{n % 2}.wav" for n in range(20)))
+    sounds(tmp_path / "others", *(f"{label}/{number}/{label}{number}{n}.wav" for label in "ab" for number in range(5)
+                                  for n in range(5)))
+    prepared(cut, tmp_path, "--with", str(tmp_path / "others"))
+    assert "20 recordings, by their names, such as XC100000 and by the table or folder" in capsys.readouterr().out
+
+
+def test_a_group_that_no_table_has_is_refused(tmp_path, capsys):
+    root = sounds(tmp_path / "in", *(f"{label}/{n}.wav" for label in ("dog", "cat") for n in range(10)))
+    assert main(["prepare", str(root), str(tmp_path / "made"), "--group", "session"]) == 1
+    assert "--group session: no table with such a column" in capsys.readouterr().err
+
+
+def test_clips_of_background_are_trained_on(tmp_path):
+    """A fifth of the 20 that have a label is tested; no table of test clips has others."""
+    root = sounds(tmp_path / "in", *(f"{name}/{name}{n}.wav" for name in ("dog", "cat", "nocall") for n in range(10)))
+    sets = prepared(root, tmp_path, "--background", "nocall")
+    assert len(sets["test"]) == 4 == len(list((tmp_path / "made/test").iterdir()))
+    assert {f"nocall{n}.wav" for n in range(10)} <= set(sets["curated"])
+    assert len(sets["curated"]) == 26

@@ -354,3 +354,50 @@ def test_a_changed_table_of_test_events_stays(night, tmp_path, capsys):
     path.write_text(path.read_text() + "a.flac\t1\t2\tdog\n")
     prepare(night, tmp_path / "made", "--test", "0.5", status=1)
     assert "test_events.tsv has been changed since it was made" in capsys.readouterr().err
+
+
+def test_calls_of_milliseconds_all_count_and_what_two_tables_say_counts_once(tmp_path):
+    """A call every 15 ms; another table has the first hundred with times to the hundredth of a second."""
+    recording(tmp_path / "in/a.wav", 30)
+    calls = [(2 + n * 0.015, 2.004 + n * 0.015, "click") for n in range(1600)]
+    track(tmp_path / "in/a.txt", *calls, calls[0])
+    (tmp_path / "in/other.csv").write_text("filename,onset,offset,event_label\n" + "".join(
+        f"a.wav,{start:.2f},{end:.2f},{label}\n" for start, end, label in calls[:100]))
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0").curated
+    labelled = table[~table["background"]]
+    assert len(labelled) == 1600
+    np.testing.assert_allclose(labelled["start"], [start for start, *_ in calls], atol=0.0051)
+    assert all(one.end <= 2 - 0.1 or one.start >= 26 for one in table[table["background"]].itertuples())
+
+
+def test_what_somebody_marked_and_did_not_name_is_no_background(tmp_path):
+    for name in "ab":
+        recording(tmp_path / f"in/{name}.wav", 30)
+    track(tmp_path / "in/a.txt", (1, 3, "dog"), (5, 28, ""))
+    track(tmp_path / "in/b.txt", (1, 9, "dog"), (9, 28, ""), (28, 29, "dog"))
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0").curated
+    assert table["labels"].tolist() == [("dog",)] * 3
+    assert "background" not in table, "gaps of 0.9, 1.8 and 1.9 s have no room for an excerpt of two seconds"
+
+
+def test_rows_of_whole_sounds_whose_labels_have_times_elsewhere_are_left_out(tmp_path, capsys):
+    for n in range(6):
+        recording(tmp_path / f"in/r{n}.wav", 10, n)
+        track(tmp_path / f"in/r{n}.txt", (1, 3, "dog"), (5, 6, "rain"))
+    (tmp_path / "weak").mkdir()
+    (tmp_path / "weak/list.csv").write_text("file,label\n" + "".join(f"r{n}.wav,cat\n" for n in range(6)))
+    data = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no", "--with",
+                   str(tmp_path / "weak/list.csv"), "--sounds", str(tmp_path / "in"))
+    assert len(data.curated) == 12 and data.curated["start"].notna().all()
+    assert "6 rows of whole sounds are left out, as other rows say what is to be heard in them when" in (
+        capsys.readouterr().out)
+
+
+def test_clips_with_times_of_where_they_were_cut_from_may_have_a_row_a_label(tmp_path, capsys):
+    for n in range(3):
+        recording(tmp_path / f"in/{n}.wav", 2, n)
+    (tmp_path / "in/t.csv").write_text("filename,start,end,label\n" + "".join(
+        f"{n}.wav,{100 + n},{102 + n},{label}\n" for n in range(3) for label in ("dog", "rain")))
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0").curated
+    assert table["labels"].tolist() == [("dog", "rain")] * 3
+    assert "times are not of the files that they stand beside" in capsys.readouterr().out

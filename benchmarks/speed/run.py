@@ -2,10 +2,12 @@
 
 On a CUDA GPU with full sizes, else on the CPU with small ones. Writes ``benchmarks/results/<device>.json`` and prints
 the table of docs/speed.md. The parts ``numerics`` and ``kernel`` take a data set, ``--input FOLDER``, and
-``half_precision`` networks that were trained on it too, ``--weights FOLDER``.
+``half_precision`` networks that were trained on it too, ``--weights FOLDER``. ``commands`` is run where it is named
+alone: it takes a quarter of an hour.
 """
 
 import argparse
+import datetime
 import importlib.util
 import json
 import multiprocessing
@@ -17,6 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.speed.audio import growth, preprocessing
+from benchmarks.speed.commands import commands
 from benchmarks.speed.common import CUDA, DEVICE, ROOT
 from benchmarks.speed.network import compilation, float32, inference, loop, step, training
 from benchmarks.speed.numerics import half_precision, numerics
@@ -27,7 +30,7 @@ from freesound_tagging.machine.device import prepare_device
 
 PARTS = {part.__name__: part for part in (training, float32, compilation, numerics, step, loop, preprocessing,
                                           inference, half_precision, growth, hours, kernel, folds, scaling,
-                                          ray_preprocessing)}
+                                          ray_preprocessing, commands)}
 OF_DATA = {"numerics": ["input"], "kernel": ["input"], "half_precision": ["input", "weights"]}  # what each takes
 
 
@@ -99,7 +102,10 @@ def main():
     if importlib.util.find_spec("ray") is None and not options.parts:
         del parts["scaling"], parts["ray_preprocessing"]
         print("scaling and ray_preprocessing are left out: they need Ray")
-    results = {"device": name, "torch": torch.__version__, "python": platform.python_version()}
+    if not options.parts:
+        del parts["commands"]
+    results = {"device": name, "date": datetime.date.today().isoformat(), "torch": torch.__version__,
+               "python": platform.python_version()}
     print(f"{name}, torch {torch.__version__}", flush=True)
     for part in options.parts or parts:
         start = time.perf_counter()

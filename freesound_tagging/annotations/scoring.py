@@ -124,7 +124,7 @@ def psds(windows, truth, dtc, gtc, cttc=0.3, alpha_ct=0.0, alpha_st=1.0, most=10
     """
     truth = _by_recording(truth, "the truth")
     truth = truth[truth["end"] > truth["start"]]
-    windows = windows.assign(file=windows["file"].map(stem_of)).sort_values(["file", "start"])
+    windows = _by_recording(windows, "what was found").sort_values(["file", "start"])
     lasting = windows.groupby("file")["end"].max()
     missing = sorted({*truth["file"]} - {*lasting.index})
     if missing or not len(truth):

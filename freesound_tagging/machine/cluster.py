@@ -62,9 +62,9 @@ class RayExecutor:
         """The type of device that a task gets: ``"cuda"`` or ``"cpu"``."""
         return "cuda" if self.num_gpus else "cpu"
 
-    def room(self):
-        """How many more tasks the cluster has room for, and two that wait for what becomes free or joins."""
-        return self._capacity() + 2 - len(self._running)
+    def room(self, ahead=True):
+        """How many more tasks the cluster has room for, and if `ahead` two that wait for what becomes free or joins."""
+        return self._capacity() + 2 * ahead - len(self._running)
 
     def _capacity(self):
         """How many tasks its machines can work on at a time."""

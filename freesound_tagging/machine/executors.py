@@ -19,8 +19,8 @@ class InProcess:
     def device(self):
         """The type of device that a task gets: None, as it may choose."""
 
-    def room(self):
-        """How many more tasks it would work on now."""
+    def room(self, ahead=True):
+        """How many more tasks it would work on now; if `ahead`, on a cluster those too that would wait for a moment."""
         return int(not self._waiting)
 
     def submit(self, key, function, task, shared):

@@ -49,7 +49,7 @@ class Processes:
         """The type of device that a task gets: ``"cuda"`` if there are `gpus`, else ``"cpu"``."""
         return "cuda" if self.gpus else "cpu"
 
-    def room(self):
+    def room(self, ahead=True):
         """As `InProcess.room`."""
         return self.workers - len(self._open)
 

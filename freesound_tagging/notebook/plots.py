@@ -18,6 +18,7 @@ from ..clips.audio import MAX_SECONDS, UnusableAudio, seconds_of
 from ..images.excerpts import gather, pixels_on, to_images
 from ..images.mel import load_clip, log_mel, to_image
 
+MP3_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # that an MP3 can have
 HZ_TICKS = (100, 500, 1000, 2000, 4000, 8000, 16000)
 
 
@@ -69,6 +70,8 @@ def player(path, config, label=None, seconds=5, span=None):
 
 def sound_element(signal, rate):
     """An audio player as HTML with the sound in it: float32 (samples,) at `rate` in Hz."""
+    if rate not in MP3_RATES:
+        signal, rate = librosa.resample(signal, orig_sr=rate, target_sr=MP3_RATES[-1]), MP3_RATES[-1]
     buffer = io.BytesIO()
     sf.write(buffer, signal, rate, format="MP3")
     data = base64.b64encode(buffer.getvalue()).decode()

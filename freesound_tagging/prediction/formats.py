@@ -71,9 +71,12 @@ class Timelines:
     """A CSV file: a row a window of a sound, a column a label."""
 
     def __init__(self, path, sounds=(), threshold=None):
-        self.path, self.tables = path, []
+        self.path, self.tables, self.written = path, [], set()
 
     def add(self, sound):
+        if str(sound.path) in self.written:  # given twice
+            return
+        self.written.add(str(sound.path))
         table = sound.timeline.reset_index()
         table.insert(0, "path", str(sound.path))
         self.tables.append(table)

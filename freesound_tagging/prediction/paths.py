@@ -71,7 +71,8 @@ def sounds_in(folder):
 def _only_sounds(paths, given):
     sounds = [path for path in paths if _is_sound(path)]
     if len(sounds) < len(paths):
-        others = [path.name for path in paths if path not in set(sounds)]
+        known = set(sounds)
+        others = [path.name for path in paths if path not in known]
         warnings.warn(f"{given}: no sounds, passed over: {few(others)}", stacklevel=3)
     return sounds
 

@@ -41,6 +41,9 @@ def score_timed(found, truth, threshold=0.3, label_column=None):
     if not is_timelines(found):
         return score_events(read_all_events(found), truth)
     tables = read_timelines(found)
+    if not tables:
+        raise ValueError(f"{found} has no window of a sound: expected what --timeline OUT.csv writes of sounds that "
+                         "can be read")
     totals, per_label = score_events(pd.concat(
         [events(table, threshold).assign(file=file) for file, table in tables.items()], ignore_index=True), truth)
     windows = []

@@ -18,6 +18,7 @@ from ..networks.models import PUBLISHED_NETWORKS
 from ..prediction.calibration import CALIBRATION
 from .estimate import estimate
 from .profile import NAMES, load_profile
+from .queue import SessionBudget
 from .warmup import WarmupPipeline, run_together
 
 
@@ -57,6 +58,7 @@ def main(arguments=None):
     parser.add_argument("--notebooks", type=a_path, metavar="FOLDER",
                         help="execute the training notebooks of this folder over the finished run, for its figures")
     options = parser.parse_args(arguments)
+    budget = SessionBudget(options.hours)  # of all that comes
     if not 0 <= options.seed < 2**32:
         parser.error(f"--seed {options.seed}: expected 0 to {2**32 - 1}")
     profile = load_profile(options.profile)
@@ -79,7 +81,7 @@ def main(arguments=None):
                  for profile in profiles]
     for line in estimate(pipelines):
         print(line, flush=True)
-    run_together(*pipelines, hours=options.hours)
+    run_together(*pipelines, budget=budget)
     left = sum(len(pipeline.unfinished()) for pipeline in pipelines)
     drawn = [] if left or not options.notebooks else [_draw(pipeline, options, weights) for pipeline in pipelines]
     for pipeline in pipelines:

@@ -9,6 +9,7 @@ from ..augment import compose
 from ..machine.device import training_precision
 from ..networks.tagger import Tagger
 from .batches import RandomExcerpts
+from .pool import share
 
 MOST_STEPS, MOST_SECONDS = 6, 10  # of the measurement; one step is taken whatever it takes
 
@@ -104,6 +105,7 @@ def estimate(pipelines):
         all.
     """
     seconds = 0
+    share(pipelines)
     for pipeline in pipelines:
         steps, profile = steps_left(pipeline), pipeline.profile
         if not steps:
@@ -115,6 +117,8 @@ def estimate(pipelines):
                 f"{profile.batch_size} excerpts")
         if executor.device() is None or hasattr(executor, "workers"):  # on a cluster other machines may do it
             step = seconds_a_step(pipeline, getattr(executor, "threads", None))
+            if hasattr(executor, "workers"):  # in which the clips are, and not here
+                pipeline.shared.pool = None
             mine = steps * step / at_once
             seconds += mine
             device = "GPU" if pipeline.device.type == "cuda" else "CPU"

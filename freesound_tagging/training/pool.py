@@ -111,6 +111,13 @@ class SharedClips:
         return self.pool[1]
 
 
+def share(runs):
+    """Have runs of the same clips share them, which then lie on a device once."""
+    clips = {}
+    for run in runs:
+        run.shared = clips.setdefault(run.shared.identity, run.shared)
+
+
 class _WholeClips(SharedClips):
     """Clips that are pickled with their images."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..machine.checks import check_number
 from .fold import train_fold
+from .pool import share
 from .progress import EpochLogs, Progress
 
 WAIT_SECONDS = 1  # between two looks at what other processes have finished
@@ -58,8 +59,7 @@ def train_runs(stages, budget=None, train=train_fold):
     if not any(run.unfinished(numbers) for run, numbers in stages.items()):
         return True
     executor = next(iter(stages)).executor
-    # One copy on the device for all.
-    shared = {run.shared.identity: run.shared for run in stages}
+    share(stages)
     budget, begun, seen = budget or SessionBudget(None), {}, set()
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(any(run.progress for run in stages)))
@@ -69,7 +69,7 @@ def train_runs(stages, budget=None, train=train_fold):
             for run, numbers in stages.items():
                 for stage, fold in run.todo(numbers):
                     key = Key(run.work, stage, fold)
-                    if key in begun or not executor.room():
+                    if key in begun or not executor.room(ahead=budget.end_at is None):
                         continue
                     if (claim := run.folder.claim(stage, fold)) is None:
                         continue
@@ -85,7 +85,7 @@ def train_runs(stages, budget=None, train=train_fold):
                                    if run.tensorboard else None)
                     budget.begin(key)
                     begun[key] = run, claim
-                    executor.submit(key, train, run.training(stage, fold), shared[run.shared.identity])
+                    executor.submit(key, train, run.training(stage, fold), run.shared)
 
         while True:
             begin()
@@ -104,6 +104,8 @@ def train_runs(stages, budget=None, train=train_fold):
             if not worked:
                 run, stage, fold = left[0]
                 run.check_ready(stage, fold)  # if it is, another process has it
+                if not budget.allows(Key(run.work, stage, fold), 0):
+                    return False
                 progress.waiting(f"another process, which has {Key(run.work, stage, fold)}")
                 time.sleep(WAIT_SECONDS)
 

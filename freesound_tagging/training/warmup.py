@@ -358,7 +358,7 @@ class WarmupPipeline:
             write_card(self)
 
 
-def run_together(*pipelines, hours=None, train=train_fold):
+def run_together(*pipelines, hours=None, budget=None, train=train_fold):
     """Train several networks: side by side on a Ray cluster, each going on as soon as its own stage is done.
 
     Parameters
@@ -367,6 +367,8 @@ def run_together(*pipelines, hours=None, train=train_fold):
         In folders of their own. The first one's executor trains all.
     hours : float, optional
         No fold is begun that, by those before, would not be finished then.
+    budget : SessionBudget, optional
+        In place of `hours`, where these began before.
     train : callable
         What trains a fold, in place of `train_fold`.
 
@@ -380,7 +382,7 @@ def run_together(*pipelines, hours=None, train=train_fold):
     Exception
         As `WarmupPipeline.run_stage`.
     """
-    train_runs({pipeline: list(pipeline.stages) for pipeline in pipelines}, SessionBudget(hours), train)
+    train_runs({pipeline: list(pipeline.stages) for pipeline in pipelines}, budget or SessionBudget(hours), train)
     for pipeline in pipelines:
         pipeline.write_card()
     return [pipeline.table() for pipeline in pipelines]

@@ -79,6 +79,9 @@ def test_a_score_over_all_thresholds_by_hand():
     assert psds(late, truth[:1], **settings) == 0.5, "one false detection comes first"
     with pytest.raises(ValueError, match="no windows of b; tag all recordings of the truth"):
         psds(windows, table(("b.wav", 1, 2, "x")), **settings)
+    two = pd.concat([windows.assign(file="x/a.wav"), windows.assign(file="y/a.wav")])
+    with pytest.raises(ValueError, match=r"what was found has the recordings x/a\.wav and y/a\.wav, which are one by"):
+        psds(two, truth, **settings)
 
 
 @pytest.mark.parametrize(("found", "truth", "said"), [

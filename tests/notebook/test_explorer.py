@@ -9,13 +9,14 @@ from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 from PIL import Image
 
 from freesound_tagging.augment import PUBLISHED, mixup, spec_augment, specmix
 from freesound_tagging.notebook import explorer
 from freesound_tagging.notebook.explorer import SHOWN, augmentation_explorer, augmented, settings_of
-from freesound_tagging.notebook.plots import player, some_excerpts
+from freesound_tagging.notebook.plots import player, some_excerpts, sound_element
 
 
 @pytest.fixture
@@ -88,6 +89,17 @@ def test_settings_are_the_published_ones():
     assert settings_of("mixup") == {"alpha": 0.4}
     assert settings_of("the full chain") == {"max_zoom": 1.05, "max_change": 0.2, "p": 0.75, "alpha": 0.4,
                                              "min_width": 0.0, "max_width": 0.25, "stripes": (1, 1)}
+
+
+@pytest.mark.parametrize(("rate", "played"), [(96_000, 48_000), (10_000, 48_000), (22_050, 22_050)])
+def test_sounds_of_any_rate_can_be_played(rate, played):
+    """A tone of 1 kHz for a second."""
+    tone = np.sin(2 * np.pi * 1000 * np.arange(rate) / rate).astype(np.float32)
+    data = sound_element(tone, rate).partition("base64,")[2].partition('"')[0]
+    signal, found = sf.read(io.BytesIO(base64.b64decode(data)))
+    assert found == played and 0.9 < len(signal) / played < 1.2
+    middle = signal[played // 4:played // 4 + played // 2]
+    assert np.abs(np.fft.rfft(middle)).argmax() == 500, "periods in half a second"
 
 
 def test_every_widget_changes_the_picture(shown):

@@ -10,7 +10,7 @@ from freesound_tagging.annotations.reading import read_all_events
 from freesound_tagging.prediction.formats import timelines_writer
 from freesound_tagging.prediction.listening import Heard
 from freesound_tagging.prediction.tagging import events
-from freesound_tagging.prediction.timed import is_timelines, read_timelines
+from freesound_tagging.prediction.timed import is_timelines, read_timelines, score_timed
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,17 @@ def test_timelines_that_were_written_are_read_as_they_were(night, tmp_path):
         pd.testing.assert_frame_equal(tables[sound.path].astype(np.float32), sound.timeline, check_index_type=False)
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\0")
     assert not is_timelines(tmp_path / "t.csv") and not is_timelines(tmp_path / "none.csv")
+
+
+def test_a_sound_that_is_given_twice_is_written_once_and_a_table_of_none_is_refused(night, tmp_path):
+    with closing(timelines_writer(tmp_path / "t.csv", [sound.path for sound in night])) as writer:
+        for sound in (*night, night[0]):
+            writer.add(sound)
+    assert [len(one) for one in read_timelines(tmp_path / "t.csv").values()] == [75, 75]
+    (tmp_path / "none.csv").write_text("path,second,Bark\n")
+    (tmp_path / "truth.txt").write_text("1\t2\tBark\n")
+    with pytest.raises(ValueError, match=r"none\.csv has no window of a sound: expected what --timeline"):
+        score_timed(tmp_path / "none.csv", tmp_path / "truth.txt")
 
 
 def test_two_sounds_of_one_name_stay_two(night, tmp_path):

@@ -1,9 +1,12 @@
 """Training in sessions: each takes up what the one before has left, and ends in time."""
 
+import contextlib
 import time
 
 import pytest
 
+from freesound_tagging.machine.cluster import RayExecutor
+from freesound_tagging.machine.executors import InProcess
 from freesound_tagging.notebook.runs import purity_table, show_selection, show_table, train_stage
 from freesound_tagging.training.fold import train_fold
 from freesound_tagging.training.queue import SessionBudget, train_runs
@@ -118,6 +121,33 @@ def test_a_stage_is_not_begun_if_folds_before_took_longer_than_is_left(make_pipe
     assert {stage for stage, _ in trained} == {1}
     with pytest.raises(ValueError, match="hours=-1: expected a number, at least 0"):
         SessionBudget(-1)
+
+
+def test_a_session_whose_time_is_up_does_not_wait_for_another_process(make_pipeline, tmp_path):
+    pipeline, budget = make_pipeline(tmp_path), SessionBudget(1)
+    with contextlib.ExitStack() as stack:
+        for fold in range(3):  # as another process has them
+            stack.enter_context(pipeline.folder.claim(1, fold))
+        budget.end_at = time.monotonic()
+        assert not train_runs({pipeline: [1]}, budget)
+
+
+def test_with_a_budget_no_fold_waits_for_a_machine(make_pipeline, tmp_path, slowly, trained):
+    asked = []
+
+    class Spy(InProcess):
+        def room(self, ahead=True):
+            asked.append(ahead)
+            return super().room(ahead)
+    for hours in (1, None):
+        pipeline = make_pipeline(tmp_path / str(hours))
+        pipeline.executor = Spy()
+        assert train_runs({pipeline: [1]}, SessionBudget(hours), slowly)
+        assert set(asked) == {hours is None}
+        asked.clear()
+    cluster = object.__new__(RayExecutor)
+    cluster._running, cluster._capacity = {"a": None}, lambda: 3
+    assert (cluster.room(), cluster.room(ahead=False)) == (4, 2)
 
 
 def test_a_notebook_says_what_is_not_finished_and_goes_on(make_pipeline, demo, tmp_path, capsys):

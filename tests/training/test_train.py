@@ -3,9 +3,11 @@ import re
 import pytest
 import torch
 
+from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.networks.weights import find_weights, load_tagger
 from freesound_tagging.training.__main__ import main
 from freesound_tagging.training.estimate import estimate, spoken, steps_left
+from freesound_tagging.training.queue import SessionBudget
 
 
 def test_the_command_trains_both_networks_and_goes_on(demo, tmp_path, capsys):
@@ -33,9 +35,36 @@ def test_the_command_has_networks_compiled_if_it_is_told_to(demo, tmp_path, monk
     seen = []
     monkeypatch.setattr("freesound_tagging.training.fold.training_precision", lambda device: torch.float32)
     monkeypatch.setattr("freesound_tagging.training.__main__.run_together",
-                        lambda *runs, hours: seen.extend(run.training(1, 0).compiled for run in runs))
+                        lambda *runs, budget: seen.extend(run.training(1, 0).compiled for run in runs))
     assert main([str(demo.root), "--output", str(tmp_path), "--profile", "tiny", *["--compiled"] * compiled]) == 0
     assert seen == [compiled] * 2
+
+
+def test_hours_are_those_of_the_whole_command(demo, tmp_path, monkeypatch, capsys):
+    """Images that take as long as there is time leave none for a fold."""
+    made, build = [], SpectrogramStore.build
+
+    def slowly(*arguments, **settings):
+        store = build(*arguments, **settings)
+        made[0].end_at -= 3600
+        return store
+
+    class Budget(SessionBudget):
+        def __init__(self, hours):
+            super().__init__(hours)
+            made.append(self)
+    monkeypatch.setattr("freesound_tagging.training.__main__.SessionBudget", Budget)
+    monkeypatch.setattr(SpectrogramStore, "build", slowly)
+    assert main([str(demo.root), "--output", str(tmp_path), "--profile", "tiny", "--hours", "1", "--executor",
+                 "in-process"]) == 0
+    assert len(made) == 1 and "The time is up: 16 folds are left" in capsys.readouterr().out
+
+
+def test_runs_of_the_same_clips_share_them(make_pipeline, tmp_path):
+    runs = [make_pipeline(tmp_path / name) for name in "ab"]
+    assert runs[0].shared is not runs[1].shared
+    list(estimate(runs))
+    assert runs[0].shared is runs[1].shared
 
 
 def test_no_data_is_said(tmp_path, capsys):

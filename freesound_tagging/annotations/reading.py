@@ -190,7 +190,8 @@ def is_events(path):
             return False
         if _is_track(text):
             return True
-        rows = rows_of("".join(text.splitlines(keepends=True)[:2]), path)
+        lines = [line for line in text.splitlines(keepends=True) if any(map(str.isalnum, line))]
+        rows = rows_of("".join(lines[:2]), path)
         if not rows:
             return False
         table = pd.DataFrame([], columns=rows[0][1])

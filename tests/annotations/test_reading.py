@@ -81,6 +81,50 @@ def test_tables_of_ones_own(tmp_path, text):
     assert rows(written(tmp_path, text, "x.csv", "cp1252")) == [("", 83.5, 85.0, "Hund")]
 
 
+DITTO = ["1\t2\tdog\ta.wav", '3\t4\t"\tb.wav', "5\t6\tcat\tc.wav", "7\t8\train\td.wav"]
+
+
+@pytest.mark.parametrize(("lines", "labels"), [
+    (DITTO, ["dog", '"', "cat", "rain"]),
+    ([DITTO[0], DITTO[1], DITTO[2], DITTO[3].replace("rain", '"')], ["dog", '"', "cat", '"']),
+    ([DITTO[0], DITTO[1], DITTO[2].replace("cat", '"high" call'), DITTO[3]], ["dog", '"', '"high" call', "rain"]),
+    ([DITTO[0].replace("dog", '"x'), DITTO[1], DITTO[2].replace("cat", '5" of rain')], ['"x', '"', '5" of rain']),
+    ([DITTO[0].replace("a.wav", '"'), '"\t4\tdog\tb.wav'], None),
+    (['1\t2\t"dog ""Rex"""\t"a.wav"', '3\t4\t"big\ncat"\t"b.wav"', '5\t6\t"a\tb"\t""'],
+     ['dog "Rex"', "big\ncat", "a\tb"]),
+])
+def test_a_quotation_mark_between_tabs_is_a_letter_unless_all_are_about_cells(tmp_path, lines, labels):
+    path = written(tmp_path, "\n".join(["start\tend\tlabel\tfile", *lines]) + "\n", "x.tsv")
+    if labels is None:  # a ditto in the last column, and one in the first
+        with pytest.raises(ValueError, match="line 3: '\"' is no time"):
+            read_events(path)
+        return
+    table = read_events(path)
+    assert list(table["label"]) == labels
+    assert list(table["start"]) == [1, 3, 5, 7][:len(lines)] and list(table["end"]) == [2, 4, 6, 8][:len(lines)]
+
+
+@pytest.mark.parametrize("mark", [",", ";", "|"])
+def test_rows_that_a_quotation_mark_makes_one_cell_of_are_an_error(tmp_path, mark):
+    path = written(tmp_path, "\n".join(["", "start\tend\tlabel\tfile", *DITTO]).replace("\t", mark), "x.csv")
+    with pytest.raises(ValueError, match=r"x\.csv, line 4: a quotation mark makes one cell of this line and"):
+        read_events(path)  # an empty line, that of the names, and 1 to 2 s are before it
+    text = 'start,end,label,remark\n1,2,dog,"in Bonn, at night,\nby the river, 3 m off"\n3,4,5" of rain,\n'
+    assert rows(written(tmp_path, text, "x.csv")) == [("", 1.0, 2.0, "dog"), ("", 3.0, 4.0, '5" of rain')]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("before", ["", "\n", "\n\n\n", ",,,\n \n", "sep=,\n"])
+def test_lines_end_in_any_way_and_may_be_empty_before_the_first(tmp_path, end, before):
+    text = before + "start,end,label\n1,2,dog\n3,x,cat\n"
+    path = written(tmp_path, text.replace("\n", end), "x.csv")
+    assert is_events(path)
+    with pytest.raises(ValueError, match=f"line {before.count(chr(10)) + 3}: 'x' is no time"):
+        read_events(path)
+    assert rows(written(tmp_path, text.replace("x", "4").replace("\n", end), "x.csv")) == [
+        ("", 1.0, 2.0, "dog"), ("", 3.0, 4.0, "cat")]
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("start,end,label\n1,2,a\n\n3,x,b\n", "x.csv, line 4: 'x' is no time; expected seconds from 0 on, such as 83.5"),
     ("start,end,label\n1,nan,a\n", "line 2: 'nan' is no time"),

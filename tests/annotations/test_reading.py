@@ -54,6 +54,26 @@ def test_a_selection_of_raven_counts_once_and_is_where_its_file_has_it(tmp_path)
         read_events(path, label_column="Bird")
 
 
+SEQUENCE = ("Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tSpecies\n"  # of a.wav, 20 s, and b.wav behind it
+            "1\t2\t3\ta.wav\tEATO\n2\t25\t26\tb.wav\tBAWW\n")
+
+
+def test_times_in_a_sequence_of_ravens_files_are_not_taken_for_those_in_each(tmp_path):
+    """25 to 26 s of the sequence are 5 to 6 s of b.wav, which the table cannot tell without its File Offset (s)."""
+    path = written(tmp_path, SEQUENCE)
+    with pytest.raises(ValueError, match=r"x\.txt, line 2: Raven counts times from the first of several files on, not "
+                                         r"from where a\.wav begins; add the column File Offset \(s\) in Raven"):
+        read_events(path)
+    one = [("a.wav", 2.0, 3.0, "EATO"), ("a.wav", 25.0, 26.0, "BAWW")]
+    assert rows(written(tmp_path, SEQUENCE.replace("b.wav", "a.wav"))) == one, "of one file there is but one beginning"
+    renamed = [one[0], ("b.wav", 25.0, 26.0, "BAWW")]
+    assert rows(written(tmp_path, SEQUENCE.replace("Begin File", "File"))) == renamed
+    lines = [line + end for line, end in zip(SEQUENCE.splitlines(), ("\tFile Offset (s)\n", "\t2\n", "\t5\n"))]
+    assert rows(written(tmp_path, "".join(lines))) == [one[0], ("b.wav", 5.0, 6.0, "BAWW")]
+    with pytest.raises(ValueError, match=r"line 3: Raven counts .* where b\.wav begins"):
+        read_events(written(tmp_path, "".join(lines).replace("\t5\n", "\t\n")))
+
+
 def test_two_selections_of_the_same_times_are_two(tmp_path):
     twice = RAVEN + RAVEN.splitlines()[1].replace("1\tW", "3\tW") + "\n"
     assert len(read_events(written(tmp_path, twice))) == 3

@@ -8,7 +8,7 @@ from ..machine.files import as_path, files_below
 from ..machine.texts import column_of, decoded, rows_of, text_of
 from .names import names_of, stem_of
 
-ENDINGS_OF_EVENTS = (".txt", ".csv", ".tsv")
+ENDINGS_OF_EVENTS = (".txt", ".csv", ".tsv", ".tab")
 # Names of columns in small letters without spaces, dashes and underscores; the first that a table has is taken.
 START_COLUMNS = ("begintime(s)", "start(s)", "starttime(s)", "onset(s)", "onset", "start", "starttime", "begin",
                  "begintime", "startseconds", "startsec", "from", "tmin")
@@ -203,7 +203,8 @@ def is_events(path):
         if path.suffix.lower() not in ENDINGS_OF_EVENTS or not path.is_file():
             return False
         with path.open("rb") as file:
-            text = decoded(file.read(HEAD))
+            data = file.read(HEAD)
+        text = decoded(data, whole=len(data) < HEAD)
         if "\0" in text:
             return False
         if _is_track(text):

@@ -1,5 +1,6 @@
 """Tables as people have them: any encoding and separator, columns of any usual name."""
 
+import codecs
 import csv
 import io
 import re
@@ -40,15 +41,18 @@ def text_of(path):
     return text
 
 
-def decoded(data):
-    """Bytes as text, as `text_of` reads them; what fits no encoding comes out as letters that were not meant."""
+def decoded(data, whole=True):
+    """Bytes as text, as `text_of` reads them; what fits no encoding comes out as letters that were not meant.
+
+    Of a text that is not whole, a letter that is cut at its end does not count.
+    """
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace")
     if data[1:2] == b"\0" or data[:1] == b"\0":  # UTF-16 without its mark
         return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", errors="replace")
     for encoding in ("utf-8-sig", "cp1252"):
         try:
-            return data.decode(encoding)
+            return codecs.getincrementaldecoder(encoding)().decode(data, final=whole)
         except UnicodeDecodeError:
             continue
     return data.decode("latin-1")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freesound_tagging.annotations.names import names_of, stem_of
-from freesound_tagging.annotations.reading import is_events, read_all_events, read_events
+from freesound_tagging.annotations.reading import HEAD, is_events, read_all_events, read_events
 
 RAVEN = ("Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin File\t"
          "File Offset (s)\tSpecies\n"
@@ -192,12 +192,24 @@ def test_an_empty_track_has_no_label(tmp_path):
 @pytest.mark.parametrize(("name", "text", "expected"), [
     ("x.txt", "0,5\t1,5\tBark\n", True), ("x.txt", RAVEN, True), ("x.csv", "start,end,label\n", True),
     ("x.tsv", "filename\tonset\toffset\tevent_label\n", True), ("x.md", RAVEN, False), ("x.txt", "", False),
+    ("x.tab", "filename\tonset\toffset\tevent_label\n", True), ("x.TAB", RAVEN, True),
     ("x.txt", "Recorded on 3 May\n", False), ("x.csv", "fname,labels\na.wav,Bark\n", False), ("x.csv", "\0" * 9, False),
     ("UrbanSound8K.csv", "slice_file_name,fsID,start,end,salience,fold,classID,class\n", False),
     ("x.csv", '"' + "a" * 200_000, False), ("x.txt", "1\t2\t3\t4\t5\n", False)])
 def test_a_table_with_times_is_known_by_its_first_lines(tmp_path, name, text, expected):
     assert is_events(written(tmp_path, text, name)) is expected
     assert not is_events(tmp_path / "missing.txt") and not is_events(tmp_path)
+
+
+@pytest.mark.parametrize("place", range(HEAD - 3, HEAD + 1))
+def test_a_letter_that_the_first_bytes_end_in_changes_none_of_the_others(tmp_path, place):
+    """é is two bytes, before the border, across it (at HEAD - 1), and behind it; the mark of UTF-8 is before Start."""
+    head = "\ufeffStart (s),End (s),Species\n1,2,".encode()
+    path = tmp_path / "x.csv"
+    path.write_bytes(head + b"x" * (place - len(head)) + "é\n".encode() + b"3,4,x\n")
+    assert is_events(path)
+    path.write_bytes("start,end,größe".encode("cp1252") + b"x" * HEAD)
+    assert is_events(path), "and what is no UTF-8 is still read"
 
 
 @pytest.mark.parametrize(("table", "expected"), [

@@ -308,6 +308,18 @@ def test_labels_with_times_that_are_of_no_sound_are_an_error(tmp_path, capsys):
     assert "a.txt: no row has a label; name the column of labels by --label-column" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "text"), [
+    ("events.tab", "filename\tonset\toffset\tevent_label\na.wav\t1\t2\tdog\nb.wav\t3\t4\tcat\n"),
+])
+def test_a_table_names_its_sounds_in_any_usual_column(tmp_path, name, text):
+    for sound in ("a.wav", "b.wav"):
+        recording(tmp_path / "in" / sound, 5)
+    (tmp_path / "in" / name).write_text(text)
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [(row.fname, row.start, row.end, row.labels) for row in table.itertuples()] == [
+        ("a.wav", 1, 2, ("dog",)), ("b.wav", 3, 4, ("cat",))]
+
+
 def test_what_a_table_with_times_says_besides_counts(tmp_path):
     source = tmp_path / "in"
     for number in range(6):

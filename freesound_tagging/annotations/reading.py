@@ -17,7 +17,7 @@ END_COLUMNS = ("endtime(s)", "end(s)", "offset(s)", "offset", "end", "endtime", 
 LENGTH_COLUMNS = ("deltatime(s)", "duration(s)", "duration", "length(s)", "length")
 BEGIN_COLUMNS = ("beginpath", "beginfile")  # Raven's
 FILE_COLUMNS = (*BEGIN_COLUMNS, "filename", "fname", "file", "filepath", "path", "audiofilename", "audiofile", "audio",
-                "soundfile", "sound", "wav", "recording", "sourcefile")
+                "soundfile", "sound", "wav", "recording", "sourcefile", "clip", "clipname", "recordingid", "name")
 LABEL_COLUMNS = ("annotation", "species", "commonname", "eventlabel", "label", "labels", "class", "category", "tag",
                  "event", "text", "scientificname", "speciescode")
 PROBABILITY_COLUMNS = ("confidence", "probability", "score")
@@ -90,9 +90,10 @@ def read_events(path, label_column=None):
 
 def _columns(table, path, label_column=None):
     """What a table calls what; None where it has none."""
-    return {"start": column_of(table, START_COLUMNS), "end": column_of(table, END_COLUMNS),
-            "length": column_of(table, LENGTH_COLUMNS), "file": column_of(table, FILE_COLUMNS),
-            "label": column_of(table, LABEL_COLUMNS, label_column, f"labels of {path}"),
+    label = column_of(table, LABEL_COLUMNS, label_column, f"labels of {path}")
+    return {"start": column_of(table, START_COLUMNS), "end": column_of(table, END_COLUMNS), "label": label,
+            "length": column_of(table, LENGTH_COLUMNS),
+            "file": column_of(table.drop(columns=[label] if label else []), FILE_COLUMNS),
             "probability": column_of(table, PROBABILITY_COLUMNS), "selection": column_of(table, ("selection",)),
             "view": column_of(table, ("view",)), "place": column_of(table, ("fileoffset(s)",))}
 

@@ -145,6 +145,13 @@ def test_lines_end_in_any_way_and_may_be_empty_before_the_first(tmp_path, end, b
         ("", 1.0, 2.0, "dog"), ("", 3.0, 4.0, "cat")]
 
 
+@pytest.mark.parametrize("column", ["clip", "Clip Name", "name", "recording_id"])
+def test_the_column_of_files_has_any_usual_name_and_is_not_that_of_labels(tmp_path, column):
+    path = written(tmp_path, f"{column},start,end,label\na.wav,1,2,dog\n", "x.csv")
+    assert rows(path) == [("a.wav", 1.0, 2.0, "dog")]
+    assert rows(path, label_column=column) == [("", 1.0, 2.0, "a.wav")]
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("start,end,label\n1,2,a\n\n3,x,b\n", "x.csv, line 4: 'x' is no time; expected seconds from 0 on, such as 83.5"),
     ("start,end,label\n1,nan,a\n", "line 2: 'nan' is no time"),

@@ -8,15 +8,16 @@ from ..machine.files import as_path, files_below
 from ..machine.texts import column_of, decoded, rows_of, text_of
 from .names import names_of, stem_of
 
-ENDINGS_OF_EVENTS = (".txt", ".csv", ".tsv")
+ENDINGS_OF_EVENTS = (".txt", ".csv", ".tsv", ".tab")
 # Names of columns in small letters without spaces, dashes and underscores; the first that a table has is taken.
 START_COLUMNS = ("begintime(s)", "start(s)", "starttime(s)", "onset(s)", "onset", "start", "starttime", "begin",
                  "begintime", "startseconds", "startsec", "from", "tmin")
 END_COLUMNS = ("endtime(s)", "end(s)", "offset(s)", "offset", "end", "endtime", "stop", "endseconds", "endsec", "to",
                "tmax")
 LENGTH_COLUMNS = ("deltatime(s)", "duration(s)", "duration", "length(s)", "length")
-FILE_COLUMNS = ("beginpath", "beginfile", "filename", "fname", "file", "filepath", "path", "audiofilename", "audiofile",
-                "audio", "soundfile", "sound", "wav", "recording", "sourcefile")
+BEGIN_COLUMNS = ("beginpath", "beginfile")  # Raven's
+FILE_COLUMNS = (*BEGIN_COLUMNS, "filename", "fname", "file", "filepath", "path", "audiofilename", "audiofile", "audio",
+                "soundfile", "sound", "wav", "recording", "sourcefile", "clip", "clipname", "recordingid", "name")
 LABEL_COLUMNS = ("annotation", "species", "commonname", "eventlabel", "label", "labels", "class", "category", "tag",
                  "event", "text", "scientificname", "speciescode")
 PROBABILITY_COLUMNS = ("confidence", "probability", "score")
@@ -35,7 +36,8 @@ def read_events(path, label_column=None):
         - what Audacity exports of a label track: start, end and label between tabs, without a header. Lines that begin
           with a backslash, which have a label's frequencies, are passed over; an empty file has no label.
         - a table of selections by Raven, in which each selection counts once, however many views it is listed for.
-          With ``File Offset (s)`` and ``Begin File`` or ``Begin Path``, times are those in that file.
+          With ``File Offset (s)`` and ``Begin File`` or ``Begin Path``, times are those in that file; several files
+          have to have it, as Raven counts from the first one's beginning.
         - BirdNET-Analyzer's results, DCASE's TSV (filename, onset, offset, event_label), and any table with columns of
           usual names for start and for end or duration. Rows without both times, as DCASE has them of a file without
           events, are passed over.
@@ -54,7 +56,8 @@ def read_events(path, label_column=None):
     ------
     ValueError
         If it is no such table, or a time is none: no number of seconds nor hours, minutes and seconds with colons,
-        below 0, or an end before its start. The message names the file and the line.
+        below 0, or an end before its start; or it is not said in which of Raven's files a time is where. The message
+        names the file and the line.
 
     Examples
     --------
@@ -80,16 +83,32 @@ def read_events(path, label_column=None):
     if columns["start"] is None or not (columns["end"] or columns["length"]):
         raise ValueError(f"{path} has the columns {', '.join(names)}; expected start and end of labels, such as "
                          "Raven's Begin Time (s) and End Time (s), or what Audacity exports of a label track")
-    return _table(_events(path, [number for number, _ in rows], table, columns))
+    numbers = [number for number, _ in rows]
+    _check_begins(path, numbers, table, columns)
+    return _table(_events(path, numbers, table, columns))
 
 
 def _columns(table, path, label_column=None):
     """What a table calls what; None where it has none."""
-    return {"start": column_of(table, START_COLUMNS), "end": column_of(table, END_COLUMNS),
-            "length": column_of(table, LENGTH_COLUMNS), "file": column_of(table, FILE_COLUMNS),
-            "label": column_of(table, LABEL_COLUMNS, label_column, f"labels of {path}"),
+    label = column_of(table, LABEL_COLUMNS, label_column, f"labels of {path}")
+    return {"start": column_of(table, START_COLUMNS), "end": column_of(table, END_COLUMNS), "label": label,
+            "length": column_of(table, LENGTH_COLUMNS),
+            "file": column_of(table.drop(columns=[label] if label else []), FILE_COLUMNS),
             "probability": column_of(table, PROBABILITY_COLUMNS), "selection": column_of(table, ("selection",)),
             "view": column_of(table, ("view",)), "place": column_of(table, ("fileoffset(s)",))}
+
+
+def _check_begins(path, numbers, table, columns):
+    """Raise if times are those in a sequence of Raven's files, and it is not said where in its file each of them is."""
+    begin = column_of(table, BEGIN_COLUMNS)
+    if begin is None or begin != columns["file"] or len({*table[begin]} - {""}) < 2:
+        return
+    places = table[columns["place"]] if columns["place"] else [""] * len(table)
+    for number, file, place in zip(numbers, table[begin], places):
+        if file and not place:
+            raise ValueError(f"{path}, line {number}: Raven counts times from the first of several files on, not from "
+                             f"where {file} begins; add the column File Offset (s) in Raven, or rename {begin} to file "
+                             "if times are those in each file")
 
 
 def _events(path, numbers, table, columns):
@@ -185,12 +204,14 @@ def is_events(path):
         if path.suffix.lower() not in ENDINGS_OF_EVENTS or not path.is_file():
             return False
         with path.open("rb") as file:
-            text = decoded(file.read(HEAD))
+            data = file.read(HEAD)
+        text = decoded(data, whole=len(data) < HEAD)
         if "\0" in text:
             return False
         if _is_track(text):
             return True
-        rows = rows_of("".join(text.splitlines(keepends=True)[:2]), path)
+        lines = [line for line in text.splitlines(keepends=True) if any(map(str.isalnum, line))]
+        rows = rows_of("".join(lines[:2]), path)
         if not rows:
             return False
         table = pd.DataFrame([], columns=rows[0][1])

@@ -211,15 +211,23 @@ def _common(a, b):
 
 
 def _matched(found, true, collar, share):
+    """How many found events can be matched with true ones, each once."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
     if not len(found) or not len(true):
         return 0
-    off = np.abs(found[:, None] - true[None])  # (found, true, start and end)
-    least = np.maximum(collar, share * (true[:, 1] - true[:, 0]))
-    fits = (off[..., 0] <= collar + 1e-6) & (off[..., 1] <= least + 1e-6)
-    return (maximum_bipartite_matching(csr_array(fits.astype(np.int8)), perm_type="column") >= 0).sum()
+    true = true[np.argsort(true[:, 0])]
+    first, last = (np.searchsorted(true[:, 0], found[:, 0] + side * (collar + 1e-5), where)
+                   for side, where in ((-1, "left"), (1, "right")))  # those near enough, and a few more
+    count = last - first
+    which = np.repeat(np.arange(len(found)), count)  # (pairs,)
+    other = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
+    off = np.abs(found[which] - true[other])  # (pairs, start and end)
+    least = np.maximum(collar, share * (true[other, 1] - true[other, 0]))
+    fits = (off[:, 0] <= collar + 1e-6) & (off[:, 1] <= least + 1e-6)
+    pairs = csr_array((np.ones(fits.sum(), np.int8), (which[fits], other[fits])), shape=(len(found), len(true)))
+    return (maximum_bipartite_matching(pairs, perm_type="column") >= 0).sum()
 
 
 def _rates(counts, name):

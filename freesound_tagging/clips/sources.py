@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..annotations import cut_of
+from ..annotations.reading import ENDINGS_OF_EVENTS
 from ..machine.files import as_path, files_below
 from ..machine.texts import column_of
 from .finding import NO_CLASS, SoundsBelow
@@ -260,7 +261,7 @@ def _recordings(source, sounds, options, notes):
     """Labels with times: Audacity's and Raven's beside the sounds, or a table that names these."""
     if options.whole or options.class_folders:
         return None
-    rows = stretches(_tables_in(source, (".csv", ".tsv", ".tab", ".txt")), sounds, options, notes,
+    rows = stretches(_tables_in(source, ENDINGS_OF_EVENTS), sounds, options, notes,
                      source if source.is_dir() else source.parent)
     if rows is None:
         return None

@@ -9,7 +9,6 @@ from ..machine.files import as_path
 from ..machine.texts import rows_of, text_of
 from .tables import few
 
-ENDINGS_OF_TABLES = (".csv", ".tsv", ".tab", ".txt")
 # Names of columns in small letters without spaces, dashes and underscores; the first that a table has is taken.
 FILE_COLUMNS = ("fname", "filename", "file", "filepath", "path", "audiofilename", "audiofile", "audio", "slicefilename",
                 "soundfile", "sound", "wav", "clip", "clipname", "recording", "name", "id")

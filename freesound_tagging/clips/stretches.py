@@ -61,8 +61,8 @@ def stretches(paths, sounds, options, notes, root):
     if not found:
         if unknown:
             raise ValueError(f"{root} has labels with times, and none of its sounds, or not one alone: {few(unknown)}; "
-                             "give the recordings' folder by --sounds, or say by --class-folders or --whole that these "
-                             "times do not count")
+                             "give the recordings' folder by --sounds, the column of their names by --file-column, or "
+                             "say by --class-folders or --whole that these times do not count")
         return None
     if unknown:
         notes.append(f"labels with times of {len(unknown)} sounds that are not there, or not one alone, are left out: "
@@ -124,7 +124,7 @@ def _of_table(path, sounds, options, notes, root, unknown):
     for name, rows in table.groupby("file", sort=False):
         which = sounds.find(name) if name else _beside(path, sounds, root)
         if len(which) != 1:
-            unknown.append(f"{name or path.name} of {path.name}")
+            unknown.append(f"{name} of {path.name}" if name else path.name)
             continue
         found.append(rows[["labels", "start", "end", "set", "fold", "group", "background", "named"]].assign(
             name=which[0].as_posix(), table=str(path)))

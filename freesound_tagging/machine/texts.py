@@ -1,10 +1,15 @@
 """Tables as people have them: any encoding and separator, columns of any usual name."""
 
+import codecs
 import csv
 import io
 import re
 
 from .files import as_path
+
+# A whole cell in quotation marks between tabs. It has no tab and line break at once, and does not begin with either, as
+# what is between a mark that stands for itself, such as a ditto, and the next one.
+QUOTED = re.compile(r'(?<![^\t\r\n])"(?![\t\r\n])(?:(?:[^"\t]|"")*+|(?:[^"\r\n]|"")*+)"(?![^\t\r\n])')
 
 
 def text_of(path):
@@ -36,15 +41,18 @@ def text_of(path):
     return text
 
 
-def decoded(data):
-    """Bytes as text, as `text_of` reads them; what fits no encoding comes out as letters that were not meant."""
+def decoded(data, whole=True):
+    """Bytes as text, as `text_of` reads them; what fits no encoding comes out as letters that were not meant.
+
+    Of a text that is not whole, a letter that is cut at its end does not count.
+    """
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace")
     if data[1:2] == b"\0" or data[:1] == b"\0":  # UTF-16 without its mark
         return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", errors="replace")
     for encoding in ("utf-8-sig", "cp1252"):
         try:
-            return data.decode(encoding)
+            return codecs.getincrementaldecoder(encoding)().decode(data, final=whole)
         except UnicodeDecodeError:
             continue
     return data.decode("latin-1")
@@ -57,7 +65,7 @@ def rows_of(text, path):
     ----------
     text : str
         Comma, semicolon, tab or bar between the cells: what gives the first row most of them, or what ``sep=;`` in
-        front says, as Excel writes it.
+        front says, as Excel writes it. With tabs, quotation marks are letters unless all are about whole cells.
     path : path
         For the error.
 
@@ -70,27 +78,53 @@ def rows_of(text, path):
     Raises
     ------
     ValueError
-        If it is no table. The message names the file.
+        If it is no table, or a quotation mark makes one cell of rows. The message names the file.
     """
-    head = re.match(r"sep=(.)\r?\n", text)
+    head = re.match(r"sep=(.)(\r\n?|\n)", text)
     if head:
         text = text[head.end():]
-    best = []
-    for mark in [head[1]] if head else (",", ";", "\t", "|"):
-        try:
-            first = next(csv.reader(io.StringIO(text), delimiter=mark), [])
-        except csv.Error:
-            continue
-        if len(first) > len(best[0] if best else []):
-            best = [first, mark]
-    if not best:
+    mark, columns = _separator(text, [head[1]] if head else (",", ";", "\t", "|"))
+    if not columns:
         return []
+    bare = mark == "\t" and '"' in QUOTED.sub("", text)
+    rows = []
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=best[1])
-        rows = [(reader.line_num + bool(head), [cell.strip() for cell in row]) for row in reader]
+        for begin, end, row in _rows(text, mark, csv.QUOTE_NONE if bare else csv.QUOTE_MINIMAL):
+            if mark != "\t" and _are_rows(row, mark, columns):
+                raise ValueError(f"{path}, line {begin + bool(head)}: a quotation mark makes one cell of this line and "
+                                 "those below it; delete it, or put another one at its cell's end")
+            rows.append((end + bool(head), [cell.strip() for cell in row]))
     except csv.Error as error:
         raise ValueError(f"{path} is no table ({error}); save it as CSV in UTF-8") from error
-    return [(line, row) for line, row in rows if any(row)]
+    return rows
+
+
+def _separator(text, marks):
+    """Which of the marks gives the first row most cells, and how many."""
+    best, most = "", 0
+    for mark in marks:
+        try:
+            *_, row = next(_rows(text, mark), [[]])
+        except csv.Error:
+            continue
+        if len(row) > most:
+            best, most = mark, len(row)
+    return best, most
+
+
+def _rows(text, mark, quoting=csv.QUOTE_MINIMAL):
+    """The rows that have any text, each with the lines where it begins and ends."""
+    reader, begin = csv.reader(io.StringIO(text, newline=""), delimiter=mark, quoting=quoting), 1
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            yield begin, reader.line_num, row
+        begin = reader.line_num + 1
+
+
+def _are_rows(row, mark, columns):
+    """Whether a row is several, of as many cells each as the table has columns, without the quotes about its cells."""
+    lines = [line for line in mark.join(row).splitlines() if line.strip()]
+    return columns > 1 and len(lines) > 1 and all(line.count(mark) == columns - 1 for line in lines)
 
 
 def column_of(table, names, given=None, of=""):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freesound_tagging.annotations.names import names_of, stem_of
-from freesound_tagging.annotations.reading import is_events, read_all_events, read_events
+from freesound_tagging.annotations.reading import HEAD, is_events, read_all_events, read_events
 
 RAVEN = ("Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin File\t"
          "File Offset (s)\tSpecies\n"
@@ -54,6 +54,26 @@ def test_a_selection_of_raven_counts_once_and_is_where_its_file_has_it(tmp_path)
         read_events(path, label_column="Bird")
 
 
+SEQUENCE = ("Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tSpecies\n"  # of a.wav, 20 s, and b.wav behind it
+            "1\t2\t3\ta.wav\tEATO\n2\t25\t26\tb.wav\tBAWW\n")
+
+
+def test_times_in_a_sequence_of_ravens_files_are_not_taken_for_those_in_each(tmp_path):
+    """25 to 26 s of the sequence are 5 to 6 s of b.wav, which the table cannot tell without its File Offset (s)."""
+    path = written(tmp_path, SEQUENCE)
+    with pytest.raises(ValueError, match=r"x\.txt, line 2: Raven counts times from the first of several files on, not "
+                                         r"from where a\.wav begins; add the column File Offset \(s\) in Raven"):
+        read_events(path)
+    one = [("a.wav", 2.0, 3.0, "EATO"), ("a.wav", 25.0, 26.0, "BAWW")]
+    assert rows(written(tmp_path, SEQUENCE.replace("b.wav", "a.wav"))) == one, "of one file there is but one beginning"
+    renamed = [one[0], ("b.wav", 25.0, 26.0, "BAWW")]
+    assert rows(written(tmp_path, SEQUENCE.replace("Begin File", "File"))) == renamed
+    lines = [line + end for line, end in zip(SEQUENCE.splitlines(), ("\tFile Offset (s)\n", "\t2\n", "\t5\n"))]
+    assert rows(written(tmp_path, "".join(lines))) == [one[0], ("b.wav", 5.0, 6.0, "BAWW")]
+    with pytest.raises(ValueError, match=r"line 3: Raven counts .* where b\.wav begins"):
+        read_events(written(tmp_path, "".join(lines).replace("\t5\n", "\t\n")))
+
+
 def test_two_selections_of_the_same_times_are_two(tmp_path):
     twice = RAVEN + RAVEN.splitlines()[1].replace("1\tW", "3\tW") + "\n"
     assert len(read_events(written(tmp_path, twice))) == 3
@@ -79,6 +99,57 @@ def test_dcases_tables_and_files_without_events_in_them(tmp_path):
 ])
 def test_tables_of_ones_own(tmp_path, text):
     assert rows(written(tmp_path, text, "x.csv", "cp1252")) == [("", 83.5, 85.0, "Hund")]
+
+
+DITTO = ["1\t2\tdog\ta.wav", '3\t4\t"\tb.wav', "5\t6\tcat\tc.wav", "7\t8\train\td.wav"]
+
+
+@pytest.mark.parametrize(("lines", "labels"), [
+    (DITTO, ["dog", '"', "cat", "rain"]),
+    ([DITTO[0], DITTO[1], DITTO[2], DITTO[3].replace("rain", '"')], ["dog", '"', "cat", '"']),
+    ([DITTO[0], DITTO[1], DITTO[2].replace("cat", '"high" call'), DITTO[3]], ["dog", '"', '"high" call', "rain"]),
+    ([DITTO[0].replace("dog", '"x'), DITTO[1], DITTO[2].replace("cat", '5" of rain')], ['"x', '"', '5" of rain']),
+    ([DITTO[0].replace("a.wav", '"'), '"\t4\tdog\tb.wav'], None),
+    (['1\t2\t"dog ""Rex"""\t"a.wav"', '3\t4\t"big\ncat"\t"b.wav"', '5\t6\t"a\tb"\t""'],
+     ['dog "Rex"', "big\ncat", "a\tb"]),
+])
+def test_a_quotation_mark_between_tabs_is_a_letter_unless_all_are_about_cells(tmp_path, lines, labels):
+    path = written(tmp_path, "\n".join(["start\tend\tlabel\tfile", *lines]) + "\n", "x.tsv")
+    if labels is None:  # a ditto in the last column, and one in the first
+        with pytest.raises(ValueError, match="line 3: '\"' is no time"):
+            read_events(path)
+        return
+    table = read_events(path)
+    assert list(table["label"]) == labels
+    assert list(table["start"]) == [1, 3, 5, 7][:len(lines)] and list(table["end"]) == [2, 4, 6, 8][:len(lines)]
+
+
+@pytest.mark.parametrize("mark", [",", ";", "|"])
+def test_rows_that_a_quotation_mark_makes_one_cell_of_are_an_error(tmp_path, mark):
+    path = written(tmp_path, "\n".join(["", "start\tend\tlabel\tfile", *DITTO]).replace("\t", mark), "x.csv")
+    with pytest.raises(ValueError, match=r"x\.csv, line 4: a quotation mark makes one cell of this line and"):
+        read_events(path)  # an empty line, that of the names, and 1 to 2 s are before it
+    text = 'start,end,label,remark\n1,2,dog,"in Bonn, at night,\nby the river, 3 m off"\n3,4,5" of rain,\n'
+    assert rows(written(tmp_path, text, "x.csv")) == [("", 1.0, 2.0, "dog"), ("", 3.0, 4.0, '5" of rain')]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("before", ["", "\n", "\n\n\n", ",,,\n \n", "sep=,\n"])
+def test_lines_end_in_any_way_and_may_be_empty_before_the_first(tmp_path, end, before):
+    text = before + "start,end,label\n1,2,dog\n3,x,cat\n"
+    path = written(tmp_path, text.replace("\n", end), "x.csv")
+    assert is_events(path)
+    with pytest.raises(ValueError, match=f"line {before.count(chr(10)) + 3}: 'x' is no time"):
+        read_events(path)
+    assert rows(written(tmp_path, text.replace("x", "4").replace("\n", end), "x.csv")) == [
+        ("", 1.0, 2.0, "dog"), ("", 3.0, 4.0, "cat")]
+
+
+@pytest.mark.parametrize("column", ["clip", "Clip Name", "name", "recording_id"])
+def test_the_column_of_files_has_any_usual_name_and_is_not_that_of_labels(tmp_path, column):
+    path = written(tmp_path, f"{column},start,end,label\na.wav,1,2,dog\n", "x.csv")
+    assert rows(path) == [("a.wav", 1.0, 2.0, "dog")]
+    assert rows(path, label_column=column) == [("", 1.0, 2.0, "a.wav")]
 
 
 @pytest.mark.parametrize(("text", "said"), [
@@ -128,12 +199,24 @@ def test_an_empty_track_has_no_label(tmp_path):
 @pytest.mark.parametrize(("name", "text", "expected"), [
     ("x.txt", "0,5\t1,5\tBark\n", True), ("x.txt", RAVEN, True), ("x.csv", "start,end,label\n", True),
     ("x.tsv", "filename\tonset\toffset\tevent_label\n", True), ("x.md", RAVEN, False), ("x.txt", "", False),
+    ("x.tab", "filename\tonset\toffset\tevent_label\n", True), ("x.TAB", RAVEN, True),
     ("x.txt", "Recorded on 3 May\n", False), ("x.csv", "fname,labels\na.wav,Bark\n", False), ("x.csv", "\0" * 9, False),
     ("UrbanSound8K.csv", "slice_file_name,fsID,start,end,salience,fold,classID,class\n", False),
     ("x.csv", '"' + "a" * 200_000, False), ("x.txt", "1\t2\t3\t4\t5\n", False)])
 def test_a_table_with_times_is_known_by_its_first_lines(tmp_path, name, text, expected):
     assert is_events(written(tmp_path, text, name)) is expected
     assert not is_events(tmp_path / "missing.txt") and not is_events(tmp_path)
+
+
+@pytest.mark.parametrize("place", range(HEAD - 3, HEAD + 1))
+def test_a_letter_that_the_first_bytes_end_in_changes_none_of_the_others(tmp_path, place):
+    """é is two bytes, before the border, across it (at HEAD - 1), and behind it; the mark of UTF-8 is before Start."""
+    head = "\ufeffStart (s),End (s),Species\n1,2,".encode()
+    path = tmp_path / "x.csv"
+    path.write_bytes(head + b"x" * (place - len(head)) + "é\n".encode() + b"3,4,x\n")
+    assert is_events(path)
+    path.write_bytes("start,end,größe".encode("cp1252") + b"x" * HEAD)
+    assert is_events(path), "and what is no UTF-8 is still read"
 
 
 @pytest.mark.parametrize(("table", "expected"), [

@@ -40,6 +40,17 @@ def test_a_label_with_a_tab_or_an_escape_is_one_cell(tmp_path):
     assert (tmp_path / "t.tsv").read_text().splitlines()[1] == "a\\tb.wav\t1.000\t2.000\tone two \\x1b[31m"
 
 
+def test_labels_with_quotation_marks_come_back(tmp_path):
+    events = pd.DataFrame([("a.wav", 1.0, 2.0, "dog"), ("a.wav", 3.0, 4.0, '"high" call'), ("b.wav", 5.0, 6.0, '"x'),
+                           ("b.wav", 7.0, 8.0, '"'), ("b.wav", 9.0, 9.5, "cat")],
+                          columns=["file", "start", "end", "label"])
+    write_dcase(tmp_path / "t.tsv", events)
+    pd.testing.assert_frame_equal(read_events(tmp_path / "t.tsv"), events)
+    write_selections(tmp_path / "t.selections.txt", events, {"a.wav": 10, "b.wav": 10})
+    pd.testing.assert_frame_equal(read_events(tmp_path / "t.selections.txt"),
+                                  events.assign(file=events["file"].map(os.path.abspath)))
+
+
 @pytest.mark.parametrize("label", ["Bark", "a/b", "..", ".hidden", "_background_noise_", "100 %", "Knock, 犬", "what?",
                                    "C:\\x", "end.", "a\n"])
 @pytest.mark.parametrize("recording", ["night.wav", "0.500_x.wav_1.000-2.000.flac", "a b_-_%2F'犬.aiff", "no ending"])

@@ -110,6 +110,18 @@ def test_a_table_is_read_in_any_encoding_and_separator(tmp_path, encoding, separ
     assert split_labels(table["Category"]) == [("Vögel", "Hund")] * 3
 
 
+@pytest.mark.parametrize("text", ["fname,label\ra.wav,dog\rb.wav,cat\r", "\nfname,label\na.wav,dog\nb.wav,cat\n"])
+def test_a_table_of_excel_for_mac_and_one_with_an_empty_first_line_are_read(tmp_path, text):
+    assert read_spreadsheet(write(tmp_path / "t.csv", text)).to_numpy().tolist() == [["a.wav", "dog"], ["b.wav", "cat"]]
+
+
+def test_a_ditto_does_not_swallow_the_clips_after_it(tmp_path):
+    text = 'fname\tlabel\na.wav\tdog\nb.wav\t"\nc.wav\tcat\nd.wav\train\n'
+    assert read_spreadsheet(write(tmp_path / "t.tsv", text))["label"].tolist() == ["dog", '"', "cat", "rain"]
+    with pytest.raises(ValueError, match=r"t\.csv, line 3: a quotation mark makes one cell of this line and"):
+        read_spreadsheet(write(tmp_path / "t.csv", text.replace("\t", ",")))
+
+
 @pytest.mark.parametrize(("cells", "labels"), [
     (["a", "b"], [("a",), ("b",)]),
     (["a,b", "b"], [("a", "b"), ("b",)]),

@@ -63,13 +63,30 @@ def read_events(path, label_column=None):
     --------
     >>> read_events("night.txt")  # doctest: +SKIP
     """
+    return events_and_rows(path, label_column)[0]
+
+
+def events_and_rows(path, label_column=None):
+    """As `read_events`, and for each event its row of the table with all columns that this has, text.
+
+    Parameters
+    ----------
+    path, label_column
+        As for `read_events`.
+
+    Returns
+    -------
+    events : pandas.DataFrame
+    rows : pandas.DataFrame or None
+        None of a label track, which has no header.
+    """
     path = as_path(path)
     text = text_of(path)
     if not text.strip():
-        return _table([])
+        return _table([]), None
     if _is_track(text):
         return _table([_event(path, number, "", *cells[:2], "\t".join(cells[2:]))
-                       for number, cells in _track(text)])
+                       for number, cells in _track(text)]), None
     (_, names), *rows = rows_of(text, path) or [(0, [])]
     for number, cells in rows:
         if any(cells[len(names):]):
@@ -85,7 +102,8 @@ def read_events(path, label_column=None):
                          "Raven's Begin Time (s) and End Time (s), or what Audacity exports of a label track")
     numbers = [number for number, _ in rows]
     _check_begins(path, numbers, table, columns)
-    return _table(_events(path, numbers, table, columns))
+    numbers, events = zip(*found) if (found := list(_events(path, numbers, table, columns))) else ((), ())
+    return _table(events), table.iloc[list(numbers)].reset_index(drop=True)
 
 
 def _columns(table, path, label_column=None):
@@ -112,7 +130,7 @@ def _check_begins(path, numbers, table, columns):
 
 
 def _events(path, numbers, table, columns):
-    """The events of a table with a header, each selection once."""
+    """The events of a table with a header, each selection once, and before each the number of its row."""
     seen = set()
     cells = {name: list(table[column]) for name, column in columns.items() if column is not None}
     for row, number in enumerate(numbers):
@@ -130,7 +148,7 @@ def _events(path, numbers, table, columns):
         if file and cell.get("place"):  # times are those of all files, one behind the other
             place = _seconds(path, number, cell["place"])
             event[:2] = place, place + event[1] - event[0]
-        yield file, label, *event
+        yield row, (file, label, *event)
 
 
 def _event(path, number, file, start, end, label, probability=None, lasts=False):

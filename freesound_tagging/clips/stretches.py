@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from ..annotations import is_events, names_of, read_events
-from ..annotations.reading import START_COLUMNS
+from ..annotations import is_events, names_of
+from ..annotations.reading import events_and_rows
 from ..machine.texts import column_of
 from .audio import seconds_of
-from .spreadsheets import read_spreadsheet, split_labels
+from .spreadsheets import split_labels
 from .tables import few
 
 TEST = {"test", "testing", "eval", "evaluation", "tst"}  # words in the names of tables, folders and parts
@@ -106,7 +106,7 @@ def _is_empty(path):
 
 def _of_table(path, sounds, options, notes, root, unknown):
     """The rows of a table, a data frame for each sound; names of those that are not there go to `unknown`."""
-    table = read_events(path, options.label_columns[0] if options.label_columns else None)
+    table, sheet = events_and_rows(path, options.label_columns[0] if options.label_columns else None)
     if not len(table):
         return []
     if (table["label"] == "").all():
@@ -117,7 +117,8 @@ def _of_table(path, sounds, options, notes, root, unknown):
     table["labels"] = split_labels(table["label"].tolist(), options.separator or "")
     table["set"] = set_named(path.stem)
     table["group"], table["fold"], table["background"] = "", "", False
-    _add_columns(table, path, options)
+    if sheet is not None:
+        _add_columns(table, sheet, path, options)
     table["named"] = table["file"] != ""
     table.loc[~table["named"], "set"] = "curated"
     found = []
@@ -131,19 +132,11 @@ def _of_table(path, sounds, options, notes, root, unknown):
     return found
 
 
-def _add_columns(table, path, options):
-    """What a table with a header has beside labels and times, and options ask for or its columns' names say."""
-    try:
-        sheet = read_spreadsheet(path)
-    except ValueError:
-        return
-    if column_of(sheet, START_COLUMNS) is None:  # a track of labels, without a header
-        return
+def _add_columns(table, sheet, path, options):
+    """What a table has beside labels and times, and options ask for or its columns' names say."""
     asked = [options.file_column, *options.label_columns, *([] if options.group == "none" else [options.group])]
     for column in filter(None, asked):
         column_of(sheet, (), column, str(path))  # raises, if it is not there
-    if len(sheet) != len(table):  # such as Raven's, with a row for each view
-        return
     if options.file_column:
         table["file"] = sheet[options.file_column].to_numpy()
     if len(options.label_columns) > 1:

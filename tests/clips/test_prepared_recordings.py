@@ -426,3 +426,23 @@ def test_clips_with_times_of_where_they_were_cut_from_may_have_a_row_a_label(tmp
     table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0").curated
     assert table["labels"].tolist() == [("dog", "rain")] * 3
     assert "times are not of the files that they stand beside" in capsys.readouterr().out
+
+
+def test_columns_count_where_rows_are_passed_over(tmp_path):
+    """DCASE's rows without times, and Raven's second view of a selection."""
+    for n in range(6):
+        recording(tmp_path / f"in/r{n}.wav", 10, n)
+    rows = [f"r{n}.wav\t1\t2\tdog\t{'test' if n > 3 else 'train'}\ts{n // 2}\n" for n in range(6)]
+    (tmp_path / "in/t.tsv").write_text("filename\tonset\toffset\tevent_label\tsplit\tgroup\n"
+                                       "r0.wav\t\t\t\ttrain\ts0\n" + "".join(rows))
+    data = prepare(tmp_path / "in", tmp_path / "made", "--background", "no")
+    assert sorted(data.test["fname"]) == ["r4.wav", "r5.wav"]
+    assert dict(zip(data.curated["fname"], data.curated["group"])) == {
+        "r0.wav": "s0", "r1.wav": "s0", "r2.wav": "s1", "r3.wav": "s1"}
+    (tmp_path / "in/t.tsv").unlink()
+    views = "".join(f"{n}\t{view} 1\t1\t2\tr{n}.wav\tdog\ts{n // 2}\n" for n in range(6)
+                    for view in ("Waveform", "Spectrogram"))
+    (tmp_path / "in/all.selections.txt").write_text(
+        "Selection\tView\tBegin Time (s)\tEnd Time (s)\tWhat\tAnnotation\tGroup\n" + views)
+    data = prepare(tmp_path / "in", tmp_path / "made", "--background", "no", "--file-column", "What", "--test", "0")
+    assert data.curated["group"].tolist() == ["s0", "s0", "s1", "s1", "s2", "s2"]

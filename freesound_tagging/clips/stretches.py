@@ -54,7 +54,8 @@ def stretches(paths, sounds, options, notes, root):
     for path in paths:
         if _is_empty(path) and len(which := _beside(path, sounds, root)) == 1:
             found.append(pd.DataFrame({"name": [which[0].as_posix()], "labels": [()], "start": 0.0, "end": np.inf,
-                                       "set": "curated", "fold": "", "group": "", "background": True, "named": False}))
+                                       "set": "curated", "fold": "", "group": "", "background": True, "named": False,
+                                       "file": ""}))
         elif is_events(path):
             found += _of_table(path, sounds, options, notes, root, unknown)
     if not found:
@@ -63,10 +64,13 @@ def stretches(paths, sounds, options, notes, root):
                              "give the recordings' folder by --sounds, or say by --class-folders or --whole that these "
                              "times do not count")
         return None
+    rows = pd.concat(found, ignore_index=True)
+    listed = rows["file"][rows["named"]].unique()
+    of_others = [name for name, which in zip(listed, sounds.find_all(listed)) if not which]
+    rows, unknown = rows[~rows["file"].isin(of_others)].drop(columns="file"), unknown + of_others
     if unknown:
         notes.append(f"labels with times of {len(unknown)} sounds that are not there, or not one alone, are left out: "
                      f"{few(unknown)}")
-    rows = pd.concat(found, ignore_index=True)
     length = rows["name"].map({name: seconds_of(sounds.root / name) or np.inf for name in rows["name"].unique()})
     late = rows["start"] > length
     if (late & rows["named"]).any() and not rows["name"].duplicated().any():  # as of clips that were cut from elsewhere
@@ -124,7 +128,7 @@ def _of_table(path, sounds, options, notes, root, unknown):
         if len(which) != 1:
             unknown.append(f"{name or path.name} of {path.name}")
             continue
-        found.append(rows[["labels", "start", "end", "set", "fold", "group", "background", "named"]].assign(
+        found.append(rows[["file", "labels", "start", "end", "set", "fold", "group", "background", "named"]].assign(
             name=which[0].as_posix()))
     return found
 

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from freesound_tagging.clips.__main__ import main
 from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.clips.finding import SoundsBelow
 from freesound_tagging.clips.recordings import by_names
 from freesound_tagging.clips.spreadsheets import read_spreadsheet, split_labels
 
@@ -159,6 +161,53 @@ def test_files_of_one_name_are_told_apart_by_their_folder_and_label(tmp_path, ca
     write(root / "t.csv", "file,label\n1.wav,dog\n1.wav,cat\n2.wav,dog\n")
     assert prepared(root, tmp_path, "--test", "0") == {"curated": {"dog_1.wav": ("dog",), "cat_1.wav": ("cat",)}}
     assert "1 rows may mean several sounds and are left out: 2.wav" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("files", "rows", "expected", "lost"), [
+    # The row of a file that is not there does not take the one of its name that another row lists.
+    ("cat/1.wav cat/2.wav dog/2.wav", "dog/1.wav,dog cat/1.wav,cat dog/2.wav,dog cat/2.wav,cat",
+     {"1.wav": ("cat",), "cat_2.wav": ("cat",), "dog_2.wav": ("dog",)}, "dog/1.wav"),
+    ("a/x/1.wav", "C:\\b\\x\\1.wav,dog C:\\a\\x\\1.wav,cat", {"1.wav": ("cat",)}, "C:\\b\\x\\1.wav"),
+    # Nor one that no row lists, where the folders of others are there.
+    ("site1/1.wav site1/2.wav", "site2/1.wav,owl site1/2.wav,fox", {"2.wav": ("fox",)}, "site2/1.wav"),
+    ("dog/1.flac cat/1.wav", "dog/1.wav,dog", {"1.flac": ("dog",)}, ""),
+    # Of bare names the label that is the folder's.
+    ("cat/1.wav dog/2.wav", "1.wav,dog 1.wav,cat 2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, "1.wav"),
+    # Folders of another machine, or some of those that are there, and no folder at all.
+    ("new/1.wav new/2.wav", "/home/a/old/1.wav,dog D:\\old\\2.wav,cat", {"1.wav": ("dog",), "2.wav": ("cat",)}, ""),
+    ("1.wav dog/2.wav", "/home/a/1.wav,cat /home/a/dog/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),
+    ("audio/more/1.wav audio/2.wav", "audio/1.wav,cat audio/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),
+    ("in/x/1.wav in/2.wav", "in/x/1.wav,A x/1.wav,B 1.wav,C 2.wav,A", {"1.wav": ("A", "B", "C"), "2.wav": ("A",)}, ""),
+])
+def test_a_row_does_not_take_the_sound_of_another_folder(tmp_path, capsys, files, rows, expected, lost):
+    root = sounds(tmp_path / "in", *files.split())
+    write(root / "t.csv", "file,label\n" + rows.replace(" ", "\n"))
+    assert prepared(root, tmp_path, "--test", "0") == {"curated": expected}
+    said = capsys.readouterr().out
+    assert (f"1 rows have no sound and are left out: {lost}\n" in said) == bool(lost) == ("no sound" in said)
+
+
+def test_a_sound_that_is_named_with_all_its_folders_is_meant(tmp_path):
+    root = sounds(tmp_path / "in", "dog/1.wav", "cat/dog/1.wav", "2.wav", "old/2.wav")
+    write(root / "t.csv", "file,label\ndog/1.wav,dog\n2.wav,cat\n")
+    for rows in ("dog/1.wav,A\n2.wav,B", "dog/1,A\n2,B", "/a/dog/1.wav,A\n./2.wav,B"):
+        write(root / "t.csv", f"file,label\n{rows}\n")
+        prepared(root, tmp_path, "--test", "0")
+        links = {path.resolve().relative_to(root).as_posix() for path in (tmp_path / "made/train_curated").iterdir()}
+        assert links == {"dog/1.wav", "2.wav"}
+    made = prepared(sounds(tmp_path / "folders", "dog/1.wav", "cat/dog/1.wav"), tmp_path, "--test", "0")
+    assert made == {"curated": {"dog_1.wav": ("dog",), "cat_dog_1.wav": ("cat",)}}
+
+
+def test_thousands_of_sounds_of_one_name_are_found_at_once(tmp_path):
+    """By their folders, all of them, the last one, or another one's that is not there; and by nothing but the name."""
+    number = 3000
+    below = SoundsBelow(sounds(tmp_path, *(f"a/{n}/audio.wav" for n in range(number))))
+    began = time.perf_counter()
+    for names, count in (([f"a/{n}/audio.wav" for n in range(number)], 1), ([f"{n}/audio" for n in range(number)], 1),
+                         ([f"b{n}/audio.wav" for n in range(number)], number), (["audio.wav"] * number, number)):
+        assert {len(found) for found in below.find_all(names, [("a", "x")] * number)} == {count}
+    assert time.perf_counter() - began < 2, "each by comparing it with all others takes a minute"
 
 
 def test_two_tables_are_the_good_and_the_noisy_set(tmp_path):

@@ -220,16 +220,17 @@ def _tables_in(source, endings):
 
 def _cuts(source, sounds, options, notes):
     """What ``--cut`` has cut out of recordings, in folders of the labels that people have sorted it into."""
-    found = {} if not source.is_dir() else {
-        path: cut_of(path) for path in files_below(source) if path.suffix.lower() in ENDINGS}
-    cuts = {path.resolve(): cut for path, cut in found.items() if cut}
-    if 2 * len(cuts) <= len(found):
+    if not source.is_dir():
+        return None
+    here = sounds if options.sounds is None else SoundsBelow(source)
+    cuts = {path: cut for path in here.paths if (cut := cut_of(here.root / path))}
+    if 2 * len(cuts) <= len(here.paths):
         return None
     rows = []
     for path, cut in cuts.items():
         labels = split_labels([cut.label], "")[0]
         if options.sounds is None:
-            rows.append((path.relative_to(sounds.root).as_posix(), np.nan, np.nan, labels, cut.recording))
+            rows.append((path.as_posix(), np.nan, np.nan, labels, cut.recording))
         else:  # where others are called the same, a recording's name in that of a cut has its folders before it
             name = cut.recording if sounds.find(cut.recording) else cut.recording.replace("+", "/")
             which = sounds.find(name)
@@ -237,6 +238,8 @@ def _cuts(source, sounds, options, notes):
     if options.sounds is None:
         notes.append("the sounds that were cut out are the clips; with the recordings that they were cut from in a "
                      "folder that --sounds names, clips are stretches of these")
+    elif others := [path for path in here.paths if path not in cuts]:
+        notes.append(f"{len(others)} sounds in {source} are not named as cuts and are left out: {few(others)}")
     return pd.DataFrame(rows, columns=["name", "start", "end", "labels", "group"]).assign(
         set="curated", hints=[()] * len(rows), known=True)
 

@@ -371,6 +371,28 @@ def test_cuts_and_recordings_together_leave_no_background_where_a_cut_is(tmp_pat
     assert groups["0.500_a.wav_6.000-19.000.flac"] == groups["a.wav"] != groups["b.wav"]
 
 
+def test_what_lies_between_sorted_cuts_is_none_of_them(tmp_path, capsys):
+    recording(tmp_path / "night/a.wav", 20)
+    recording(tmp_path / "store/0.500_a.wav_2.000-4.000.flac", 1)
+    recording(tmp_path / "cuts/cat/0.500_a.wav_6.000-9.000.flac", 1)
+    (tmp_path / "cuts/dog").mkdir()
+    (tmp_path / "cuts/dog/0.500_a.wav_2.000-4.000.flac").symlink_to(tmp_path / "store/0.500_a.wav_2.000-4.000.flac")
+    for name in ("dog/._0.500_a.wav_2.000-4.000.flac", "cat/._0.500_a.wav_6.000-9.000.flac", "cat/._.wav"):
+        (tmp_path / "cuts" / name).write_bytes(b"of a file system without such things")
+    arguments = ("--test", "0", "--sounds", str(tmp_path / "night"))
+    expected = [("a.wav", ("dog",), 2, 4), ("a.wav", ("cat",), 6, 9)]
+    for left_out in (False, True):
+        table = prepare(tmp_path / "cuts", tmp_path / "made", *arguments).curated
+        assert [*zip(table["fname"], table["labels"], table["start"], table["end"])] == expected
+        said = f"1 sounds in {tmp_path / 'cuts'} are not named as cuts and are left out: cat/mine.flac"
+        assert (said in capsys.readouterr().out) == left_out
+        recording(tmp_path / "cuts/cat/mine.flac", 1)
+    alone = prepare(tmp_path / "cuts", tmp_path / "made", "--test", "0").curated
+    assert dict(zip(alone["fname"], alone["labels"])) == {"0.500_a.wav_2.000-4.000.flac": ("dog",),
+                                                          "0.500_a.wav_6.000-9.000.flac": ("cat",)}
+    assert "1 sounds are not used: cat/mine.flac" in capsys.readouterr().out
+
+
 def test_a_changed_table_of_test_events_stays(night, tmp_path, capsys):
     prepare(night, tmp_path / "made", "--test", "0.5")
     path = tmp_path / "made/test_events.tsv"

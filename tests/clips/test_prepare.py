@@ -19,7 +19,7 @@ from freesound_tagging.clips.spreadsheets import read_spreadsheet, split_labels
 def sounds(root, *names):
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode())
+        (root / name).write_bytes(os.fsencode(name))
     return root
 
 
@@ -75,6 +75,60 @@ def test_a_table_that_is_not_understood_is_not_passed_over_for_the_names_of_fold
     assert {label for clips in sets.values() for label in clips.values()} == {("day0",), ("day1",)}
 
 
+def test_a_table_in_a_folder_without_sounds_is_not_passed_over_either(tmp_path, capsys):
+    root = sounds(tmp_path / "in", "day1/a.wav", "day2/b.wav")
+    path = write(root / "meta/list.csv", "Aufnahme;Art\na.wav;beach\nb.wav;bus\n")
+    write(root / "day1/weather.csv", "hour;degrees\n1;12\n")
+    assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"no table in {root} can be used: {path} has no column of file names and one of labels that "
+                           "are called as usual; it has Aufnahme, Art: name them by --file-column and --label-column; "
+                           "or say by --class-folders") and said.count("\n") == 1
+    path.rename(path := root / "meta/list.txt")
+    assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
+    assert f"{path} has no column of file names" in capsys.readouterr().err
+    expected = {"curated": {"a.wav": ("beach",), "b.wav": ("bus",)}}
+    assert prepared(root, tmp_path, "--test", "0", "--file-column", "Aufnahme", "--label-column", "Art") == expected
+    write(path, "file\tlabel\nday1/a.wav\tbeach\nday2/b.wav\tbus\n")
+    assert prepared(root, tmp_path, "--test", "0") == expected
+    write(path, "day1/a.wav\tbeach\tx\nday2/b.wav\tbus\tx\n")
+    assert prepared(root, tmp_path, "--test", "0") == expected, "as TUT and DCASE write it"
+    assert prepared(root, tmp_path, "--test", "0", "--class-folders") == {
+        "curated": {"a.wav": ("day1",), "b.wav": ("day2",)}}
+
+
+@pytest.mark.parametrize("text", [
+    "dog/a.wav\ncat/b.wav\n", "Sounds, of dogs\nand cats.\n\nFor example a.wav, b.wav\nLicence: CC0\n", "",
+    "0.000000\t1.000000\tdog\n2.500000\t2.500000\tcat\n", "name|class of the licence\n", "\0\1\2"])
+def test_texts_that_are_no_tables_leave_class_folders_as_they_are(tmp_path, text):
+    """Lists of files, as of Speech Commands, readmes, and tracks of labels of which the times are not asked for."""
+    root = sounds(tmp_path / "in", "dog/a.wav", "cat/b.wav")
+    for path in ("testing_list.txt", "more/list.txt"):
+        write(root / path, text)
+    assert prepared(root, tmp_path, "--test", "0", "--whole") == {"curated": {"a.wav": ("dog",), "b.wav": ("cat",)}}
+
+
+def test_what_is_wrong_with_the_table_of_a_folder_is_said(tmp_path, capsys):
+    root = sounds(tmp_path / "in", "a.wav", "b.wav")
+    for text, arguments, said in (
+            ("fname,labels\na.wav,dog\nb.wav,cat,dog\n", (),
+             " has rows of more cells than columns, such as b.wav, cat, dog"),
+            ("fname,labels,session\na.wav,dog,1\n", ("--group", "sesion"),
+             ": there is no column 'sesion'; there are fname, labels, session"),
+            ("fname,labels\nc.wav,dog\n", (), "none of the 1 sounds that")):
+        path = write(root / "t.csv", text)
+        assert main(["prepare", str(root), str(tmp_path / "made"), *arguments]) == 1
+        error = capsys.readouterr().err
+        assert str(path) in error and said in error and "is called as usual" not in error and error.count("\n") == 1
+
+
+def test_a_table_of_which_most_sounds_are_missing_is_one(tmp_path):
+    root = sounds(tmp_path / "in", "2000.wav", "2001.wav")
+    path = write(root / "t.csv", "fname,label\n" + "".join(f"{n}.wav,{'AB'[n % 2]}\n" for n in range(2002)))
+    for source in (root, path):
+        assert prepared(source, tmp_path, "--test", "0") == {"curated": {"2000.wav": ("A",), "2001.wav": ("B",)}}
+
+
 def test_folders_of_sets_or_folds_may_come_before_the_labels_and_recordings_after_them(tmp_path, capsys):
     root = sounds(tmp_path / "in", *(f"data/{which}/{label}/{which}{number}.wav" for which in ("train", "test")
                                      for label in ("dog", "train") for number in range(3)))
@@ -126,6 +180,8 @@ def test_a_table_is_read_in_any_encoding_and_separator(tmp_path, encoding, separ
         ('Drum 12"',), ("Snare", 'Drum 12"'), ("Boys'",), ("Girls", "Boys'"), ("'70s", "Boys")]),
     (['"a";"b"', "\"'a';b\""], [("a", "b"), ("a", "b")]),
     (["None", "nan", "3"], [("None",), ("nan",), ("3",)]),
+    (["(None)", "(1)", "{'a': 1}", "{[1]}", "[1, None]", "{'a'}", "('a', 'b')", "('a')"], [
+        ("(None)",), ("(1)",), ("{'a': 1}",), ("{[1]}",), ("1", "None"), ("a",), ("a", "b"), ("a",)]),
 ])
 def test_lists_of_labels_are_read_in_any_notation(cells, labels):
     assert split_labels(cells) == labels
@@ -154,6 +210,15 @@ def test_a_table_whose_columns_are_called_otherwise_is_read_by_options_and_one_w
     write(path, "0.wav,Y\n1.wav,Z\n2.wav,Y\n3.wav,Z\n")
     assert prepared(path, tmp_path, "--test", "0") == {
         "curated": {"0.wav": ("Y",), "1.wav": ("Z",), "2.wav": ("Y",), "3.wav": ("Z",)}}
+
+
+@pytest.mark.parametrize(("text", "labels"), [
+    ("0,a.wav,dog\n1,b.wav,cat\n", ["dog", "cat"]), ("1,dog,a.wav\n2,cat,b.wav\n", ["dog", "cat"]),
+    ("a.wav,1\nb.wav,2\n", ["1", "2"]), ("2,a.wav,x\n3,b.wav,y\n", ["2", "3"]), ("0,a.wav,x\n0,b.wav,y\n", ["0", "0"]),
+    ("1,a.wav,a.mp3,x\n2,b.wav,b.mp3\n", ["x", ""])])
+def test_numbers_of_rows_are_no_labels_where_something_else_is(tmp_path, text, labels):
+    table = read_spreadsheet(write(tmp_path / "t.csv", text))
+    assert (table["fname"].tolist(), table["labels"].tolist()) == (["a.wav", "b.wav"], labels)
 
 
 def test_files_of_one_name_are_told_apart_by_their_folder_and_label(tmp_path, capsys):
@@ -321,7 +386,20 @@ def test_what_is_not_this_commands_is_not_written_over(tmp_path, capsys):
     assert mine.read_text() == "mine"
     assert main(["prepare", str(root), str(root / "a")]) == 1
     assert "in which nothing is changed; give a folder elsewhere" in capsys.readouterr().err
+    assert main(["prepare", str(root), str(tmp_path)]) == 1
+    assert f"{root} is in {tmp_path}, the folder to make; give one elsewhere" in capsys.readouterr().err
     assert sorted(path.name for path in root.rglob("*.*")) == ["1.wav", "2.wav"]
+
+
+def test_a_folder_whose_name_is_no_text_is_no_label(tmp_path, capsys):
+    """As an old zip leaves it."""
+    root = sounds(tmp_path / "in", "cat/1.wav", "cat/b/2.wav",
+                  *(os.fsdecode(b"dog/M\xf6we/%d.wav" % number) for number in (3, 4)))
+    assert set(prepared(root, tmp_path, "--test", "0")["curated"].values()) == {("cat",), ("dog",)}
+    assert r"dog/M\udcf6we" in (tmp_path / "made/train_curated.csv").read_text(), "the recording"
+    sounds(root, os.fsdecode(b"M\xf6we/1.wav"))
+    assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
+    assert rf"{root}: the folder M\udcf6we is not named in UTF-8" in capsys.readouterr().err
 
 
 def test_where_links_cannot_be_there_are_copies(tmp_path, monkeypatch, capsys):

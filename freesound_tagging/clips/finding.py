@@ -1,6 +1,7 @@
 """The sounds below a folder, found by the names that tables give them."""
 
 import collections
+import posixpath
 import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -164,7 +165,8 @@ def _fit(name, path, hints):
 
 
 def _as_listed(name):
-    return PurePosixPath(name.strip(" \"'").replace("\\", "/").removeprefix("./"))
+    path = posixpath.normpath(name.strip(" \"'").replace("\\", "/"))
+    return PurePosixPath(re.sub(r"^(\.\./)+", "", path))  # as a table in a folder beside that of the sounds has it
 
 
 def _folders(path):

@@ -242,6 +242,7 @@ def test_files_of_one_name_are_told_apart_by_their_folder_and_label(tmp_path, ca
     ("new/1.wav new/2.wav", "/home/a/old/1.wav,dog D:\\old\\2.wav,cat", {"1.wav": ("dog",), "2.wav": ("cat",)}, ""),
     ("1.wav dog/2.wav", "/home/a/1.wav,cat /home/a/dog/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),
     ("audio/more/1.wav audio/2.wav", "audio/1.wav,cat audio/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),
+    ("audio/1.wav a/2.wav", "../1.wav,cat ../b/../a/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),
     ("in/x/1.wav in/2.wav", "in/x/1.wav,A x/1.wav,B 1.wav,C 2.wav,A", {"1.wav": ("A", "B", "C"), "2.wav": ("A",)}, ""),
 ])
 def test_a_row_does_not_take_the_sound_of_another_folder(tmp_path, capsys, files, rows, expected, lost):
@@ -272,7 +273,7 @@ def test_thousands_of_sounds_of_one_name_are_found_at_once(tmp_path):
     for names, count in (([f"a/{n}/audio.wav" for n in range(number)], 1), ([f"{n}/audio" for n in range(number)], 1),
                          ([f"b{n}/audio.wav" for n in range(number)], number), (["audio.wav"] * number, number)):
         assert {len(found) for found in below.find_all(names, [("a", "x")] * number)} == {count}
-    assert time.perf_counter() - began < 2, "each by comparing it with all others takes a minute"
+    assert time.perf_counter() - began < 5, "each by comparing it with all others takes a minute"
 
 
 def test_two_tables_are_the_good_and_the_noisy_set(tmp_path):

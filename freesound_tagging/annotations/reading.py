@@ -5,10 +5,9 @@ import math
 import pandas as pd
 
 from ..machine.files import as_path, files_below
-from ..machine.texts import column_of, decoded, rows_of, text_of
+from ..machine.texts import ENDINGS_OF_TABLES, column_of, decoded, rows_of, text_of
 from .names import names_of, stem_of
 
-ENDINGS_OF_EVENTS = (".txt", ".csv", ".tsv", ".tab")
 # Names of columns in small letters without spaces, dashes and underscores; the first that a table has is taken.
 START_COLUMNS = ("begintime(s)", "start(s)", "starttime(s)", "onset(s)", "onset", "start", "starttime", "begin",
                  "begintime", "startseconds", "startsec", "from", "tmin")
@@ -219,7 +218,7 @@ def is_events(path):
     """
     path = as_path(path)
     try:
-        if path.suffix.lower() not in ENDINGS_OF_EVENTS or not path.is_file():
+        if path.suffix.lower() not in ENDINGS_OF_TABLES or not path.is_file():
             return False
         with path.open("rb") as file:
             data = file.read(HEAD)

@@ -1,6 +1,7 @@
 """Data sets as they come: each layout is a small function from a folder to rows, and a line of `READERS`."""
 
 import dataclasses
+import itertools
 import re
 from pathlib import Path
 
@@ -8,17 +9,16 @@ import numpy as np
 import pandas as pd
 
 from ..annotations import cut_of
-from ..annotations.reading import ENDINGS_OF_EVENTS
 from ..machine.files import as_path, files_below
-from ..machine.texts import column_of
+from ..machine.texts import ENDINGS_OF_TABLES, column_of
 from .finding import NO_CLASS, SoundsBelow
-from .folders import ENDINGS
 from .recordings import make_sense
 from .spreadsheets import (
     FILE_COLUMNS,
     GROUP_COLUMNS,
     LABEL_COLUMNS,
     MORE_LABELS,
+    may_be_table,
     read_spreadsheet,
     split_labels,
 )
@@ -85,8 +85,10 @@ def read_source(source, options=None, without=None):
     source, options = as_path(source), options or Options()
     if not source.exists():
         raise FileNotFoundError(f"{source} is not there; give a folder of class folders, a table, or a folder with one")
-    root = source if source.is_dir() else source.parent
-    sounds = SoundsBelow(options.sounds or root, without)
+    root = as_path(options.sounds or (source if source.is_dir() else source.parent))
+    if without is not None and root.resolve().is_relative_to(as_path(without).resolve()):
+        raise ValueError(f"{root} is in {without}, the folder to make; give one elsewhere")
+    sounds = SoundsBelow(root, without)
     if not sounds.paths:
         raise FileNotFoundError(f"there is no sound in {sounds.root} or below; give the folder that holds them"
                                 + ("" if options.sounds else ", or the sounds' own by --sounds"))
@@ -94,7 +96,7 @@ def read_source(source, options=None, without=None):
     for layout, read in READERS.items():
         rows = read(source, sounds, options, notes)
         if rows is not None and len(rows):
-            rows = rows.reset_index(drop=True)
+            rows = _as_text(rows.reset_index(drop=True), source)
             for column, usual in (("start", np.nan), ("end", np.nan), ("fold", ""), ("background", False),
                                   ("known", False), ("complete", False)):
                 if column not in rows:
@@ -103,6 +105,21 @@ def read_source(source, options=None, without=None):
     raise ValueError(f"{source} holds neither a table with a column of file names and one of labels nor folders named "
                      "by classes with sounds in them; name the table, or its columns by --file-column and "
                      "--label-column")
+
+
+def _as_text(rows, source):
+    """Rows whose groups can be written, whatever folders are called; ValueError if a label cannot."""
+    for label in dict.fromkeys(itertools.chain.from_iterable(rows["labels"])):
+        if label != _utf8(label):
+            raise ValueError(f"{source}: the folder {_utf8(label)} is not named in UTF-8, as those of old archives; "
+                             "rename it, as its name is a label")
+    rows["group"] = rows["group"].map(_utf8)
+    return rows
+
+
+def _utf8(name):
+    """A name with escapes in place of bytes that are no UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _with_background(rows, options, notes):
@@ -236,16 +253,17 @@ def _tables_in(source, endings):
 
 def _cuts(source, sounds, options, notes):
     """What ``--cut`` has cut out of recordings, in folders of the labels that people have sorted it into."""
-    found = {} if not source.is_dir() else {
-        path: cut_of(path) for path in files_below(source) if path.suffix.lower() in ENDINGS}
-    cuts = {path.resolve(): cut for path, cut in found.items() if cut}
-    if 2 * len(cuts) <= len(found):
+    if not source.is_dir():
+        return None
+    here = sounds if options.sounds is None else SoundsBelow(source)
+    cuts = {path: cut for path in here.paths if (cut := cut_of(here.root / path))}
+    if 2 * len(cuts) <= len(here.paths):
         return None
     rows = []
     for path, cut in cuts.items():
         labels = split_labels([cut.label], "")[0]
         if options.sounds is None:
-            rows.append((path.relative_to(sounds.root).as_posix(), np.nan, np.nan, labels, cut.recording))
+            rows.append((path.as_posix(), np.nan, np.nan, labels, cut.recording))
         else:  # where others are called the same, a recording's name in that of a cut has its folders before it
             name = cut.recording if sounds.find(cut.recording) else cut.recording.replace("+", "/")
             which = sounds.find(name)
@@ -253,6 +271,8 @@ def _cuts(source, sounds, options, notes):
     if options.sounds is None:
         notes.append("the sounds that were cut out are the clips; with the recordings that they were cut from in a "
                      "folder that --sounds names, clips are stretches of these")
+    elif others := [path for path in here.paths if path not in cuts]:
+        notes.append(f"{len(others)} sounds in {source} are not named as cuts and are left out: {few(others)}")
     return pd.DataFrame(rows, columns=["name", "start", "end", "labels", "group"]).assign(
         set="curated", hints=[()] * len(rows), known=True)
 
@@ -261,7 +281,7 @@ def _recordings(source, sounds, options, notes):
     """Labels with times: Audacity's and Raven's beside the sounds, or a table that names these."""
     if options.whole or options.class_folders:
         return None
-    rows = stretches(_tables_in(source, ENDINGS_OF_EVENTS), sounds, options, notes,
+    rows = stretches(_tables_in(source, ENDINGS_OF_TABLES), sounds, options, notes,
                      source if source.is_dir() else source.parent)
     if rows is None:
         return None
@@ -277,24 +297,27 @@ def _recordings(source, sounds, options, notes):
 
 def _tables(source, sounds, options, notes):
     """One table or several of any kind; which set one is of is seen from its name."""
-    found, strange = {}, []
-    for path in _tables_in(source, (".csv", ".tsv", ".tab")):
+    if options.class_folders and source.is_dir():
+        return None
+    found, strange, among = {}, [], {sounds.root / folder for folder in sounds.folders}
+    for path in _tables_in(source, ENDINGS_OF_TABLES):
+        if path != source and path.suffix.lower() == ".txt" and not may_be_table(path, options.file_column):
+            continue
         try:
             rows = _rows(path, options, notes, set_named(path.stem), folder=path.stem)
         except ValueError as error:
             if path == source:
                 raise
             notes.append(f"passed over: {error}")
-            strange.append(path)
+            strange.append(error)
             continue
-        if rows is None and path == source:
-            raise ValueError(f"{path} has no column of file names and one of labels that are called as usual; it has "
-                             f"{', '.join(read_spreadsheet(path).columns)}: name them by --file-column and "
-                             "--label-column")
-        if rows is not None and any(sounds.find(name) for name in rows["name"][:1000]):
+        wrong = _wrong_with(rows, path, sounds)
+        if wrong and path == source:
+            raise ValueError(wrong)
+        if not wrong:
             found[path] = rows
-        elif path.parent == source:  # beside the folders of sounds, and not somewhere among them
-            strange.append(path)
+        elif path.parent == source or source.resolve() / path.parent.relative_to(source) not in among:
+            strange.append(wrong)
     plain = [path for path, rows in found.items() if (rows["set"] == "curated").all()
              and not words_of(path.stem) & TRAIN]
     if len(plain) > 1:
@@ -302,15 +325,21 @@ def _tables(source, sounds, options, notes):
     if found:
         notes.extend(f"{path}: {len(rows)} rows, " + " and ".join(dict.fromkeys(rows["set"]))
                      for path, rows in found.items())
-    elif source.is_file():
-        rows = _rows(source, options, notes)
-        raise ValueError(f"none of the {len(rows)} sounds that {source} lists ({few(rows['name'], 3)}) is in "
-                         f"{sounds.root} or below; give the folder that holds them by --sounds")
-    elif strange and not options.class_folders:
-        raise ValueError(f"{source} has a table, {few(strange)}, in which no column of file names and none of labels "
-                         "is called as usual: name them by --file-column and --label-column; or say by --class-folders "
-                         "that the folders' names are the labels")
+    elif strange:
+        raise ValueError(f"no table in {source} can be used: {few(strange, 2)}; or say by --class-folders that the "
+                         "folders' names are the labels")
     return pd.concat(found.values(), ignore_index=True) if found else None
+
+
+def _wrong_with(rows, path, sounds):
+    """Why the rows of a table are none of these sounds, and what to do; None if they are."""
+    if rows is None:
+        return (f"{path} has no column of file names and one of labels that are called as usual; it has "
+                f"{', '.join(read_spreadsheet(path).columns)}: name them by --file-column and --label-column")
+    if not any(sounds.find(name) for name in rows["name"]):
+        return (f"none of the {len(rows)} sounds that {path} lists ({few(rows['name'], 3)}) is in {sounds.root} or "
+                "below; give the folder that holds them by --sounds")
+    return None
 
 
 def _folders(source, sounds, options, notes):

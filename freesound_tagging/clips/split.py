@@ -28,7 +28,7 @@ def find_files(source):
     notes : list of str
     """
     rows, notes = source.rows.copy(), []
-    found = [source.sounds.find(name, hints) for name, hints in zip(rows["name"], rows["hints"])]
+    found = source.sounds.find_all(rows["name"], rows["hints"])
     rows["path"] = [paths[0] if len(paths) == 1 else None for paths in found]
     for number, what in ((0, "rows have no sound"), (2, "rows may mean several sounds")):
         names = [name for name, paths in zip(rows["name"], found) if min(len(paths), 2) == number]

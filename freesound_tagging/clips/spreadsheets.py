@@ -1,12 +1,13 @@
 """Tables of sounds and their labels as people have them: with a header or not, lists of labels in any notation."""
 
 import ast
+import itertools
 import re
 
 import pandas as pd
 
 from ..machine.files import as_path
-from ..machine.texts import rows_of, text_of
+from ..machine.texts import column_of, rows_of, text_of
 from .tables import few
 
 # Names of columns in small letters without spaces, dashes and underscores; the first that a table has is taken.
@@ -45,10 +46,8 @@ def read_spreadsheet(path):
         raise ValueError(f"{path} is empty; expected a table with a column of file names and one of labels")
     names, rows = rows[0], rows[1:]
     if any(_is_sound(cell) for cell in names):  # no header
-        names, rows = ["fname" if _is_sound(cell) else str(number) for number, cell in enumerate(names, 1)], [
-            names, *rows]
-        if len(names) > 1:
-            names[0 if names[0] != "fname" else 1] = "labels"
+        rows = [names, *rows]
+        names = _names_of(rows)
     names = [name or f"column {number}" for number, name in enumerate(names, 1)]
     twice = [name for number, name in enumerate(names) if name in names[:number]]
     if twice:
@@ -59,6 +58,44 @@ def read_spreadsheet(path):
                          "separator in them in quotes")
     rows = [(row + [""] * len(names))[:len(names)] for row in rows]
     return pd.DataFrame(rows, columns=names, dtype=object).astype(str)
+
+
+def _names_of(rows):
+    """What the columns of a table without a header are called: no numbers of its rows are labels, if others may be."""
+    names = [str(number) for number in range(1, len(rows[0]) + 1)]
+    file, *sounds = (place for place, cell in enumerate(rows[0]) if _is_sound(cell))
+    counts = [[str(start + row) for row in range(len(rows))] for start in (0, 1)]
+    others = sorted((place for place in range(len(names)) if place != file), key=lambda place: (
+        place in sounds or ["".join(row[place:place + 1]) for row in rows] in counts))
+    names[file] = "fname"
+    if others:
+        names[others[0]] = "labels"
+    return names
+
+
+def may_be_table(path, file_column=None):
+    """Whether a text is a table of sounds and labels, and no prose, list of files or track of labels.
+
+    Parameters
+    ----------
+    path : path
+    file_column : str, optional
+        The name that a person has given.
+
+    Returns
+    -------
+    bool
+        It has two columns or more, which are called so; or half of the cells in one of them are names of sounds.
+    """
+    try:
+        rows = [cells for _, cells in rows_of(text_of(path), path)]
+    except ValueError:
+        return False
+    if not rows or len(rows[0]) < 2:
+        return False
+    called = pd.DataFrame(columns=rows[0])
+    return file_column in rows[0] or bool(column_of(called, FILE_COLUMNS) and column_of(called, LABEL_COLUMNS)) or any(
+        2 * sum(map(_is_sound, column)) >= len(rows) for column in itertools.zip_longest(*rows, fillvalue=""))
 
 
 def split_labels(cells, separator=None):
@@ -104,10 +141,12 @@ def _as_list(cell):
         return None
     try:
         values = ast.literal_eval(cell.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         # [Bark, Meow], as without quotes
         return [part.strip(" '\"") for part in cell.strip()[1:-1].split(",")] if cell.strip()[0] == "[" else None
-    return [str(value) for value in ([values] if isinstance(values, str) else values)]
+    if isinstance(values, str):
+        return [values]
+    return [str(value) for value in values] if isinstance(values, (list, tuple, set)) else None
 
 
 def _is_sound(cell):

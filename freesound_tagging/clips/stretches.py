@@ -55,7 +55,7 @@ def stretches(paths, sounds, options, notes, root):
         if _is_empty(path) and len(which := _beside(path, sounds, root)) == 1:
             found.append(pd.DataFrame({"name": [which[0].as_posix()], "labels": [()], "start": 0.0, "end": np.inf,
                                        "set": "curated", "fold": "", "group": "", "background": True, "named": False,
-                                       "table": str(path)}))
+                                       "file": "", "table": str(path)}))
         elif is_events(path):
             found += _of_table(path, sounds, options, notes, root, unknown)
     if not found:
@@ -64,10 +64,13 @@ def stretches(paths, sounds, options, notes, root):
                              "give the recordings' folder by --sounds, the column of their names by --file-column, or "
                              "say by --class-folders or --whole that these times do not count")
         return None
+    rows = pd.concat(found, ignore_index=True)
+    listed = rows["file"][rows["named"]].unique()
+    of_others = [name for name, which in zip(listed, sounds.find_all(listed)) if not which]
+    rows, unknown = rows[~rows["file"].isin(of_others)].drop(columns="file"), unknown + of_others
     if unknown:
         notes.append(f"labels with times of {len(unknown)} sounds that are not there, or not one alone, are left out: "
                      f"{few(unknown)}")
-    rows = pd.concat(found, ignore_index=True)
     length = rows["name"].map({name: seconds_of(sounds.root / name) or np.inf for name in rows["name"].unique()})
     late = rows["start"] > length
     one_each = not rows.drop_duplicates(["name", "start", "end"])["name"].duplicated().any()
@@ -127,7 +130,7 @@ def _of_table(path, sounds, options, notes, root, unknown):
         if len(which) != 1:
             unknown.append(f"{name} of {path.name}" if name else path.name)
             continue
-        found.append(rows[["labels", "start", "end", "set", "fold", "group", "background", "named"]].assign(
+        found.append(rows[["file", "labels", "start", "end", "set", "fold", "group", "background", "named"]].assign(
             name=which[0].as_posix(), table=str(path)))
     return found
 

@@ -7,6 +7,7 @@ import re
 
 from .files import as_path
 
+ENDINGS_OF_TABLES = (".txt", ".csv", ".tsv", ".tab")
 # A whole cell in quotation marks between tabs. It has no tab and line break at once, and does not begin with either, as
 # what is between a mark that stands for itself, such as a ditto, and the next one.
 QUOTED = re.compile(r'(?<![^\t\r\n])"(?![\t\r\n])(?:(?:[^"\t]|"")*+|(?:[^"\r\n]|"")*+)"(?![^\t\r\n])')

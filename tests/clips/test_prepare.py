@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from freesound_tagging.clips.__main__ import main
 from freesound_tagging.clips.dataset import FSDKaggle2019
+from freesound_tagging.clips.finding import SoundsBelow
 from freesound_tagging.clips.recordings import by_names
 from freesound_tagging.clips.spreadsheets import read_spreadsheet, split_labels
 
@@ -17,7 +19,7 @@ from freesound_tagging.clips.spreadsheets import read_spreadsheet, split_labels
 def sounds(root, *names):
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode())
+        (root / name).write_bytes(os.fsencode(name))
     return root
 
 
@@ -71,6 +73,60 @@ def test_a_table_that_is_not_understood_is_not_passed_over_for_the_names_of_fold
     assert {label for clips in sets.values() for label in clips.values()} == {("A",), ("B",)}
     sets = prepared(root, tmp_path, "--class-folders")
     assert {label for clips in sets.values() for label in clips.values()} == {("day0",), ("day1",)}
+
+
+def test_a_table_in_a_folder_without_sounds_is_not_passed_over_either(tmp_path, capsys):
+    root = sounds(tmp_path / "in", "day1/a.wav", "day2/b.wav")
+    path = write(root / "meta/list.csv", "Aufnahme;Art\na.wav;beach\nb.wav;bus\n")
+    write(root / "day1/weather.csv", "hour;degrees\n1;12\n")
+    assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"no table in {root} can be used: {path} has no column of file names and one of labels that "
+                           "are called as usual; it has Aufnahme, Art: name them by --file-column and --label-column; "
+                           "or say by --class-folders") and said.count("\n") == 1
+    path.rename(path := root / "meta/list.txt")
+    assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
+    assert f"{path} has no column of file names" in capsys.readouterr().err
+    expected = {"curated": {"a.wav": ("beach",), "b.wav": ("bus",)}}
+    assert prepared(root, tmp_path, "--test", "0", "--file-column", "Aufnahme", "--label-column", "Art") == expected
+    write(path, "file\tlabel\nday1/a.wav\tbeach\nday2/b.wav\tbus\n")
+    assert prepared(root, tmp_path, "--test", "0") == expected
+    write(path, "day1/a.wav\tbeach\tx\nday2/b.wav\tbus\tx\n")
+    assert prepared(root, tmp_path, "--test", "0") == expected, "as TUT and DCASE write it"
+    assert prepared(root, tmp_path, "--test", "0", "--class-folders") == {
+        "curated": {"a.wav": ("day1",), "b.wav": ("day2",)}}
+
+
+@pytest.mark.parametrize("text", [
+    "dog/a.wav\ncat/b.wav\n", "Sounds, of dogs\nand cats.\n\nFor example a.wav, b.wav\nLicence: CC0\n", "",
+    "0.000000\t1.000000\tdog\n2.500000\t2.500000\tcat\n", "name|class of the licence\n", "\0\1\2"])
+def test_texts_that_are_no_tables_leave_class_folders_as_they_are(tmp_path, text):
+    """Lists of files, as of Speech Commands, readmes, and tracks of labels of which the times are not asked for."""
+    root = sounds(tmp_path / "in", "dog/a.wav", "cat/b.wav")
+    for path in ("testing_list.txt", "more/list.txt"):
+        write(root / path, text)
+    assert prepared(root, tmp_path, "--test", "0", "--whole") == {"curated": {"a.wav": ("dog",), "b.wav": ("cat",)}}
+
+
+def test_what_is_wrong_with_the_table_of_a_folder_is_said(tmp_path, capsys):
+    root = sounds(tmp_path / "in", "a.wav", "b.wav")
+    for text, arguments, said in (
+            ("fname,labels\na.wav,dog\nb.wav,cat,dog\n", (),
+             " has rows of more cells than columns, such as b.wav, cat, dog"),
+            ("fname,labels,session\na.wav,dog,1\n", ("--group", "sesion"),
+             ": there is no column 'sesion'; there are fname, labels, session"),
+            ("fname,labels\nc.wav,dog\n", (), "none of the 1 sounds that")):
+        path = write(root / "t.csv", text)
+        assert main(["prepare", str(root), str(tmp_path / "made"), *arguments]) == 1
+        error = capsys.readouterr().err
+        assert str(path) in error and said in error and "is called as usual" not in error and error.count("\n") == 1
+
+
+def test_a_table_of_which_most_sounds_are_missing_is_one(tmp_path):
+    root = sounds(tmp_path / "in", "2000.wav", "2001.wav")
+    path = write(root / "t.csv", "fname,label\n" + "".join(f"{n}.wav,{'AB'[n % 2]}\n" for n in range(2002)))
+    for source in (root, path):
+        assert prepared(source, tmp_path, "--test", "0") == {"curated": {"2000.wav": ("A",), "2001.wav": ("B",)}}
 
 
 def test_folders_of_sets_or_folds_may_come_before_the_labels_and_recordings_after_them(tmp_path, capsys):
@@ -136,6 +192,8 @@ def test_a_ditto_does_not_swallow_the_clips_after_it(tmp_path):
         ('Drum 12"',), ("Snare", 'Drum 12"'), ("Boys'",), ("Girls", "Boys'"), ("'70s", "Boys")]),
     (['"a";"b"', "\"'a';b\""], [("a", "b"), ("a", "b")]),
     (["None", "nan", "3"], [("None",), ("nan",), ("3",)]),
+    (["(None)", "(1)", "{'a': 1}", "{[1]}", "[1, None]", "{'a'}", "('a', 'b')", "('a')"], [
+        ("(None)",), ("(1)",), ("{'a': 1}",), ("{[1]}",), ("1", "None"), ("a",), ("a", "b"), ("a",)]),
 ])
 def test_lists_of_labels_are_read_in_any_notation(cells, labels):
     assert split_labels(cells) == labels
@@ -166,11 +224,68 @@ def test_a_table_whose_columns_are_called_otherwise_is_read_by_options_and_one_w
         "curated": {"0.wav": ("Y",), "1.wav": ("Z",), "2.wav": ("Y",), "3.wav": ("Z",)}}
 
 
+@pytest.mark.parametrize(("text", "labels"), [
+    ("0,a.wav,dog\n1,b.wav,cat\n", ["dog", "cat"]), ("1,dog,a.wav\n2,cat,b.wav\n", ["dog", "cat"]),
+    ("a.wav,1\nb.wav,2\n", ["1", "2"]), ("2,a.wav,x\n3,b.wav,y\n", ["2", "3"]), ("0,a.wav,x\n0,b.wav,y\n", ["0", "0"]),
+    ("1,a.wav,a.mp3,x\n2,b.wav,b.mp3\n", ["x", ""])])
+def test_numbers_of_rows_are_no_labels_where_something_else_is(tmp_path, text, labels):
+    table = read_spreadsheet(write(tmp_path / "t.csv", text))
+    assert (table["fname"].tolist(), table["labels"].tolist()) == (["a.wav", "b.wav"], labels)
+
+
 def test_files_of_one_name_are_told_apart_by_their_folder_and_label(tmp_path, capsys):
     root = sounds(tmp_path / "in", "dog/1.wav", "cat/1.wav", "x/2.wav", "y/2.wav")
     write(root / "t.csv", "file,label\n1.wav,dog\n1.wav,cat\n2.wav,dog\n")
     assert prepared(root, tmp_path, "--test", "0") == {"curated": {"dog_1.wav": ("dog",), "cat_1.wav": ("cat",)}}
     assert "1 rows may mean several sounds and are left out: 2.wav" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("files", "rows", "expected", "lost"), [
+    # The row of a file that is not there does not take the one of its name that another row lists.
+    ("cat/1.wav cat/2.wav dog/2.wav", "dog/1.wav,dog cat/1.wav,cat dog/2.wav,dog cat/2.wav,cat",
+     {"1.wav": ("cat",), "cat_2.wav": ("cat",), "dog_2.wav": ("dog",)}, "dog/1.wav"),
+    ("a/x/1.wav", "C:\\b\\x\\1.wav,dog C:\\a\\x\\1.wav,cat", {"1.wav": ("cat",)}, "C:\\b\\x\\1.wav"),
+    # Nor one that no row lists, where the folders of others are there.
+    ("site1/1.wav site1/2.wav", "site2/1.wav,owl site1/2.wav,fox", {"2.wav": ("fox",)}, "site2/1.wav"),
+    ("dog/1.flac cat/1.wav", "dog/1.wav,dog", {"1.flac": ("dog",)}, ""),
+    # Of bare names the label that is the folder's.
+    ("cat/1.wav dog/2.wav", "1.wav,dog 1.wav,cat 2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, "1.wav"),
+    # Folders of another machine, or some of those that are there, and no folder at all.
+    ("new/1.wav new/2.wav", "/home/a/old/1.wav,dog D:\\old\\2.wav,cat", {"1.wav": ("dog",), "2.wav": ("cat",)}, ""),
+    ("1.wav dog/2.wav", "/home/a/1.wav,cat /home/a/dog/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),
+    ("audio/more/1.wav audio/2.wav", "audio/1.wav,cat audio/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),
+    ("audio/1.wav a/2.wav", "../1.wav,cat ../b/../a/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),
+    ("in/x/1.wav in/2.wav", "in/x/1.wav,A x/1.wav,B 1.wav,C 2.wav,A", {"1.wav": ("A", "B", "C"), "2.wav": ("A",)}, ""),
+])
+def test_a_row_does_not_take_the_sound_of_another_folder(tmp_path, capsys, files, rows, expected, lost):
+    root = sounds(tmp_path / "in", *files.split())
+    write(root / "t.csv", "file,label\n" + rows.replace(" ", "\n"))
+    assert prepared(root, tmp_path, "--test", "0") == {"curated": expected}
+    said = capsys.readouterr().out
+    assert (f"1 rows have no sound and are left out: {lost}\n" in said) == bool(lost) == ("no sound" in said)
+
+
+def test_a_sound_that_is_named_with_all_its_folders_is_meant(tmp_path):
+    root = sounds(tmp_path / "in", "dog/1.wav", "cat/dog/1.wav", "2.wav", "old/2.wav")
+    write(root / "t.csv", "file,label\ndog/1.wav,dog\n2.wav,cat\n")
+    for rows in ("dog/1.wav,A\n2.wav,B", "dog/1,A\n2,B", "/a/dog/1.wav,A\n./2.wav,B"):
+        write(root / "t.csv", f"file,label\n{rows}\n")
+        prepared(root, tmp_path, "--test", "0")
+        links = {path.resolve().relative_to(root).as_posix() for path in (tmp_path / "made/train_curated").iterdir()}
+        assert links == {"dog/1.wav", "2.wav"}
+    made = prepared(sounds(tmp_path / "folders", "dog/1.wav", "cat/dog/1.wav"), tmp_path, "--test", "0")
+    assert made == {"curated": {"dog_1.wav": ("dog",), "cat_dog_1.wav": ("cat",)}}
+
+
+def test_thousands_of_sounds_of_one_name_are_found_at_once(tmp_path):
+    """By their folders, all of them, the last one, or another one's that is not there; and by nothing but the name."""
+    number = 3000
+    below = SoundsBelow(sounds(tmp_path, *(f"a/{n}/audio.wav" for n in range(number))))
+    began = time.perf_counter()
+    for names, count in (([f"a/{n}/audio.wav" for n in range(number)], 1), ([f"{n}/audio" for n in range(number)], 1),
+                         ([f"b{n}/audio.wav" for n in range(number)], number), (["audio.wav"] * number, number)):
+        assert {len(found) for found in below.find_all(names, [("a", "x")] * number)} == {count}
+    assert time.perf_counter() - began < 5, "each by comparing it with all others takes a minute"
 
 
 def test_two_tables_are_the_good_and_the_noisy_set(tmp_path):
@@ -284,7 +399,20 @@ def test_what_is_not_this_commands_is_not_written_over(tmp_path, capsys):
     assert mine.read_text() == "mine"
     assert main(["prepare", str(root), str(root / "a")]) == 1
     assert "in which nothing is changed; give a folder elsewhere" in capsys.readouterr().err
+    assert main(["prepare", str(root), str(tmp_path)]) == 1
+    assert f"{root} is in {tmp_path}, the folder to make; give one elsewhere" in capsys.readouterr().err
     assert sorted(path.name for path in root.rglob("*.*")) == ["1.wav", "2.wav"]
+
+
+def test_a_folder_whose_name_is_no_text_is_no_label(tmp_path, capsys):
+    """As an old zip leaves it."""
+    root = sounds(tmp_path / "in", "cat/1.wav", "cat/b/2.wav",
+                  *(os.fsdecode(b"dog/M\xf6we/%d.wav" % number) for number in (3, 4)))
+    assert set(prepared(root, tmp_path, "--test", "0")["curated"].values()) == {("cat",), ("dog",)}
+    assert r"dog/M\udcf6we" in (tmp_path / "made/train_curated.csv").read_text(), "the recording"
+    sounds(root, os.fsdecode(b"M\xf6we/1.wav"))
+    assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
+    assert rf"{root}: the folder M\udcf6we is not named in UTF-8" in capsys.readouterr().err
 
 
 def test_where_links_cannot_be_there_are_copies(tmp_path, monkeypatch, capsys):

@@ -296,6 +296,29 @@ def test_labels_are_in_folders_like_those_of_the_sounds(tmp_path):
         (site, (site,), f"{site}/0300.wav") for site in ("north", "south")]
 
 
+@pytest.mark.parametrize("tables", [1, 2])
+def test_labels_of_a_recording_that_is_not_there_are_not_put_into_one_of_its_name(tmp_path, capsys, tables):
+    recording(tmp_path / "in/north/0300.wav", 20)
+    head = "Begin Time (s)\tEnd Time (s)\tBegin Path\tFile Offset (s)\tSpecies\n"
+    rows = ["2\t3\tD:\\north\\0300.wav\t2\towl\n", "25\t26\tD:\\south\\0300.wav\t5\tfox\n"]
+    for number, lines in enumerate([rows] if tables == 1 else [rows[:1], rows[1:]]):
+        (tmp_path / f"in/{number}.selections.txt").write_text(head + "".join(lines))
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [*zip(table["fname"], table["labels"], table["start"])] == [("0300.wav", ("owl",), 2)]
+    assert "of 1 sounds that are not there, or not one alone, are left out: D:\\south\\0300.wav" in (
+        capsys.readouterr().out)
+
+
+def test_a_copy_further_down_is_another_recording(tmp_path):
+    for name, label in (("a", "dog"), ("b", "cat")):
+        recording(tmp_path / f"in/{name}.wav", 20)
+        track(tmp_path / f"in/{name}.txt", (1, 2, label))
+    recording(tmp_path / "in/old/a.wav", 20)
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [(path.resolve().parent.name, labels) for path, labels in zip(table["path"], table["labels"])] == [
+        ("in", ("dog",)), ("in", ("cat",))]
+
+
 def test_labels_with_times_that_are_of_no_sound_are_an_error(tmp_path, capsys):
     recording(tmp_path / "in/dog/a.wav", 5)
     track(tmp_path / "in/other.txt", (1, 2, "dog"))
@@ -371,6 +394,28 @@ def test_cuts_and_recordings_together_leave_no_background_where_a_cut_is(tmp_pat
     alone = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--with", str(tmp_path / "cuts")).curated
     groups = alone.drop_duplicates("fname").set_index("fname")["group"]
     assert groups["0.500_a.wav_6.000-19.000.flac"] == groups["a.wav"] != groups["b.wav"]
+
+
+def test_what_lies_between_sorted_cuts_is_none_of_them(tmp_path, capsys):
+    recording(tmp_path / "night/a.wav", 20)
+    recording(tmp_path / "store/0.500_a.wav_2.000-4.000.flac", 1)
+    recording(tmp_path / "cuts/cat/0.500_a.wav_6.000-9.000.flac", 1)
+    (tmp_path / "cuts/dog").mkdir()
+    (tmp_path / "cuts/dog/0.500_a.wav_2.000-4.000.flac").symlink_to(tmp_path / "store/0.500_a.wav_2.000-4.000.flac")
+    for name in ("dog/._0.500_a.wav_2.000-4.000.flac", "cat/._0.500_a.wav_6.000-9.000.flac", "cat/._.wav"):
+        (tmp_path / "cuts" / name).write_bytes(b"of a file system without such things")
+    arguments = ("--test", "0", "--sounds", str(tmp_path / "night"))
+    expected = [("a.wav", ("dog",), 2, 4), ("a.wav", ("cat",), 6, 9)]
+    for left_out in (False, True):
+        table = prepare(tmp_path / "cuts", tmp_path / "made", *arguments).curated
+        assert [*zip(table["fname"], table["labels"], table["start"], table["end"])] == expected
+        said = f"1 sounds in {tmp_path / 'cuts'} are not named as cuts and are left out: cat/mine.flac"
+        assert (said in capsys.readouterr().out) == left_out
+        recording(tmp_path / "cuts/cat/mine.flac", 1)
+    alone = prepare(tmp_path / "cuts", tmp_path / "made", "--test", "0").curated
+    assert dict(zip(alone["fname"], alone["labels"])) == {"0.500_a.wav_2.000-4.000.flac": ("dog",),
+                                                          "0.500_a.wav_6.000-9.000.flac": ("cat",)}
+    assert "1 sounds are not used: cat/mine.flac" in capsys.readouterr().out
 
 
 def test_a_changed_table_of_test_events_stays(night, tmp_path, capsys):

@@ -10,14 +10,11 @@ import pandas as pd
 
 from ..annotations import cut_of
 from ..machine.files import as_path, files_below
-from ..machine.texts import ENDINGS_OF_TABLES, column_of
+from ..machine.texts import ENDINGS_OF_TABLES
 from .finding import NO_CLASS, SoundsBelow
-from .recordings import make_sense
+from .listed import listed_clips
+from .public import esc50, fsd50k, fsdkaggle2018, fsdnoisy18k
 from .spreadsheets import (
-    FILE_COLUMNS,
-    GROUP_COLUMNS,
-    LABEL_COLUMNS,
-    MORE_LABELS,
     may_be_table,
     read_spreadsheet,
     split_labels,
@@ -139,110 +136,6 @@ def _with_background(rows, options, notes):
     return rows
 
 
-def _rows(path, options, notes, role="curated", **columns):
-    """The rows of a table; `columns` are those of a known layout. None if it has no such columns."""
-    table, of = read_spreadsheet(path), str(path)
-    file = column_of(table, FILE_COLUMNS, columns.get("file") or options.file_column, of)
-    given = columns.get("labels") or options.label_columns
-    labels = [column_of(table, (), name, of) for name in given] or [
-        found for found in (column_of(table, LABEL_COLUMNS), column_of(table, MORE_LABELS)) if found]
-    if file is None or not labels or labels == [file]:
-        return None
-    separator = columns.get("separator", options.separator)
-    parts = [split_labels(table[name], separator) for name in labels]
-    rows = pd.DataFrame({"name": table[file], "set": role,
-                         "labels": [tuple(dict.fromkeys(sum(own, ()))) for own in zip(*parts)]})
-    if "manually_verified" in table and role == "curated":
-        rows.loc[table["manually_verified"].isin(["0", "0.0", "False", "false"]), "set"] = "noisy"
-    part = column_of(table, ("split", "subset", "partition"))
-    if part and role == "curated":
-        rows.loc[[word.casefold() in TEST for word in table[part]], "set"] = "test"
-    fold = column_of(table, ("fold", "folds"))
-    rows["fold"] = table[fold] if fold else ""
-    rows.loc[rows["fold"].str.casefold().isin(TEST) & (rows["set"] == "curated"), "set"] = "test"
-    rows["group"] = _groups(table, options.group or columns.get("group"), (file, *labels), of, notes)
-    rows["hints"] = [(*own, *([f"fold{fold}", f"fold_{fold}", f"fold {fold}", fold] if fold else []),
-                      columns.get("folder", "")) for own, fold in zip(rows["labels"], rows["fold"])]
-    keep = rows["name"] != ""
-    if "usage" in table:
-        keep &= table["usage"] != "Ignored"
-    if options.noisy_small and "noisy_small" in table:
-        keep &= (rows["set"] != "noisy") | table["noisy_small"].isin(["1", "1.0", "True", "true"])
-    if (rows["name"] == "").any():
-        notes.append(f"{path}: {(rows['name'] == '').sum()} rows without a file name are passed over")
-    return rows[keep]
-
-
-def _groups(table, given, others, of, notes):
-    """The column of groups that was asked for, or the first usual one that makes sense; "" where there is none."""
-    if given:
-        return "" if given == "none" else table[column_of(table, (), given, of)]
-    left = table.drop(columns=list(others))
-    for column in filter(None, (column_of(left, [name]) for name in GROUP_COLUMNS)):
-        if make_sense(table[column]):
-            return table[column]
-        most = table[column][table[column] != ""].value_counts().max()
-        if 1 < most < len(table):
-            notes.append(f"{of}: {column} is not taken for the recordings that clips are of, as {most} of {len(table)} "
-                         f"are of one (--group {column} takes it)")
-    return ""
-
-
-def _inside(source, relative):
-    """A file of a known layout in a folder or one folder further down; None if it is not there."""
-    if not source.is_dir():
-        return None
-    return next(iter([*source.glob(relative), *sorted(source.glob(f"*/{relative}"))]), None)
-
-
-def _fsd50k(source, sounds, options, notes):
-    """FSD50K: `fname` without ending, 200 labels with their parents, all good; a test set of its own."""
-    dev = _inside(source, "FSD50K.ground_truth/dev.csv")
-    if dev is None:
-        return None
-    tables = [_rows(dev, options, notes, file="fname", labels=["labels"], separator=",", folder="FSD50K.dev_audio")]
-    if (test := dev.with_name("eval.csv")).is_file():
-        tables.append(_rows(test, options, notes, "test", file="fname", labels=["labels"], separator=",",
-                            folder="FSD50K.eval_audio"))
-    rows = pd.concat(tables, ignore_index=True)
-    if (vocabulary := dev.with_name("vocabulary.csv")).is_file():
-        known = set(pd.read_csv(vocabulary, header=None, dtype=str, keep_default_na=False)[1])
-        odd = sorted(set().union(*rows["labels"]) - known)
-        if odd:
-            notes.append(f"labels that {vocabulary} does not have: {few(odd)}")
-    return rows
-
-
-def _fsd(source, options, notes, name, train, test):
-    """FSDKaggle2018 and FSDnoisy18k: one label a clip, `manually_verified` 0 is noisy, a test set of its own."""
-    path = _inside(source, f"{name}.meta/{train}")
-    if path is None:
-        return None
-    tables = [_rows(path, options, notes, file="fname", labels=["label"], separator="", folder=f"{name}.audio_train")]
-    if (other := path.with_name(test)).is_file():
-        tables.append(_rows(other, options, notes, "test", file="fname", labels=["label"], separator="",
-                            folder=f"{name}.audio_test"))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _fsdkaggle2018(source, sounds, options, notes):
-    return _fsd(source, options, notes, "FSDKaggle2018", "train_post_competition.csv", "test_post_competition.csv")
-
-
-def _fsdnoisy18k(source, sounds, options, notes):
-    return _fsd(source, options, notes, "FSDnoisy18k", "train.csv", "test.csv")
-
-
-def _esc50(source, sounds, options, notes):
-    """ESC-50: folds that keep the clips of one recording, `src_file`, together."""
-    path = source if source.name == "esc50.csv" else _inside(source, "meta/esc50.csv") or _inside(source, "esc50.csv")
-    if path is None:
-        return None
-    columns = read_spreadsheet(path).columns
-    return _rows(path, options, notes, file="filename", labels=["category"], separator="",
-                 group="src_file" if "src_file" in columns else None)
-
-
 def _tables_in(source, endings):
     """The files that may be tables: a file itself, or those of a folder and below it."""
     return [source] if not source.is_dir() else [
@@ -304,7 +197,7 @@ def _tables(source, sounds, options, notes):
         if path != source and path.suffix.lower() == ".txt" and not may_be_table(path, options.file_column):
             continue
         try:
-            rows = _rows(path, options, notes, set_named(path.stem), folder=path.stem)
+            rows = listed_clips(path, options, notes, set_named(path.stem), folder=path.stem)
         except ValueError as error:
             if path == source:
                 raise
@@ -379,6 +272,6 @@ def _folders(source, sounds, options, notes):
 # Each is given (source, sounds, options, notes) and answers with rows, or None where it finds no such thing. The first
 # that finds something is taken.
 READERS = {
-    "FSD50K": _fsd50k, "FSDKaggle2018": _fsdkaggle2018, "FSDnoisy18k": _fsdnoisy18k, "ESC-50": _esc50,
+    "FSD50K": fsd50k, "FSDKaggle2018": fsdkaggle2018, "FSDnoisy18k": fsdnoisy18k, "ESC-50": esc50,
     "sounds cut out and sorted": _cuts, "recordings with labels in time": _recordings, "tables": _tables,
     "class folders": _folders}

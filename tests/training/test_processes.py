@@ -60,6 +60,7 @@ def test_other_code_in_the_processes_that_train_is_refused(make_pipeline, tmp_pa
                            "is not what it was where the run began"):
             pipeline.run_stage(1)
         file.write_text(file.read_text().replace("0.25", "0.5"))
+        pipeline.executor.end()  # as with the program: its workers have imported the other code
         pipeline.run_stage(1)
     finally:
         pipeline.executor.end()

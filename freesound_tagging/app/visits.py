@@ -85,7 +85,7 @@ class Visits:
     def find(self, token):
         """The sound of a token that has been listened to, None without."""
         return next((visit for visit in list(self._visits.values())
-                     if secrets.compare_digest(visit.token, token) and visit.heard), None)
+                     if secrets.compare_digest(visit.token.encode(), token.encode()) and visit.heard), None)
 
     def sweep(self, seconds=TAKEN_IN):
         """Delete uploads that were broken off, or came from a microphone faster than it was listened to."""

@@ -80,6 +80,7 @@ def test_a_browser_gets_what_was_heard_plays_it_and_takes_it_home(page):
     assert len(labels.text.splitlines()[0].split("\t")) == 3
     assert page.http.get(sound.replace("/sound", "/txt?threshold=x")).status_code == 400
     assert page.http.get(sound.replace("/sound", "/else")).status_code == 404
+    assert page.http.get("heard/é/sound").status_code == 404
     page.listen(page.upload("noise.wav", content))
     assert page.http.get(sound).status_code == 404, "another sound has taken its place"
 

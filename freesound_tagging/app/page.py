@@ -158,7 +158,7 @@ def _page(networks, visits, max_minutes, folder):
         except Stopped:
             if visits.of(request.session_hash):  # another sound has taken its place
                 return gr.skip(), gr.skip(), gr.skip()
-            return said("Stopped; the sound is deleted."), "", idle
+            return said("Stopped; the sound is deleted within 80 seconds."), "", idle
         except (TooLong, OSError, RuntimeError, ValueError, ArithmeticError) as error:
             visits.end(request.session_hash)
             return said(" ".join(str(error).split())), "", idle
@@ -173,7 +173,7 @@ def _page(networks, visits, max_minutes, folder):
             return "", live
         with tempfile.TemporaryDirectory(dir=folder) as own:
             try:
-                live = hear_chunk(networks, turns, live, visits.taken(given["path"], Path(own)), Path(own))
+                live = hear_chunk(networks, turns, live, visits.upload(given["path"]), Path(own))
             except (OSError, RuntimeError, ValueError) as error:
                 return said(str(error)), live
         return strip_view(live.columns, networks.vocabulary) if live.columns else said("Listening …"), live
@@ -183,7 +183,7 @@ def _page(networks, visits, max_minutes, folder):
 
     with gr.Blocks(title="What is to be heard?", analytics_enabled=False) as page:
         gr.Markdown(f"# What is to be heard?\n{_described(networks)} Sounds stay on the machine that shows this page, "
-                    "and are deleted when it is closed.")
+                    "and are deleted within 80 seconds when it is closed.")
         with gr.Tab("A sound"):
             with gr.Row():
                 file = _only_uploads(gr.File(label=HINT.format(max_minutes), height=150, min_width=260))

@@ -70,7 +70,7 @@ def test_a_browser_gets_what_was_heard_plays_it_and_takes_it_home(page):
     path = page.upload("noise.wav", content)
     shown, table = page.listen(path)
     assert "noise.wav" in shown and "Audacity" in table
-    assert not Path(path).exists(), "moved from the uploads"
+    assert Path(path).exists(), "for others who upload the same, until it is swept away"
     sound = shown.split('src="')[1].split('"')[0]
     played = page.http.get(sound)
     assert played.content == content and played.headers["content-type"].startswith("audio/")
@@ -83,6 +83,13 @@ def test_a_browser_gets_what_was_heard_plays_it_and_takes_it_home(page):
     assert page.http.get("heard/é/sound").status_code == 404
     page.listen(page.upload("noise.wav", content))
     assert page.http.get(sound).status_code == 404, "another sound has taken its place"
+
+
+def test_two_who_drop_the_same_file_are_both_shown_it(page):
+    me, you = (page.upload("same.wav", noise(3)) for _ in "ab")
+    assert me == you
+    for session in ("me", "you"):
+        assert "<audio" in page.listen(me, session)[0]
 
 
 def test_a_bad_file_and_a_long_one_get_their_line(page):
@@ -126,7 +133,7 @@ def test_what_was_uploaded_is_gone_when_the_page_is_closed(serve, tmp_path):
         with Visitor(address) as visitor:
             visitor.listen(visitor.upload("noise.wav", noise(3)))
             visitor.upload("other.wav", b"never listened to")
-        assert sorted(path.name for path in tmp_path.rglob("*.wav")) == ["noise.wav", "other.wav"]
+        assert {path.name for path in tmp_path.rglob("*.wav")} == {"noise.wav", "other.wav"}
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "an empty folder of Gradio's may be left"
 
 

@@ -45,6 +45,7 @@ def hear(networks, turns, visit, max_minutes, tell):
         If it lasts more than `max_minutes`.
     """
     def after_a_batch(heard, lasting):
+        _go_on(visit)
         lasting = lasting if lasting < LONGEST else 0
         if max(heard, lasting) > 60 * max_minutes:
             raise TooLong(f"{visit.path.name} lasts more than {max_minutes:g} minutes; cut it, or have the page take "

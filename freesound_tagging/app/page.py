@@ -155,11 +155,12 @@ def _page(networks, visits, max_minutes, folder):
         try:
             progress(0, desc="reading")
             return *_heard_views(networks, turns, visit, max_minutes, threshold, tell), idle
-        except Stopped:
-            if visits.of(request.session_hash):  # another sound has taken its place
+        except (Stopped, TooLong, OSError, RuntimeError, ValueError, ArithmeticError) as error:
+            now = visits.of(request.session_hash)
+            if now is None:
+                return said("Stopped; the sound is deleted within 80 seconds."), "", idle
+            if now is not visit:  # another sound has taken its place
                 return gr.skip(), gr.skip(), gr.skip()
-            return said("Stopped; the sound is deleted within 80 seconds."), "", idle
-        except (TooLong, OSError, RuntimeError, ValueError, ArithmeticError) as error:
             visits.end(request.session_hash)
             return said(" ".join(str(error).split())), "", idle
 

@@ -1,9 +1,11 @@
 """The page: what its functions give, and what it keeps and lets go."""
 
+import asyncio
 import json
 import os
 import threading
 import time
+import types
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ import torch
 from freesound_tagging.app.downloads import write_download
 from freesound_tagging.app.hearing import Stopped, TooLong, hear, overview
 from freesound_tagging.app.live import Live, hear_chunk
+from freesound_tagging.app.page import _page
 from freesound_tagging.app.turns import Turns
 from freesound_tagging.app.view import events_view, sound_view, strip_view
 from freesound_tagging.app.visits import Visits
@@ -115,6 +118,37 @@ def test_listening_is_stopped_when_nobody_waits(networks, visits):
         hear(networks, Turns(), visit, 90, tell)
     assert len(told) == 1
     assert not visit.folder.exists()
+
+
+def test_of_a_sound_that_nobody_waits_for_it_is_not_said_that_it_lasts_too_long(networks, visits, monkeypatch):
+    visit, look_at = visits.begin("me", uploaded(visits, signal=noise(61))), networks._look_at
+
+    def stopped_meanwhile(*given):
+        visits.end("me")
+        return look_at(*given)
+
+    monkeypatch.setattr(networks, "_look_at", stopped_meanwhile)
+    with pytest.raises(Stopped):
+        hear(networks, Turns(), visit, 1, lambda *_: None)
+
+
+def test_an_error_of_a_sound_leaves_the_one_that_has_taken_its_place(networks, visits, tmp_path, monkeypatch):
+    pytest.importorskip("gradio")
+    async def functions():  # else Gradio makes a loop, which it leaves open
+        return {function.name: function.fn for function in _page(networks, visits, 90, tmp_path).fns.values()}
+
+    of_page, me = asyncio.run(functions()), types.SimpleNamespace(session_hash="me")
+    take, listen, look_at = of_page["take"], of_page["listen"], networks._look_at
+
+    def break_down(*_):
+        monkeypatch.setattr(networks, "_look_at", look_at)
+        take({"path": uploaded(visits, "right.wav")}, me)
+        raise ValueError("the networks gave what is no number")
+
+    monkeypatch.setattr(networks, "_look_at", break_down)
+    take({"path": uploaded(visits, "wrong.wav")}, me)
+    assert "no number" not in str(listen(0.3, me))
+    assert "right.wav" in listen(0.3, me)[0]
 
 
 def test_a_sound_that_lasts_too_long_is_refused_in_a_line(networks, visits):

@@ -4,6 +4,8 @@ import io
 import json
 import shutil
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,25 @@ def test_a_bad_file_and_a_long_one_get_their_line(page):
     shown, table = page.listen(page.upload("long.wav", noise(70)))
     assert "long.wav lasts more than 1 minutes" in shown and table == ""
     assert page.upload("huge.wav", bytes(25 << 20)).status_code == 413
+
+
+def test_nobody_waits_for_the_end_of_others_however_many_there_are(serve, tmp_path):
+    """Five minutes are 13 batches, and a reading."""
+    long, done = noise(300), []
+
+    def listen(name, content):
+        with Visitor(address) as visitor:
+            assert "<audio" in visitor.listen(visitor.upload(name, content), name)[0]
+        done.append(name)
+
+    with serve(tmp_path) as address, ThreadPoolExecutor(7) as people:
+        waiting = [people.submit(listen, f"{number}.wav", long) for number in range(6)]
+        while len(list(tmp_path.glob("*/sounds/*/*.wav"))) < 6:
+            time.sleep(0.02)
+        waiting.append(people.submit(listen, "short.wav", noise(3)))
+        for one in waiting:
+            one.result()
+    assert done[0] == "short.wav"
 
 
 def test_a_file_of_the_machines_is_not_read(page, tmp_path):

@@ -50,7 +50,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         networks = find_weights(options.weights)
-        labels = Ensemble.load(networks, "cpu").vocabulary  # they belong together, or it says what is wrong
+        ensemble = Ensemble.load(networks, "cpu")  # they belong together, or it says what is wrong
     except (OSError, ValueError) as error:
         parser.error(str(error))
     for part in ("freesound_tagging", "weights"):  # and nothing else of a folder that was given by mistake
@@ -67,12 +67,13 @@ def main(arguments=None):
         if (beside := path.with_name(CALIBRATION)).is_file():
             shutil.copy(beside, copy.with_name(CALIBRATION))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = [needs for needs in project["dependencies"] + project["optional-dependencies"]["app"]
-              if not needs.startswith(LEFT_OUT)]
-    (options.folder / "requirements.txt").write_text("".join(f"{needs}\n" for needs in needed))
+    extras = ["app"] + ["timm"] * any(tagger.spec.network.startswith("timm:") for tagger in ensemble.taggers)
+    needed = sum((project["optional-dependencies"][extra] for extra in extras), project["dependencies"])
+    (options.folder / "requirements.txt").write_text("".join(
+        f"{needs}\n" for needs in needed if not needs.startswith(LEFT_OUT)))
     (options.folder / "app.py").write_text(APP)
     (options.folder / "README.md").write_text(FRONT.format(
-        gradio=version("gradio"), networks=len(networks), s="s" * (len(networks) > 1), labels=len(labels)),
+        gradio=version("gradio"), networks=len(networks), s="s" * (len(networks) > 1), labels=len(ensemble.vocabulary)),
         encoding="utf-8")
     print(f"{len(networks)} networks and the page in {options.folder}. To upload it:\n"
           f"  hf upload NAME/freesound-tagging {options.folder} . --repo-type space")

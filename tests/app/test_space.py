@@ -11,7 +11,9 @@ import pytest
 import torch
 from helpers import script
 
-from freesound_tagging.networks.weights import find_weights, load_tagger
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
+from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction import Calibration, Ensemble
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +70,16 @@ def test_the_requirements_have_what_the_rooms_of_the_page_import(built):
     assert {"gradio", "torch", "soundfile"} <= others
     assert others - named <= {"ray", "timm", "starlette"}, "a cluster's, another network's, and what Gradio brings"
     assert not {"fastai", "requests"} & named
+
+
+def test_a_space_of_timms_networks_asks_for_timm(built, for_space, tmp_path):
+    pytest.importorskip("timm")
+    spec = NetworkSpec("timm:mobilenetv3_small_050", {}, ("Bark", "Meow"), MelConfig(), (0.5,) * 3, (0.2,) * 3,
+                       stage=2, fold=0, voting=(2,))
+    save_tagger(Tagger(spec).eval(), tmp_path / "stage-2_fold-0.safetensors")
+    for_space([str(tmp_path / "space"), "--weights", str(tmp_path)])
+    without, needed = (set((folder / "requirements.txt").read_text().split()) for folder in (built, tmp_path / "space"))
+    assert needed - without == {"timm>=1.0"} and without < needed
 
 
 def test_without_weights_nothing_is_built(for_space, tmp_path, capsys):

@@ -6,11 +6,13 @@ calls this.
 
 import argparse
 import shutil
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger, weights_path
+from freesound_tagging.machine.commands import command
+from freesound_tagging.networks.weights import load_tagger, save_tagger, weights_path, weights_to_upload
 from freesound_tagging.prediction import Ensemble
 from freesound_tagging.prediction.calibration import CALIBRATION
 
@@ -42,17 +44,15 @@ short_description: Tags any sound with the labels of FSDKaggle2019
 """
 
 
+@command
 def main(arguments=None):
     """Build the folder anew and say how it is uploaded."""
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=Path, default=ROOT / "weights", help="ours or the author's, of models 2 to 4")
     options = parser.parse_args(arguments)
-    try:
-        networks = find_weights(options.weights)
-        ensemble = Ensemble.load(networks, "cpu")  # they belong together, or it says what is wrong
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    networks = weights_to_upload(options.weights)
+    ensemble = Ensemble.load(networks, "cpu")  # they belong together, or it says what is wrong
     for part in ("freesound_tagging", "weights"):  # and nothing else of a folder that was given by mistake
         shutil.rmtree(options.folder / part, ignore_errors=True)
     shutil.copytree(ROOT / "freesound_tagging", options.folder / "freesound_tagging",
@@ -80,4 +80,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

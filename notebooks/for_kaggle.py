@@ -17,7 +17,8 @@ from pathlib import Path
 import nbformat
 from nbconvert.preprocessors import ClearOutputPreprocessor
 
-from freesound_tagging.networks.weights import find_weights, load_tagger, read_spec, save_tagger, weights_path
+from freesound_tagging.machine.commands import command
+from freesound_tagging.networks.weights import load_tagger, read_spec, save_tagger, weights_path, weights_to_upload
 from freesound_tagging.prediction.calibration import CALIBRATION
 from freesound_tagging.training.profile import NAMES
 
@@ -30,6 +31,7 @@ ELSEWHERE = "not-on-kaggle"  # the tag of cells that a kernel has no use for: th
 HOURS = 11.5  # of the twelve that a session may take: the images, and the fold after which it ends, want some
 
 
+@command
 def main(arguments=None):
     """Build all folders anew and say how they are uploaded."""
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
@@ -42,7 +44,7 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hours", type=float, default=HOURS, help=f"of each session (default: {HOURS})")
     options = parser.parse_args(arguments)
-    networks = [] if options.training else _networks(options.weights, parser)
+    networks = [] if options.training else _networks(options.weights)
     trained = list(TRAINING) if options.training == "both" else [options.training] if options.training else []
     user = options.user or _kaggle_user() or parser.error("who are you on Kaggle? Give --user (make kaggle USER=name)")
     dataset, kernel = options.folder / "dataset", options.folder / "kernel"
@@ -71,19 +73,15 @@ def main(arguments=None):
     print(f"{what} in {dataset}, the notebooks beside it. To upload them:\n  " + "\n  ".join(steps))
 
 
-def _networks(weights, parser):
+def _networks(weights):
     """The networks in a folder, of one run of each network."""
-    try:
-        networks = find_weights(weights)
-    except FileNotFoundError as error:
-        parser.error(str(error))
-    places = {}
+    networks, places = weights_to_upload(weights), {}
     for path in networks:
         spec = read_spec(path)
         other = places.setdefault((spec.network, spec.stage, spec.fold), path)
         if other != path:
-            parser.error(f"{other} and {path} are both model {spec.stage} of fold {spec.fold} of {spec.network}: "
-                         "give the folder of one run by --weights (make kaggle WEIGHTS=folder)")
+            raise ValueError(f"{other} and {path} are both model {spec.stage} of fold {spec.fold} of {spec.network}: "
+                             "give the folder of one run by --weights (make kaggle WEIGHTS=folder)")
     return networks
 
 
@@ -117,4 +115,4 @@ def _kaggle_user():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

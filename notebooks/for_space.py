@@ -6,11 +6,13 @@ calls this.
 
 import argparse
 import shutil
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger, weights_path
+from freesound_tagging.machine.commands import command
+from freesound_tagging.networks.weights import load_tagger, save_tagger, weights_path, weights_to_upload
 from freesound_tagging.prediction import Ensemble
 from freesound_tagging.prediction.calibration import CALIBRATION
 
@@ -42,17 +44,15 @@ short_description: Tags any sound with the labels of FSDKaggle2019
 """
 
 
+@command
 def main(arguments=None):
     """Build the folder anew and say how it is uploaded."""
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=Path, default=ROOT / "weights", help="ours or the author's, of models 2 to 4")
     options = parser.parse_args(arguments)
-    try:
-        networks = find_weights(options.weights)
-        labels = Ensemble.load(networks, "cpu").vocabulary  # they belong together, or it says what is wrong
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    networks = weights_to_upload(options.weights)
+    ensemble = Ensemble.load(networks, "cpu")  # they belong together, or it says what is wrong
     for part in ("freesound_tagging", "weights"):  # and nothing else of a folder that was given by mistake
         shutil.rmtree(options.folder / part, ignore_errors=True)
     shutil.copytree(ROOT / "freesound_tagging", options.folder / "freesound_tagging",
@@ -67,16 +67,17 @@ def main(arguments=None):
         if (beside := path.with_name(CALIBRATION)).is_file():
             shutil.copy(beside, copy.with_name(CALIBRATION))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = [needs for needs in project["dependencies"] + project["optional-dependencies"]["app"]
-              if not needs.startswith(LEFT_OUT)]
-    (options.folder / "requirements.txt").write_text("".join(f"{needs}\n" for needs in needed))
+    extras = ["app"] + ["timm"] * any(tagger.spec.network.startswith("timm:") for tagger in ensemble.taggers)
+    needed = sum((project["optional-dependencies"][extra] for extra in extras), project["dependencies"])
+    (options.folder / "requirements.txt").write_text("".join(
+        f"{needs}\n" for needs in needed if not needs.startswith(LEFT_OUT)))
     (options.folder / "app.py").write_text(APP)
     (options.folder / "README.md").write_text(FRONT.format(
-        gradio=version("gradio"), networks=len(networks), s="s" * (len(networks) > 1), labels=len(labels)),
+        gradio=version("gradio"), networks=len(networks), s="s" * (len(networks) > 1), labels=len(ensemble.vocabulary)),
         encoding="utf-8")
     print(f"{len(networks)} networks and the page in {options.folder}. To upload it:\n"
           f"  hf upload NAME/freesound-tagging {options.folder} . --repo-type space")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

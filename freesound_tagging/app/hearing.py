@@ -7,9 +7,11 @@ import os
 import numpy as np
 
 from ..images.sections import sections
+from .turns import Turns
 
 BATCH = 32  # windows from one look at what is asked for, and turn, to the next
 LONGEST = 1e9  # seconds; a header that says more does not know
+DRAWING = Turns()  # in which sounds are read anew for their images, as reading takes memory
 
 
 class Stopped(Exception):
@@ -45,6 +47,7 @@ def hear(networks, turns, visit, max_minutes, tell):
         If it lasts more than `max_minutes`.
     """
     def after_a_batch(heard, lasting):
+        _go_on(visit)
         lasting = lasting if lasting < LONGEST else 0
         if max(heard, lasting) > 60 * max_minutes:
             raise TooLong(f"{visit.path.name} lasts more than {max_minutes:g} minutes; cut it, or have the page take "
@@ -90,13 +93,15 @@ def overview(visit, config, columns=1600):
     frames = math.ceil((ends - origin) * rate)
     together = math.ceil(frames / columns)
     canvas = np.zeros((config.n_mels, math.ceil(frames / together)), np.uint8)
-    for section in sections(visit.path, config):
-        _go_on(visit)
-        if section.image is None:
-            continue
-        column = (round((section.begin - origin) * rate) + np.arange(section.image.shape[1])) // together
-        column = np.clip(column, 0, canvas.shape[1] - 1)
-        firsts = np.flatnonzero(np.diff(column, prepend=-1))
-        there = column[firsts]
-        canvas[:, there] = np.maximum(canvas[:, there], np.maximum.reduceat(section.image, firsts, axis=1))
+    with DRAWING:
+        for section in sections(visit.path, config):
+            DRAWING.pass_on()
+            _go_on(visit)
+            if section.image is None:
+                continue
+            column = (round((section.begin - origin) * rate) + np.arange(section.image.shape[1])) // together
+            column = np.clip(column, 0, canvas.shape[1] - 1)
+            firsts = np.flatnonzero(np.diff(column, prepend=-1))
+            there = column[firsts]
+            canvas[:, there] = np.maximum(canvas[:, there], np.maximum.reduceat(section.image, firsts, axis=1))
     return canvas, dataclasses.replace(config, hop_length=config.hop_length * together, excerpt_frames=1)

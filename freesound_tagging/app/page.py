@@ -16,9 +16,9 @@ from .hearing import Stopped, TooLong, hear, overview
 from .live import Live, hear_chunk
 from .turns import Turns
 from .view import STYLE, events_view, said, sound_view, strip_view
-from .visits import Visits
+from .visits import MOST, Visits
 
-AT_ONCE = 4  # sounds that are listened to in turns, and microphones; who comes later waits in a queue
+LIVE = 4  # microphones that are heard at a time, as each slows the others down; who comes later waits in a queue
 WAITING = 32  # people in the queue; who comes later is told so
 MIB_A_MINUTE = 24  # of an upload: 48 kHz, two channels of 32 bits, and a little
 # The browser asks no other machine for anything, whatever the libraries of the page would like to.
@@ -60,14 +60,14 @@ def open_page(networks, host="127.0.0.1", port=None, max_minutes=90):
         (uploads := Path(folder, "uploads")).mkdir()
         visits = Visits(f"{folder}/sounds", uploads)
         page = _page(networks, visits, max_minutes, Path(folder))
-        page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
+        page.queue(max_size=WAITING, default_concurrency_limit=MOST)
         closed = threading.Event()
         threading.Thread(target=visits.sweep_until, args=(closed,), daemon=True).start()
         try:
             _, address, _ = page.launch(
                 server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
                 allowed_paths=[], mcp_server=False, ssr_mode=False, pwa=False, enable_monitoring=False,
-                run_history=False, footer_links=[], num_workers=0, css=STYLE,
+                run_history=False, footer_links=[], num_workers=0, max_threads=3 * MOST, css=STYLE,
                 max_file_size=round(MIB_A_MINUTE * 2**20 * max_minutes), show_error=True,
                 app_kwargs={"routes": [Route("/heard/{token}/{what}", functools.partial(_send, visits))],
                             "middleware": [Middleware(_Headers)], "docs_url": None, "openapi_url": None})
@@ -155,11 +155,12 @@ def _page(networks, visits, max_minutes, folder):
         try:
             progress(0, desc="reading")
             return *_heard_views(networks, turns, visit, max_minutes, threshold, tell), idle
-        except Stopped:
-            if visits.of(request.session_hash):  # another sound has taken its place
+        except (Stopped, TooLong, OSError, RuntimeError, ValueError, ArithmeticError) as error:
+            now = visits.of(request.session_hash)
+            if now is None:
+                return said("Stopped; the sound is deleted within 80 seconds."), "", idle
+            if now is not visit:  # another sound has taken its place
                 return gr.skip(), gr.skip(), gr.skip()
-            return said("Stopped; the sound is deleted."), "", idle
-        except (TooLong, OSError, RuntimeError, ValueError, ArithmeticError) as error:
             visits.end(request.session_hash)
             return said(" ".join(str(error).split())), "", idle
 
@@ -173,7 +174,7 @@ def _page(networks, visits, max_minutes, folder):
             return "", live
         with tempfile.TemporaryDirectory(dir=folder) as own:
             try:
-                live = hear_chunk(networks, turns, live, visits.taken(given["path"], Path(own)), Path(own))
+                live = hear_chunk(networks, turns, live, visits.upload(given["path"]), Path(own))
             except (OSError, RuntimeError, ValueError) as error:
                 return said(str(error)), live
         return strip_view(live.columns, networks.vocabulary) if live.columns else said("Listening …"), live
@@ -183,7 +184,7 @@ def _page(networks, visits, max_minutes, folder):
 
     with gr.Blocks(title="What is to be heard?", analytics_enabled=False) as page:
         gr.Markdown(f"# What is to be heard?\n{_described(networks)} Sounds stay on the machine that shows this page, "
-                    "and are deleted when it is closed.")
+                    "and are deleted within 80 seconds when it is closed.")
         with gr.Tab("A sound"):
             with gr.Row():
                 file = _only_uploads(gr.File(label=HINT.format(max_minutes), height=150, min_width=260))
@@ -203,14 +204,14 @@ def _page(networks, visits, max_minutes, folder):
         for source, given in ((file, file.upload), (microphone, microphone.stop_recording)):
             taken = given(take, source, [stop, view, table, file, microphone], queue=False, preprocess=False,
                           api_visibility="private")
-            taken.then(listen, threshold, [view, table, stop], show_progress_on=view, concurrency_limit=AT_ONCE,
+            taken.then(listen, threshold, [view, table, stop], show_progress_on=view, concurrency_limit=MOST,
                        concurrency_id="listening", api_visibility="private")
         stop.click(leave, queue=False, api_visibility="private")
         threshold.release(events_of, threshold, table, show_progress="hidden", api_visibility="private")
         stream.start_recording(lambda: (None, ""), None, [live, strip], queue=False, api_visibility="private")
         stream.stream(hear_microphone, [stream, live], [strip, live], stream_every=networks.mel.hop_seconds,
                       time_limit=60 * max_minutes, show_progress="hidden", preprocess=False,
-                      concurrency_limit=AT_ONCE, concurrency_id="live", api_visibility="private")
+                      concurrency_limit=LIVE, concurrency_id="live", api_visibility="private")
         page.unload(leave)
     return page
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 MOST = 32  # sounds kept at a time; the oldest goes when another one comes
-TAKEN_IN = 60  # seconds after which an upload that nobody has taken is one that nobody will
+TAKEN_IN = 60  # seconds after which an upload has been taken by whoever will
 
 
 @dataclasses.dataclass
@@ -46,23 +46,23 @@ class Visits:
         self.folder, self.uploads, self.most = Path(folder), Path(uploads), most
         self._visits, self._lock = {}, threading.Lock()
 
-    def taken(self, path, folder):
-        """Move an upload into a folder; where it is now. ValueError of what is none."""
+    def upload(self, path):
+        """Where an upload lies, perhaps for several who gave the same by the same name. ValueError of what is none."""
         path = Path(os.path.realpath(path))
         if Path(os.path.realpath(self.uploads)) not in path.parents or not path.is_file():
             raise ValueError(f"{path.name}: no file that was uploaded here; drop it again")
-        return Path(shutil.move(path, folder / path.name))
+        return path
 
     def begin(self, session, path):
         """A new sound of a page, from the uploads. That which the page had before is stopped and deleted."""
-        token = secrets.token_urlsafe(16)
+        upload, token = self.upload(path), secrets.token_urlsafe(16)
         folder = self.folder / token
         folder.mkdir(parents=True)
+        visit = Visit(folder, folder / upload.name, token)
         try:
-            visit = Visit(folder, self.taken(path, folder), token)
-        except ValueError:
-            folder.rmdir()
-            raise
+            os.link(upload, visit.path)
+        except OSError:  # a disk that has no links
+            shutil.copyfile(upload, visit.path)
         with self._lock:
             over = [self._visits.pop(session, None)]
             self._visits[session] = visit
@@ -85,12 +85,12 @@ class Visits:
     def find(self, token):
         """The sound of a token that has been listened to, None without."""
         return next((visit for visit in list(self._visits.values())
-                     if secrets.compare_digest(visit.token, token) and visit.heard), None)
+                     if secrets.compare_digest(visit.token.encode(), token.encode()) and visit.heard), None)
 
     def sweep(self, seconds=TAKEN_IN):
-        """Delete uploads that were broken off, or came from a microphone faster than it was listened to."""
+        """Delete uploads that came a while ago, or were broken off; a visit has its own link to what it was given."""
         for path in self.uploads.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # it was taken meanwhile
+            with contextlib.suppress(OSError):  # the same has come anew, and goes another time
                 if path.stat().st_mtime < time.time() - seconds:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 

@@ -60,10 +60,13 @@ def sections(path, config=MelConfig(), content=None):
             signal = _joined(blocks)
             blocks, length = [signal[section:].copy()], length - section
             silent = not signal[:section].any()
-            yield _section(signal[:beyond], place, place + section, config, silent)
-            place, signal, heard = place + section, None, heard or not silent
+            found = _section(signal[:beyond], place, place + section, config, silent)
+            place, heard = place + section, heard or not silent
+            del signal  # who looks at the image holds 5 minutes of sound and not 20
+            yield found
     signal = _joined(blocks)
     last = _section(signal, place, place + length, config, heard and not signal.any())
+    del signal
     yield dataclasses.replace(last, remark="; ".join(remarks.values()))
 
 

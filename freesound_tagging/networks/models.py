@@ -21,6 +21,10 @@ WIDTH_AT_MOST = 4096  # 64 times what is published
 VALUES = (bool, int, float, str, type(None))  # that an option may have: what a file can say
 
 
+class UntrustedCode(ImportError):
+    """A file's network is code that this program has not asked for itself."""
+
+
 class BodyAndHead(nn.Sequential):
     """A body from images to a feature map, then a head to logits: a network that a CPU predicts in portions."""
 
@@ -192,11 +196,11 @@ def find(name):
 
 
 def check_trusted(name):
-    """Raise an ImportError if a network that a file asks for is code which this program has not asked for itself."""
+    """Raise an `UntrustedCode` if a network that a file asks for is code which this program has not asked for."""
     if isinstance(name, str) and ":" in name and name not in NETWORKS and not name.startswith("timm:"):
-        raise ImportError(f"its network is {reprlib.repr(name)}, and no code is imported because a file names it; if "
-                          "you trust it, give the profile by which it was trained (--profile FILE, PROFILE=FILE), or "
-                          "call freesound_tagging.networks.register with that name first")
+        raise UntrustedCode(f"its network is {reprlib.repr(name)}, and no code is imported because a file names it; if "
+                            "you trust it, give the profile by which it was trained (--profile FILE, PROFILE=FILE), or "
+                            "call freesound_tagging.networks.register with that name first", name=name)
 
 
 def complete(name, options):

@@ -14,7 +14,7 @@ from ..clips.tables import few
 from ..images.mel import MelConfig
 from ..machine.files import files_below, whole_file
 from .fastai_v1 import read_export
-from .models import check_trusted
+from .models import UntrustedCode, check_trusted
 from .tagger import PUBLISHED_ENSEMBLE, NetworkSpec, Tagger
 from .tensors import check_fit, network_file, read_header, read_tensors
 
@@ -243,6 +243,34 @@ def find_weights(folder, stages="voting"):
     if lacking:
         warnings.warn(f"there is no {few(lacking)}: what is there is used", stacklevel=2)
     return sorted(found)
+
+
+def weights_to_upload(folder):
+    """Trained networks for where there is this package and no other code: `find_weights`, but for one's own.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    list of pathlib.Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If one is of one's own.
+    """
+    try:
+        return find_weights(folder)
+    except ValueError as error:
+        if not isinstance(error.__cause__, UntrustedCode):
+            raise
+        raise ValueError(f"{folder} has networks of one's own, {reprlib.repr(error.__cause__.name)}, which cannot go "
+                         "there, as their code is no part of what is uploaded; give networks of this package or of "
+                         "timm (--weights, WEIGHTS=folder)") from error
 
 
 def _voting(path):

@@ -189,8 +189,8 @@ class Ensemble:
         """Listen to sounds, one after the other, in memory that does not grow with how long or how many they are.
 
         What lasts at most 15 minutes is seen as the published system sees a clip; a longer sound in sections of 10
-        minutes, each as a clip of its own (`sections`). Windows of all sections and sounds go through the networks
-        `batch_size` at a time. Settings of this process are left as they are.
+        minutes, each as a clip of its own (`sections`). Windows of all sections and sounds go through the networks at
+        most `batch_size` at a time. Settings of this process are left as they are.
 
         Parameters
         ----------
@@ -199,8 +199,8 @@ class Ensemble:
         batch_size : int
         progress : bool or callable
             Show a progress bar on standard error, in seconds of sound, if it takes more than 2 s; or what to call after
-            each batch with the seconds heard so far, and those of all sounds by their headers (0 where these do not
-            say). What it raises ends the listening.
+            each batch and silent section with the seconds heard so far, and those of all sounds by their headers (0
+            where these do not say). What it raises ends the listening.
         raw : bool
             Leave probabilities as the networks give them, where there is a `calibration` too.
 

@@ -1,7 +1,6 @@
 """Sounds of any length, heard window by window: what goes through the networks together, and what comes of it."""
 
 import dataclasses
-from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -50,12 +49,12 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress, calibration=No
         Of each sound, in order.
     """
     lasting = np.cumsum([seconds_of(path) or 0.0 for path in paths] if progress else [])
-    windows = _windows(paths, mel)
+    batches = _batches(_windows(paths, mel), batch_size)
     sound = _Listening(paths[0], mel, vocabulary, calibration) if paths else None
     with tqdm(None, "sound", round(lasting[-1]) if len(lasting) else None, unit="s", delay=2,
               leave=False, disable=not progress or callable(progress)) as bar:
         number = 0
-        while batch := list(islice(windows, batch_size)):
+        for batch in batches:
             looked_at = [window.pixels for window in batch if window.pixels is not None]
             predicted = iter(look_at(np.stack(looked_at)).swapaxes(0, 1) if looked_at else ())
             for window in batch:
@@ -101,6 +100,18 @@ def _windows(paths, mel):
             excerpt = pixels[start:start + mel.excerpt_frames] if second > last else None
             last = max(last, second)
             yield _Window(number, excerpt, "", second, section.end, section.remark)
+
+
+def _batches(windows, size):
+    """Lists of at most so many windows; one without pixels ends its list, as what it stands for may be hours."""
+    batch = []
+    for window in windows:
+        batch.append(window)
+        if len(batch) == size or window.pixels is None:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 class _Listening:

@@ -1,9 +1,11 @@
 """The page: what its functions give, and what it keeps and lets go."""
 
+import asyncio
 import json
 import os
 import threading
 import time
+import types
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ import torch
 from freesound_tagging.app.downloads import write_download
 from freesound_tagging.app.hearing import Stopped, TooLong, hear, overview
 from freesound_tagging.app.live import Live, hear_chunk
+from freesound_tagging.app.page import _page
 from freesound_tagging.app.turns import Turns
 from freesound_tagging.app.view import events_view, sound_view, strip_view
 from freesound_tagging.app.visits import Visits
@@ -117,6 +120,37 @@ def test_listening_is_stopped_when_nobody_waits(networks, visits):
     assert not visit.folder.exists()
 
 
+def test_of_a_sound_that_nobody_waits_for_it_is_not_said_that_it_lasts_too_long(networks, visits, monkeypatch):
+    visit, look_at = visits.begin("me", uploaded(visits, signal=noise(61))), networks._look_at
+
+    def stopped_meanwhile(*given):
+        visits.end("me")
+        return look_at(*given)
+
+    monkeypatch.setattr(networks, "_look_at", stopped_meanwhile)
+    with pytest.raises(Stopped):
+        hear(networks, Turns(), visit, 1, lambda *_: None)
+
+
+def test_an_error_of_a_sound_leaves_the_one_that_has_taken_its_place(networks, visits, tmp_path, monkeypatch):
+    pytest.importorskip("gradio")
+    async def functions():  # else Gradio makes a loop, which it leaves open
+        return {function.name: function.fn for function in _page(networks, visits, 90, tmp_path).fns.values()}
+
+    of_page, me = asyncio.run(functions()), types.SimpleNamespace(session_hash="me")
+    take, listen, look_at = of_page["take"], of_page["listen"], networks._look_at
+
+    def break_down(*_):
+        monkeypatch.setattr(networks, "_look_at", look_at)
+        take({"path": uploaded(visits, "right.wav")}, me)
+        raise ValueError("the networks gave what is no number")
+
+    monkeypatch.setattr(networks, "_look_at", break_down)
+    take({"path": uploaded(visits, "wrong.wav")}, me)
+    assert "no number" not in str(listen(0.3, me))
+    assert "right.wav" in listen(0.3, me)[0]
+
+
 def test_a_sound_that_lasts_too_long_is_refused_in_a_line(networks, visits):
     visit = visits.begin("me", uploaded(visits, "night.wav", noise(61)))
     with pytest.raises(TooLong, match=r"^night\.wav lasts more than 1 minutes; cut it, .*--max-minutes"):
@@ -141,7 +175,7 @@ def test_no_file_is_taken_that_was_not_uploaded(visits, tmp_path):
                  "http://127.0.0.1/secret.wav"):
         with pytest.raises(ValueError, match="no file that was uploaded here"):
             visits.begin("me", path)
-    assert secret.exists() and visits.of("me") is None and list(visits.folder.iterdir()) == []
+    assert secret.exists() and visits.of("me") is None and not visits.folder.exists()
 
 
 def test_a_page_has_one_sound_and_all_pages_as_many_as_there_is_room_for(visits):
@@ -150,12 +184,28 @@ def test_a_page_has_one_sound_and_all_pages_as_many_as_there_is_room_for(visits)
     others = [visits.begin(session, uploaded(visits)) for session in "abc"]  # the fourth: room is for three
     assert second.stopped.is_set() and not second.folder.exists()
     assert [other.path.exists() for other in others] == [True, True, True]
-    assert list(visits.uploads.iterdir()) == []
     visits.end("a")
     assert not others[0].folder.exists() and visits.of("a") is None
 
 
-def test_an_upload_that_nobody_takes_is_deleted_after_a_minute(visits):
+@pytest.mark.parametrize("links", [True, False])
+def test_two_who_give_the_same_have_a_sound_each(visits, monkeypatch, links):
+    """By the content's hash Gradio has one path for both."""
+    def without_links(*_):
+        raise OSError("Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", without_links)
+    (visits.uploads / "hash").mkdir()
+    content = uploaded(visits, "hash/door.wav").read_bytes()
+    mine, yours = (visits.begin(name, visits.uploads / "hash/door.wav") for name in ("me", "you"))
+    visits.sweep(-1)
+    assert list(visits.uploads.iterdir()) == []
+    visits.end("me")
+    assert not mine.path.exists() and yours.path.read_bytes() == content and yours.path.name == "door.wav"
+
+
+def test_an_upload_is_deleted_after_a_minute(visits):
     old, new = visits.uploads / "old", visits.uploads / "new"
     for folder in (old, new):
         folder.mkdir()
@@ -172,7 +222,7 @@ def test_a_sound_is_found_by_its_token_once_it_was_heard(networks, visits):
     assert visits.find(visit.token) is None
     visit.heard = hear(networks, Turns(), visit, 90, lambda *_: None)
     assert visits.find(visit.token) is visit
-    assert visits.find(visit.token[:-1]) is visits.find("") is None
+    assert visits.find(visit.token[:-1]) is visits.find("") is visits.find("é") is None
 
 
 def test_the_spectrogram_of_a_short_sound_is_its_clips_image(networks, visits):

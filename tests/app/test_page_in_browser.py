@@ -119,7 +119,7 @@ def test_a_long_sound_shows_progress_is_stopped_and_keeps_nobody_waiting(visit, 
     short.wait_for_selector("#view .bars")
     assert long.locator("#view .bars").count() == 0, "the long one goes on"
     long.locator("button:has-text('Stop listening')").click()
-    long.wait_for_selector("text=Stopped; the sound is deleted.")
+    long.wait_for_selector("text=Stopped; the sound is deleted within 80 seconds.")
 
 
 def test_the_microphone_is_recorded_and_heard(visit):

@@ -4,6 +4,8 @@ import io
 import json
 import shutil
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +72,7 @@ def test_a_browser_gets_what_was_heard_plays_it_and_takes_it_home(page):
     path = page.upload("noise.wav", content)
     shown, table = page.listen(path)
     assert "noise.wav" in shown and "Audacity" in table
-    assert not Path(path).exists(), "moved from the uploads"
+    assert Path(path).exists(), "for others who upload the same, until it is swept away"
     sound = shown.split('src="')[1].split('"')[0]
     played = page.http.get(sound)
     assert played.content == content and played.headers["content-type"].startswith("audio/")
@@ -80,8 +82,16 @@ def test_a_browser_gets_what_was_heard_plays_it_and_takes_it_home(page):
     assert len(labels.text.splitlines()[0].split("\t")) == 3
     assert page.http.get(sound.replace("/sound", "/txt?threshold=x")).status_code == 400
     assert page.http.get(sound.replace("/sound", "/else")).status_code == 404
+    assert page.http.get("heard/é/sound").status_code == 404
     page.listen(page.upload("noise.wav", content))
     assert page.http.get(sound).status_code == 404, "another sound has taken its place"
+
+
+def test_two_who_drop_the_same_file_are_both_shown_it(page):
+    me, you = (page.upload("same.wav", noise(3)) for _ in "ab")
+    assert me == you
+    for session in ("me", "you"):
+        assert "<audio" in page.listen(me, session)[0]
 
 
 def test_a_bad_file_and_a_long_one_get_their_line(page):
@@ -89,6 +99,25 @@ def test_a_bad_file_and_a_long_one_get_their_line(page):
     shown, table = page.listen(page.upload("long.wav", noise(70)))
     assert "long.wav lasts more than 1 minutes" in shown and table == ""
     assert page.upload("huge.wav", bytes(25 << 20)).status_code == 413
+
+
+def test_nobody_waits_for_the_end_of_others_however_many_there_are(serve, tmp_path):
+    """Five minutes are 13 batches, and a reading."""
+    long, done = noise(300), []
+
+    def listen(name, content):
+        with Visitor(address) as visitor:
+            assert "<audio" in visitor.listen(visitor.upload(name, content), name)[0]
+        done.append(name)
+
+    with serve(tmp_path) as address, ThreadPoolExecutor(7) as people:
+        waiting = [people.submit(listen, f"{number}.wav", long) for number in range(6)]
+        while len(list(tmp_path.glob("*/sounds/*/*.wav"))) < 6:
+            time.sleep(0.02)
+        waiting.append(people.submit(listen, "short.wav", noise(3)))
+        for one in waiting:
+            one.result()
+    assert done[0] == "short.wav"
 
 
 def test_a_file_of_the_machines_is_not_read(page, tmp_path):
@@ -125,7 +154,7 @@ def test_what_was_uploaded_is_gone_when_the_page_is_closed(serve, tmp_path):
         with Visitor(address) as visitor:
             visitor.listen(visitor.upload("noise.wav", noise(3)))
             visitor.upload("other.wav", b"never listened to")
-        assert sorted(path.name for path in tmp_path.rglob("*.wav")) == ["noise.wav", "other.wav"]
+        assert {path.name for path in tmp_path.rglob("*.wav")} == {"noise.wav", "other.wav"}
     assert not [path for path in tmp_path.rglob("*") if path.is_file()], "an empty folder of Gradio's may be left"
 
 

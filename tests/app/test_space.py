@@ -1,6 +1,8 @@
 """What `make space` builds is what a Hugging Face Space takes, and has all that the page needs."""
 
 import ast
+import json
+import os
 import re
 import shutil
 import sys
@@ -8,10 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from helpers import script
 
-from freesound_tagging.networks.weights import find_weights, load_tagger
+from freesound_tagging.images.mel import MelConfig
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
+from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction import Calibration, Ensemble
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,8 +75,33 @@ def test_the_requirements_have_what_the_rooms_of_the_page_import(built):
     assert not {"fastai", "requests"} & named
 
 
+def test_a_space_of_timms_networks_asks_for_timm(built, for_space, tmp_path):
+    pytest.importorskip("timm")
+    spec = NetworkSpec("timm:mobilenetv3_small_050", {}, ("Bark", "Meow"), MelConfig(), (0.5,) * 3, (0.2,) * 3,
+                       stage=2, fold=0, voting=(2,))
+    save_tagger(Tagger(spec).eval(), tmp_path / "stage-2_fold-0.safetensors")
+    for_space([str(tmp_path / "space"), "--weights", str(tmp_path)])
+    without, needed = (set((folder / "requirements.txt").read_text().split()) for folder in (built, tmp_path / "space"))
+    assert needed - without == {"timm>=1.0"} and without < needed
+
+
 def test_without_weights_nothing_is_built(for_space, tmp_path, capsys):
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(SystemExit):
-        for_space([str(tmp_path / "space"), "--weights", str(tmp_path / "nothing")])
+    assert for_space([str(tmp_path / "space"), "--weights", str(tmp_path / "nothing")]) == 1
     assert "train first" in capsys.readouterr().err and not (tmp_path / "space").exists()
+
+
+def test_weights_that_cannot_go_there_are_named_in_a_line(for_space, tmp_path, capsys):
+    """A damaged file, and a network of one's own."""
+    described = {"version": "0", "network": "os:kill", "options": {}, "mel": {}}
+    for folder in ("damaged", "own"):
+        (tmp_path / folder).mkdir()
+        safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / folder / "stage-2_fold-0.safetensors",
+                                    {"freesound-tagging-2": json.dumps(described)})
+    os.truncate(tmp_path / "damaged/stage-2_fold-0.safetensors", 40)
+    for folder, line in (("damaged", "/stage-2_fold-0.safetensors cannot be loaded: it is not a whole safetensors"),
+                         ("own", " has networks of one's own, 'os:kill', which cannot go there, as their code is no")):
+        assert for_space([str(tmp_path / "space"), "--weights", str(tmp_path / folder)]) == 1
+        *_, said = capsys.readouterr().err.splitlines()
+        assert said.startswith(f"{tmp_path / folder}{line}") and "profile" not in said
+    assert not (tmp_path / "space").exists()

@@ -1,6 +1,7 @@
 """Sections of 2 s, of sounds of 8,000 Hz: where each begins and ends, and what is in it, cut by hand."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -50,6 +51,18 @@ def test_each_section_goes_on_into_the_next_by_an_excerpt_less_48_frames(tmp_pat
     for section, piece in zip(found, pieces):
         np.testing.assert_array_equal(section.image, image_of(piece, config))
         assert section.remark == ""
+
+
+def test_who_looks_at_an_image_does_not_hold_the_sound_of_it(tmp_path, monkeypatch):
+    """Of 3 s that have been read the last is held, 32 kB, as the next section begins with it; then of 2.5 s nothing."""
+    monkeypatch.setattr(audio, "BLOCK", 1000)
+    path, held = written(tmp_path, noise(4.5)), []
+    list(sections(path, SMALL))  # with which the settings' filters are kept
+    tracemalloc.start()
+    for _ in sections(path, SMALL):
+        held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert held[0] < 3 * 8000 * 4 and held[1] < 2.5 * 8000 * 4
 
 
 def test_a_sound_of_as_long_as_a_clip_may_be_is_one_section_and_of_a_sample_more_two(tmp_path):

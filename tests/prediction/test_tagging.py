@@ -591,6 +591,21 @@ def test_a_long_silence_in_a_recording_is_no_event(ensemble, tmp_path, monkeypat
         assert ensemble.tag(tmp_path / "silence.wav").notna().all(axis=None)
 
 
+def test_hours_of_silence_are_told_of_section_by_section(tmp_path, monkeypatch):
+    """Four silent sections of 20 s; of the last one only its end sounds, in fewer windows than a batch has."""
+    monkeypatch.setattr("freesound_tagging.images.sections.MAX_SECONDS", 30)
+    monkeypatch.setattr("freesound_tagging.images.sections.SECTION_SECONDS", 20)
+    signal, told = np.zeros(110 * 8000), []
+    signal[-5 * 8000:] = np.random.default_rng(0).standard_normal(5 * 8000) / 10
+    sf.write(tmp_path / "a.wav", signal, 8000)
+    sound, = listen([tmp_path / "a.wav"], share_of_frames_with_the_tone, MelConfig(), ["Tone"], 32,
+                    lambda *seconds: told.append(seconds))
+    assert told == [(0, 110), (20, 110), (40, 110), (60, 110), (sound.timeline.index[-1], 110)]
+    assert sound.timeline.index[0] == pytest.approx(105, abs=0.1)
+    alone, = listen([tmp_path / "a.wav"], share_of_frames_with_the_tone, MelConfig(), ["Tone"], 1, False)
+    pd.testing.assert_frame_equal(sound.timeline, alone.timeline)
+
+
 @pytest.mark.parametrize(("call", "said"), [
     (lambda e: next(e.listen("a.wav", batch_size=0)), "batch_size=0: expected a whole number of windows"),
     (lambda e: e.select([0, 2]), r"chosen=\[0, 2\]: expected True or False for each of 9 networks"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 from helpers import nbformat, script
 
@@ -96,8 +97,24 @@ def test_without_weights_or_a_name_nothing_is_built(for_kaggle, tmp_path, finish
             "--weights", str(finished_run.weights)], "--user"), ([
             "--weights", str(tmp_path / "seeds"), "--user", "somebody"], "are both model 2 of fold 0 of cnn-model-1"):
         with pytest.raises(SystemExit):
-            for_kaggle([str(tmp_path / "kaggle"), *arguments])
+            sys.exit(for_kaggle([str(tmp_path / "kaggle"), *arguments]))
         assert message in capsys.readouterr().err
+    assert not (tmp_path / "kaggle").exists()
+
+
+def test_weights_that_cannot_go_there_are_named_in_a_line(for_kaggle, tmp_path, capsys):
+    """A damaged file, and a network of one's own."""
+    described = {"version": "0", "network": "os:kill", "options": {}, "mel": {}}
+    for folder in ("damaged", "own"):
+        (tmp_path / folder).mkdir()
+        safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / folder / "stage-2_fold-0.safetensors",
+                                    {"freesound-tagging-2": json.dumps(described)})
+    os.truncate(tmp_path / "damaged/stage-2_fold-0.safetensors", 40)
+    for folder, line in (("damaged", "/stage-2_fold-0.safetensors cannot be loaded: it is not a whole safetensors"),
+                         ("own", " has networks of one's own, 'os:kill', which cannot go there, as their code is no")):
+        assert for_kaggle([str(tmp_path / "kaggle"), "--weights", str(tmp_path / folder), "--user", "somebody"]) == 1
+        *_, said = capsys.readouterr().err.splitlines()
+        assert said.startswith(f"{tmp_path / folder}{line}") and "profile" not in said
     assert not (tmp_path / "kaggle").exists()
 
 

@@ -1,11 +1,15 @@
 """What tests of several rooms use."""
 
 import importlib.util
+import json
+import os
 import shutil
 from pathlib import Path
 
 import lazy_loader
+import numpy as np
 import pandas as pd
+import safetensors.numpy
 
 # Of what they read notebooks by, a grammar is made when it is imported, which takes seconds.
 nbformat, papermill = map(lazy_loader.load, ("nbformat", "papermill"))
@@ -43,3 +47,16 @@ def script(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def weights_that_cannot_go(folder):
+    """Folders of a damaged network and of one's own, each with what is said of it after its name."""
+    described = {"version": "0", "network": "os:kill", "options": {}, "mel": {}}
+    for name, line in (("damaged", "/stage-2_fold-0.safetensors cannot be loaded: it is not a whole safetensors"),
+                       ("own", " has networks of one's own, 'os:kill', which cannot go there, as their code is no")):
+        path = folder / name / "stage-2_fold-0.safetensors"
+        path.parent.mkdir()
+        safetensors.numpy.save_file({"x": np.zeros(1)}, path, {"freesound-tagging-2": json.dumps(described)})
+        if name == "damaged":
+            os.truncate(path, 40)
+        yield path.parent, line

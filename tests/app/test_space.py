@@ -1,8 +1,6 @@
 """What `make space` builds is what a Hugging Face Space takes, and has all that the page needs."""
 
 import ast
-import json
-import os
 import re
 import shutil
 import sys
@@ -10,9 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
-from helpers import script
+from helpers import script, weights_that_cannot_go
 
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
@@ -92,16 +89,8 @@ def test_without_weights_nothing_is_built(for_space, tmp_path, capsys):
 
 
 def test_weights_that_cannot_go_there_are_named_in_a_line(for_space, tmp_path, capsys):
-    """A damaged file, and a network of one's own."""
-    described = {"version": "0", "network": "os:kill", "options": {}, "mel": {}}
-    for folder in ("damaged", "own"):
-        (tmp_path / folder).mkdir()
-        safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / folder / "stage-2_fold-0.safetensors",
-                                    {"freesound-tagging-2": json.dumps(described)})
-    os.truncate(tmp_path / "damaged/stage-2_fold-0.safetensors", 40)
-    for folder, line in (("damaged", "/stage-2_fold-0.safetensors cannot be loaded: it is not a whole safetensors"),
-                         ("own", " has networks of one's own, 'os:kill', which cannot go there, as their code is no")):
-        assert for_space([str(tmp_path / "space"), "--weights", str(tmp_path / folder)]) == 1
+    for folder, line in weights_that_cannot_go(tmp_path):
+        assert for_space([str(tmp_path / "space"), "--weights", str(folder)]) == 1
         *_, said = capsys.readouterr().err.splitlines()
-        assert said.startswith(f"{tmp_path / folder}{line}") and "profile" not in said
+        assert said.startswith(f"{folder}{line}") and "profile" not in said
     assert not (tmp_path / "space").exists()

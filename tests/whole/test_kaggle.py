@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
-from helpers import nbformat, script
+from helpers import nbformat, script, weights_that_cannot_go
 
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.demo.data import write_demo
@@ -103,18 +102,10 @@ def test_without_weights_or_a_name_nothing_is_built(for_kaggle, tmp_path, finish
 
 
 def test_weights_that_cannot_go_there_are_named_in_a_line(for_kaggle, tmp_path, capsys):
-    """A damaged file, and a network of one's own."""
-    described = {"version": "0", "network": "os:kill", "options": {}, "mel": {}}
-    for folder in ("damaged", "own"):
-        (tmp_path / folder).mkdir()
-        safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / folder / "stage-2_fold-0.safetensors",
-                                    {"freesound-tagging-2": json.dumps(described)})
-    os.truncate(tmp_path / "damaged/stage-2_fold-0.safetensors", 40)
-    for folder, line in (("damaged", "/stage-2_fold-0.safetensors cannot be loaded: it is not a whole safetensors"),
-                         ("own", " has networks of one's own, 'os:kill', which cannot go there, as their code is no")):
-        assert for_kaggle([str(tmp_path / "kaggle"), "--weights", str(tmp_path / folder), "--user", "somebody"]) == 1
+    for folder, line in weights_that_cannot_go(tmp_path):
+        assert for_kaggle([str(tmp_path / "kaggle"), "--weights", str(folder), "--user", "somebody"]) == 1
         *_, said = capsys.readouterr().err.splitlines()
-        assert said.startswith(f"{tmp_path / folder}{line}") and "profile" not in said
+        assert said.startswith(f"{folder}{line}") and "profile" not in said
     assert not (tmp_path / "kaggle").exists()
 
 

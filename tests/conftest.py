@@ -122,6 +122,15 @@ def demo_stores(demo, once):
 
 
 @pytest.fixture
+def many_processes(monkeypatch):
+    """What is done to many items is done in other processes from the third on, however short it takes."""
+    from freesound_tagging.machine import processes
+
+    monkeypatch.setattr(processes, "SECONDS_TO_TRY", 0)
+    monkeypatch.setattr(processes, "SECONDS_TO_START", 0)
+
+
+@pytest.fixture
 def interrupted():
     """A context that ends in an interrupt, at the given one of the moments that `at(frame, event)` picks."""
     @contextlib.contextmanager

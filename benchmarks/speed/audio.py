@@ -55,17 +55,26 @@ def librosa_images(paths, processes):
 
 
 BUILD_APART = """
-import json, multiprocessing, sys, time
+import contextlib, json, sys, threading, time
 from pathlib import Path
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine import peak_memory
 paths, folder = sorted(Path(sys.argv[1]).iterdir())[:int(sys.argv[3])], sys.argv[2]
+largest, done = 0, threading.Event()
+def look():
+    global largest
+    while not done.wait(0.1):  # workers end with the build
+        for children in Path("/proc/self/task").glob("*/children"):
+            with contextlib.suppress(OSError, IndexError):
+                largest = max([largest, *map(peak_memory, children.read_text().split())])
+watch = threading.Thread(target=look)
+watch.start()
 start = time.perf_counter()
 SpectrogramStore.build(paths, folder, progress=False)
 took = time.perf_counter() - start
-workers = [peak_memory(worker.pid) for worker in multiprocessing.active_children()]
-print(json.dumps({"seconds": took, "process, MB": peak_memory() / 2**20,
-                  "largest worker, MB": max(workers, default=0) / 2**20}))
+done.set()
+watch.join()
+print(json.dumps({"seconds": took, "process, MB": peak_memory() / 2**20, "largest worker, MB": largest / 2**20}))
 """
 
 

@@ -52,10 +52,11 @@ def stretches(paths, sounds, options, notes, root):
     """
     found, unknown = [], []
     for path in paths:
-        if _is_empty(path) and len(which := _beside(path, sounds, root)) == 1:
+        if _is_empty(path) and len((beside := _beside(path, sounds, root))[1]) == 1:
+            file, which = beside
             found.append(pd.DataFrame({"name": [which[0].as_posix()], "labels": [()], "start": 0.0, "end": np.inf,
                                        "set": "curated", "fold": "", "group": "", "background": True, "named": False,
-                                       "file": "", "table": str(path)}))
+                                       "file": file, "table": str(path)}))
         elif is_events(path):
             found += _of_table(path, sounds, options, notes, root, unknown)
     if not found:
@@ -65,7 +66,7 @@ def stretches(paths, sounds, options, notes, root):
                              "say by --class-folders or --whole that these times do not count")
         return None
     rows = pd.concat(found, ignore_index=True)
-    listed = rows["file"][rows["named"]].unique()
+    listed = rows["file"].unique()
     of_others = [name for name, which in zip(listed, sounds.find_all(listed)) if not which]
     rows, unknown = rows[~rows["file"].isin(of_others)].drop(columns="file"), unknown + of_others
     if unknown:
@@ -126,12 +127,12 @@ def _of_table(path, sounds, options, notes, root, unknown):
     table.loc[~table["named"], "set"] = "curated"
     found = []
     for name, rows in table.groupby("file", sort=False):
-        which = sounds.find(name) if name else _beside(path, sounds, root)
+        file, which = (name, sounds.find(name)) if name else _beside(path, sounds, root)
         if len(which) != 1:
             unknown.append(f"{name} of {path.name}" if name else path.name)
             continue
-        found.append(rows[["file", "labels", "start", "end", "set", "fold", "group", "background", "named"]].assign(
-            name=which[0].as_posix(), table=str(path)))
+        found.append(rows[["labels", "start", "end", "set", "fold", "group", "background", "named"]].assign(
+            name=which[0].as_posix(), file=file, table=str(path)))
     return found
 
 
@@ -155,18 +156,18 @@ def _add_columns(table, sheet, path, options):
 
 
 def _beside(path, sounds, root):
-    """The sounds that a table may be about, by its name and folder."""
+    """A name of sounds with the table's own folder before it, and the sounds that it may be about by that."""
     def of(folder):
-        found = (sounds.find(str(folder / stem)) for stem in names_of(path))
-        return next(filter(None, found), [])
+        names = (str(folder / stem) for stem in names_of(path))
+        return next(((name, found) for name in names if (found := sounds.find(name))), ("", []))
     here = path.resolve().parent
     if not here.is_relative_to(sounds.root):  # the sounds are elsewhere, perhaps in folders of the same names
         return of(PurePosixPath(here.relative_to(root.resolve()).as_posix()))
     folder = here.relative_to(sounds.root)
-    found = of(PurePosixPath(folder.as_posix()))
+    name, found = of(PurePosixPath(folder.as_posix()))
     if folder in sounds.folders:  # where sounds are, a table is about one of these
         found = [sound for sound in found if sound.parent == folder]
-    return found
+    return name, found
 
 
 def _once(rows, notes):

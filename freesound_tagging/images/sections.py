@@ -2,13 +2,12 @@
 
 import dataclasses
 from contextlib import closing
-from itertools import repeat
 
 import numpy as np
 
-from ..clips.audio import MAX_SECONDS
+from ..clips.audio import MAX_SECONDS, seconds_of
 from ..clips.streams import is_pipe
-from ..machine.processes import in_order, workers_for
+from ..machine.processes import in_order
 from .mel import MelConfig, fit_with_begin, hop_of, log_mel, resampled, to_image
 
 SECTION_SECONDS = 600  # from section to section of a sound that lasts more than MAX_SECONDS; the last takes the rest
@@ -89,7 +88,7 @@ def _section(signal, place, end, config, silent):
 
 
 def sections_of_all(paths, config=MelConfig(), n_jobs=-1):
-    """The sections of many sounds, in order; over several processes if the sounds are many.
+    """The sections of many sounds, in order; over several processes if there is much to do.
 
     Parameters
     ----------
@@ -105,10 +104,7 @@ def sections_of_all(paths, config=MelConfig(), n_jobs=-1):
     section : Section or OSError
         Of a sound that cannot be used the sections before what is wrong with it, then the error.
     """
-    if workers_for(len(paths), n_jobs) == 1:
-        found = repeat(None)
-    else:
-        found = in_order(_if_short, [(path, config) for path in paths], n_jobs)
+    found = in_order(_if_short, [(path, config) for path in paths], n_jobs)
     for number, (path, of_it) in enumerate(zip(paths, found)):
         yield from ((number, section) for section in (of_it or _or_error(path, config)))
 
@@ -121,8 +117,8 @@ def _or_error(path, config):
 
 
 def _if_short(path, config):
-    """All sections of a sound; None of a long one or a pipe, which the asking process reads itself."""
-    if is_pipe(path):
+    """All sections of a sound; None of a long one or a pipe, which who asked reads one by one."""
+    if is_pipe(path) or (seconds_of(path) or 0) > MAX_SECONDS:
         return None
     found = _or_error(path, config)
     with closing(found):

@@ -14,7 +14,8 @@ from pathlib import Path
 from .workers import REPORT_SECONDS, end_with, now_and_then, opened
 
 IDLE_SECONDS = 300  # after which a process that has nothing to do ends
-ITEMS_WORTH_A_WORKER = 64  # starting a worker takes about as long as this many clips of 5 s
+SECONDS_TO_START = 2.0  # that processes take, with all that they import
+SECONDS_TO_TRY = 0.5  # after which it is known how long an item takes
 AT_ONCE = 4  # items that a worker gets together
 
 
@@ -155,9 +156,11 @@ def _as_a_child_names_them(gpus):
 
 
 def in_order(function, items, n_jobs=-1):
-    """What a function makes of each of many items, in order; in processes of this call's own if the items are many.
+    """What a function makes of each of many items, in order.
 
-    Nothing is shared with other calls, such as those of other threads: whoever stops asking ends only these processes.
+    In this process, until what is left is known to take longer here than in processes of this call's own, with the time
+    that these take to start. Nothing is shared with other calls, such as those of other threads: whoever stops asking
+    ends only these processes.
 
     Parameters
     ----------
@@ -176,9 +179,23 @@ def in_order(function, items, n_jobs=-1):
     RuntimeError
         If a process died, as one does that the system has no memory for.
     """
-    if (workers := workers_for(len(items), n_jobs)) == 1:
-        yield from itertools.starmap(function, items)
-        return
+    import joblib
+
+    most, seconds = joblib.effective_n_jobs(n_jobs), 0.0
+    for done, item in enumerate(items):
+        workers = min(most, len(items) - done)
+        saved = seconds / max(1, done - 1) * (len(items) - done) * (1 - 1 / workers)
+        if done > 1 and workers > 1 and seconds >= SECONDS_TO_TRY and saved >= SECONDS_TO_START:
+            yield from _side_by_side(function, items[done:], workers)
+            return
+        start = time.perf_counter()
+        result = function(*item)
+        seconds += (time.perf_counter() - start) * (done > 0)  # the first item also waits for what is imported
+        yield result
+
+
+def _side_by_side(function, items, workers):
+    """What a function makes of each item, in order, in so many processes."""
     from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 
     threads = str(max(1, cores() // workers))
@@ -200,13 +217,6 @@ def in_order(function, items, n_jobs=-1):
         while not all(future.running() or future.done() for future in waiting):
             time.sleep(0.001)
         pool.shutdown(kill_workers=True)
-
-
-def workers_for(items, n_jobs=-1):
-    """How many processes are worth starting for a number of items."""
-    import joblib
-
-    return max(1, min(joblib.effective_n_jobs(n_jobs), -(-items // ITEMS_WORTH_A_WORKER)))
 
 
 def _begin(parent):

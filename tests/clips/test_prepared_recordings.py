@@ -309,6 +309,33 @@ def test_labels_of_a_recording_that_is_not_there_are_not_put_into_one_of_its_nam
         capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("text", ["1\t2\tfox\n", ""])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_track_of_a_recording_that_is_not_there_is_not_taken_for_another_of_its_name(tmp_path, capsys, apart, text):
+    """In folders of the sounds' names, beside the sounds or apart from them, with labels or silent."""
+    sounds = tmp_path / "in"
+    tracks = tmp_path / "labels" if apart else sounds
+    for site in ("north", "south"):
+        (tracks / site).mkdir(parents=True)
+        track(tracks / site / "0300.txt", (2, 4, "owl"))
+    recording(sounds / "north/0300.wav", 20)
+    (tracks / "south/0300.txt").write_text(text)
+    source = (tracks, "--sounds", str(sounds)) if apart else (sounds,)
+    table = prepare(source[0], tmp_path / "made", "--test", "0", "--background", "no", *source[1:]).curated
+    assert [*zip(table["fname"], table["labels"], table["start"])] == [("0300.wav", ("owl",), 2)]
+    assert "labels with times of 1 sounds that are not there, or not one alone, are left out: south/0300" in (
+        capsys.readouterr().out)
+
+
+def test_tracks_of_two_listeners_in_folders_of_their_own_both_count(tmp_path):
+    recording(tmp_path / "in/sounds/0300.wav", 20)
+    for who, label in (("ann", "owl"), ("bob", "fox")):
+        (tmp_path / "in" / who).mkdir()
+        track(tmp_path / "in" / who / "0300.txt", (2, 4, label))
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert table["labels"].tolist() == [("fox", "owl")]
+
+
 def test_a_copy_further_down_is_another_recording(tmp_path):
     for name, label in (("a", "dog"), ("b", "cat")):
         recording(tmp_path / f"in/{name}.wav", 20)

@@ -127,28 +127,18 @@ def test_sections_of_many_sounds_come_in_order_and_of_a_broken_one_the_error(tmp
         np.testing.assert_array_equal(found[number][1].image, image_of(piece))
 
 
-def test_worker_processes_take_what_is_short(tmp_path, monkeypatch):
-    """More than 64 sounds are worth a second process, whose work is done here."""
-    good, long = written(tmp_path, noise(1)), written(tmp_path, noise(4), "long.wav")
-    paths, started = [good] * 64 + [long], []
-
-    def in_order(function, items, n_jobs):
-        started.append(n_jobs)
-        yield from (function(*item) for item in items)
-    monkeypatch.setattr("freesound_tagging.images.sections.in_order", in_order)
-    for n_jobs, expected in ((2, [2]), (1, [])):
-        found = list(sections_of_all(paths, SMALL, n_jobs))
-        assert [number for number, _ in found] == [*range(65), 64]
-        for number, piece in ((0, noise(1)), (-2, noise(4)[:17_600]), (-1, noise(4)[16_000:])):
-            np.testing.assert_array_equal(found[number][1].image, image_of(piece))
-        assert started == expected
-        del started[:]
-
-
-def test_a_worker_leaves_what_is_long_or_a_pipe_to_the_process_that_asked(tmp_path):
+@pytest.mark.parametrize("header", [True, False])
+def test_what_is_long_or_a_pipe_is_left_to_who_asked(tmp_path, monkeypatch, header):
+    """By its header without a look at the sound, or else once it is known."""
+    read = []
+    monkeypatch.setattr("freesound_tagging.images.sections.sections", lambda *of: read.append(of) or sections(*of))
+    if not header:
+        monkeypatch.setattr("freesound_tagging.images.sections.seconds_of", lambda path: None)
     one, = _if_short(written(tmp_path, noise(3)), SMALL)
     np.testing.assert_array_equal(one.image, image_of(noise(3)))
+    assert len(read) == 1
     assert _if_short(written(tmp_path, noise(3.1)), SMALL) is None
+    assert len(read) == 2 - header
     (tmp_path / "bad.wav").write_text("no sound")
     error, = _if_short(tmp_path / "bad.wav", SMALL)
     assert isinstance(error, OSError) and "bad.wav" in str(error)

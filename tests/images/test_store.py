@@ -103,8 +103,8 @@ def test_images_at_hop_347_are_librosas(recordings):
         assert image.shape[1] == 1 + len(load_clip(path)) // 347
 
 
-def test_a_store_of_clips_holds_these_images(recordings, tmp_path):
-    paths = [*recordings.noisy["path"], *recordings.curated["path"]][:130]  # enough for two worker processes
+def test_a_store_of_clips_holds_these_images(recordings, tmp_path, many_processes):
+    paths = [*recordings.noisy["path"], *recordings.curated["path"]][:130]
     store = SpectrogramStore.build(paths, tmp_path, n_jobs=2, progress=False)
     for clip in range(0, len(paths), 5):
         assert_alike(store[clip], published_image(paths[clip]), store.fnames[clip])

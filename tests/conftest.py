@@ -123,11 +123,10 @@ def demo_stores(demo, once):
 
 @pytest.fixture
 def many_processes(monkeypatch):
-    """What is done to many items is done in other processes from the third on, however short it takes."""
+    """What is done to items is done in other processes, however few there are."""
     from freesound_tagging.machine import processes
 
-    monkeypatch.setattr(processes, "SECONDS_TO_TRY", 0)
-    monkeypatch.setattr(processes, "SECONDS_TO_START", 0)
+    monkeypatch.setattr(processes, "MANY", 0)
 
 
 @pytest.fixture

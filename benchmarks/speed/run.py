@@ -98,7 +98,8 @@ def main():
             if part in options.parts:
                 parser.error(f"{part} lacks {lacking}")
             del parts[part]
-            print(f"{part} is left out: it lacks {lacking}")
+            if not options.parts:
+                print(f"{part} is left out: it lacks {lacking}")
     if importlib.util.find_spec("ray") is None and not options.parts:
         del parts["scaling"], parts["ray_preprocessing"]
         print("scaling and ray_preprocessing are left out: they need Ray")

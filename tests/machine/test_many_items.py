@@ -36,6 +36,12 @@ def test_what_takes_longer_goes_on_in_other_processes(monkeypatch):
     assert os.getpid() not in found[3:] and len(found) == 6
 
 
+def test_many_items_go_there_at_once():
+    found = list(in_order(where, [(0,)] * 500, 2))
+    assert os.getpid() not in found and len(found) == 500
+    assert set(in_order(where, [(0,)] * 500, 1)) == {os.getpid()}
+
+
 def test_results_are_in_order_and_nobody_asks_for_more_than_is_there(many_processes):
     assert list(in_order(divmod, [(number, 7) for number in range(30)], 2)) == [
         divmod(number, 7) for number in range(30)]

@@ -74,7 +74,7 @@ import sys, time
 from pathlib import Path
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine import processes
-processes.SECONDS_TO_TRY = processes.SECONDS_TO_START = 0  # else a part is done in this process before
+processes.MANY = 0
 paths = sorted(Path({str(demo.folder("noisy"))!r}).glob("*.wav")) * 12
 try:
     SpectrogramStore.build(paths, {str(tmp_path)!r}, n_jobs=2, progress=False)
@@ -83,7 +83,7 @@ except KeyboardInterrupt:
 """
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
-        while not any(path.read_bytes().count(b"\n") > 10 for path in tmp_path.rglob("*.jsonl")):
+        while not any(path.stat().st_size for path in tmp_path.rglob("*.jsonl")):
             time.sleep(0.1)
         workers = workers_of(process.pid)
         assert len(workers) == 2

@@ -154,14 +154,14 @@ check: $(VENV)/installed
 
 kaggle: $(VENV)/installed
 	$(BIN)/python notebooks/for_kaggle.py build/kaggle --weights "$$WEIGHTS" \
-		$(if $(TRAINING),--training $(TRAINING) --profile $(PROFILE) --seed $(SEED) $(if $(HOURS),--hours $(HOURS))) \
+		--profile "$$PROFILE" $(if $(TRAINING),--training $(TRAINING) --seed $(SEED) $(if $(HOURS),--hours $(HOURS))) \
 		$(if $(filter command line,$(origin USER)),--user "$(USER)")
 
 app: $(VENV)/installed
 	$(BIN)/python -W ignore -m freesound_tagging.app --weights "$$WEIGHTS" $(ARGS)
 
 space: $(VENV)/installed
-	$(BIN)/python notebooks/for_space.py build/space --weights "$$WEIGHTS"
+	$(BIN)/python notebooks/for_space.py build/space --weights "$$WEIGHTS" --profile "$$PROFILE"
 
 bench: $(VENV)/installed
 	$(BIN)/python -W ignore -m benchmarks.speed.run $(if $(filter command line,$(origin INPUT)),--input "$$INPUT") $(ARGS)

@@ -251,7 +251,15 @@ def compose(steps=PUBLISHED):
     steps : sequence of callable
         Functions of ``(images, targets, generator=)`` such as those of this module, or `functools.partial` of them.
         What is returned is such a function too.
+
+    Raises
+    ------
+    ValueError
+        If one is no function.
     """
+    for step in steps:
+        if not callable(step):
+            raise ValueError(f"{step!r} is no augmentation: expected functions, as augment.specmix")
     return partial(_apply, tuple(steps))
 
 

@@ -15,6 +15,8 @@ from freesound_tagging.machine.commands import command
 from freesound_tagging.networks.weights import load_tagger, save_tagger, weights_path, weights_to_upload
 from freesound_tagging.prediction import Ensemble
 from freesound_tagging.prediction.calibration import CALIBRATION
+from freesound_tagging.training.portable import copy_profile
+from freesound_tagging.training.profile import load_profile
 
 ROOT = Path(__file__).resolve().parents[1]
 # A Space installs its requirements before it has the other files, so that the package lies beside app.py as it is.
@@ -23,7 +25,7 @@ APP = '''"""The page, as a Space wants it: all of the machine's addresses, port 
 
 from freesound_tagging.app.__main__ import main
 
-raise SystemExit(main(["--weights", "weights", "--host", "0.0.0.0", "--port", "7860", "--max-minutes", "20"]))
+raise SystemExit(main(["--weights", "weights", "--host", "0.0.0.0", "--port", "7860", "--max-minutes", "20"{own}]))
 '''
 FRONT = """---
 title: What is to be heard?
@@ -49,11 +51,13 @@ def main(arguments=None):
     """Build the folder anew and say how it is uploaded."""
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--weights", type=Path, default=ROOT / "weights", help="ours or the author's, of models 2 to 4")
+    parser.add_argument("--weights", type=Path, default=ROOT / "weights", help="ours or the author's")
+    parser.add_argument("--profile", default="full", help="the file by which networks of one's own were trained")
     options = parser.parse_args(arguments)
+    load_profile(options.profile)
     networks = weights_to_upload(options.weights)
     ensemble = Ensemble.load(networks, "cpu")  # they belong together, or it says what is wrong
-    for part in ("freesound_tagging", "weights"):  # and nothing else of a folder that was given by mistake
+    for part in ("freesound_tagging", "weights", "profiles"):  # and nothing else of a folder that was given by mistake
         shutil.rmtree(options.folder / part, ignore_errors=True)
     shutil.copytree(ROOT / "freesound_tagging", options.folder / "freesound_tagging",
                     ignore=shutil.ignore_patterns("__pycache__"))
@@ -71,7 +75,9 @@ def main(arguments=None):
     needed = sum((project["optional-dependencies"][extra] for extra in extras), project["dependencies"])
     (options.folder / "requirements.txt").write_text("".join(
         f"{needs}\n" for needs in needed if not needs.startswith(LEFT_OUT)))
-    (options.folder / "app.py").write_text(APP)
+    own = copy_profile(options.profile, options.folder / "profiles")
+    (options.folder / "app.py").write_text(APP.format(own="" if own is None else f', "--profile", "profiles/{own.name}"'),
+                                           encoding="utf-8")
     (options.folder / "README.md").write_text(FRONT.format(
         gradio=version("gradio"), networks=len(networks), s="s" * (len(networks) > 1), labels=len(ensemble.vocabulary)),
         encoding="utf-8")

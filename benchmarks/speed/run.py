@@ -108,23 +108,19 @@ def main():
     results = {"device": name, "date": datetime.date.today().isoformat(), "torch": torch.__version__,
                "python": platform.python_version()}
     print(f"{name}, torch {torch.__version__}", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{name.lower().replace(' ', '-')}.json"
+    results = (json.loads(path.read_text()) if options.parts and path.exists() else {}) | results
     for part in options.parts or parts:
         start = time.perf_counter()
         results[part] = parts[part]()
         print(f"{part} ({time.perf_counter() - start:.0f} s): {json.dumps(results[part], indent=1)}", flush=True)
-    if "training" in results:
-        results["projection"] = projection(results["training"])
-        print("projection:", json.dumps(results["projection"], indent=1))
-    if "inference" in results:
-        results["Kaggle's hour"] = kaggle_hour(results["inference"])
-        print("Kaggle's hour:", json.dumps(results["Kaggle's hour"], indent=1))
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{name.lower().replace(' ', '-')}.json"
-    earlier = json.loads(path.read_text()) if options.parts and path.exists() else {}
-    results = earlier | results
-    if "training" in results and "scaling" in results:
-        results["cluster"] = cluster_plan(results["training"], results["scaling"])
-        print("cluster:", json.dumps(results["cluster"], indent=1))
+        path.write_text(json.dumps(results, indent=1) + "\n")  # what is measured is kept, whatever comes of the rest
+    for what, work, needed in (("projection", projection, ["training"]), ("Kaggle's hour", kaggle_hour, ["inference"]),
+                               ("cluster", cluster_plan, ["training", "scaling"])):
+        if results.keys() >= set(needed):
+            results[what] = work(*(results[part] for part in needed))
+            print(f"{what}: {json.dumps(results[what], indent=1)}")
     path.write_text(json.dumps(results, indent=1) + "\n")
     print(f"\n| {name} | ours | alternative | ratio |\n| --- | --- | --- | --- |")
     for what, ours, theirs, ratio in rows(results):

@@ -14,6 +14,7 @@ import torch
 
 from benchmarks.speed.audio import write_audio
 from benchmarks.speed.common import BATCH, CLIPS_A_STAGE, CUDA, WIDTH, seconds, synthetic_pool
+from benchmarks.speed.network import published_training
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.store import SpectrogramStore
@@ -185,8 +186,6 @@ def folds():
     -------
     dict
     """
-    from network import published_training
-
     steps, width, batch = 150, 4, 16
     profile = Profile(2, [first_stage(steps)], options={"width": width}, batch_size=batch)
     cores = torch.get_num_threads()

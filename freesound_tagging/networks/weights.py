@@ -246,7 +246,7 @@ def find_weights(folder, stages="voting"):
 
 
 def weights_to_upload(folder):
-    """Trained networks for where there is this package and no other code: `find_weights`, but for one's own.
+    """Trained networks to be read elsewhere: `find_weights`.
 
     Parameters
     ----------
@@ -261,16 +261,16 @@ def weights_to_upload(folder):
     FileNotFoundError
         If there is none.
     ValueError
-        If one is of one's own.
+        If one is of one's own, and this program has not asked for its code by a profile.
     """
     try:
         return find_weights(folder)
     except ValueError as error:
         if not isinstance(error.__cause__, UntrustedCode):
             raise
-        raise ValueError(f"{folder} has networks of one's own, {reprlib.repr(error.__cause__.name)}, which cannot go "
-                         "there, as their code is no part of what is uploaded; give networks of this package or of "
-                         "timm (--weights, WEIGHTS=folder)") from error
+        raise ValueError(f"{folder} has networks of one's own, {reprlib.repr(error.__cause__.name)}, and their code "
+                         "has to go along: give the profile that they were trained by (--profile, PROFILE=file)"
+                         ) from error
 
 
 def _voting(path):

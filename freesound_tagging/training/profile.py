@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+import reprlib
 import sys
 import tomllib
 import warnings
@@ -56,6 +57,13 @@ class Profile:
         object.__setattr__(self, "options", dict(complete(self.network, self.options)))
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "augmentation", tuple(self.augmentation))
+        for name, values, is_one, wanted in (
+                ("stages", self.stages, lambda value: isinstance(value, StageConfig), "StageConfig(1, ...), ..."),
+                ("augmentation", self.augmentation, callable, "functions, as augment.specmix; names are for files"),
+                ("mel", [self.mel], lambda value: isinstance(value, MelConfig), "a MelConfig")):
+            for value in values:
+                if not is_one(value):
+                    raise ValueError(f"{name}: {reprlib.repr(value)} is none; expected {wanted}")
         if not self.stages or [config.stage for config in self.stages] != list(range(1, len(self.stages) + 1)):
             raise ValueError(f"stages {[config.stage for config in self.stages]}: expected one or more, numbered from "
                              "1 on")
@@ -65,7 +73,7 @@ class Profile:
     @property
     def name(self):
         """The network's as that of a folder: ``"timm-resnet18"``."""
-        return re.sub(r"[^\w.-]+", "-", self.network)
+        return folder_of(self.network)
 
     @property
     def sets(self):
@@ -146,6 +154,11 @@ class Profile:
                 **({"code": own} if own else {}), "weight_decay": self.weight_decay,
                 **({} if self.start is None else {"start": self.begins_with().digest}),
                 "mel": dataclasses.asdict(self.mel), "stages": [dataclasses.asdict(stage) for stage in self.stages]}
+
+
+def folder_of(network):
+    """A network's name as that of a folder."""
+    return re.sub(r"[^\w.-]+", "-", network)
 
 
 def load_profile(source):

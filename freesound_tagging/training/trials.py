@@ -8,6 +8,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
+from ..augment import compose
 from ..machine.checks import of_python
 from ..machine.files import whole_file
 from ..networks.models import complete
@@ -74,12 +75,13 @@ def trial(pipeline, stage, fold=0, progress=True, **changes):
     TypeError
         If a change is none of a training's fields.
     ValueError
-        If a function has no name by which it would be known again (`functions.name_of`).
+        If a function has no name by which it would be known again (`functions.name_of`), or an augmentation is none.
     """
     pipeline.check_ready(stage, fold)
     changes = {name: of_python(value) for name, value in changes.items()}
     if callable(changes.get("augmentation")):
         changes["augmentation"] = (changes["augmentation"],)
+    compose(changes.get("augmentation", ()))  # raises if one is no function
     training = dataclasses.replace(pipeline.training(stage, fold), **changes)
     described = json.dumps({name: _described(value) for name, value in sorted(changes.items())})
     digest = hashlib.sha256(described.encode()).hexdigest()[:12]

@@ -15,6 +15,7 @@ from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger
 from freesound_tagging.networks.weights import find_weights, load_tagger, save_tagger
 from freesound_tagging.prediction import Calibration, Ensemble
+from freesound_tagging.training.profile import load_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = Calibration(1.5, 1.0, {"labels": 6, "stages": [2]})
@@ -82,6 +83,20 @@ def test_a_space_of_timms_networks_asks_for_timm(built, for_space, tmp_path):
     assert needed - without == {"timm>=1.0"} and without < needed
 
 
+def test_a_space_of_ones_own_networks_has_their_code(for_space, tmp_path):
+    pytest.importorskip("gradio")
+    load_profile(ROOT / "profiles/own.toml")
+    spec = NetworkSpec("own_module:small_network", {"channels": 2}, ("Bark", "Meow"), MelConfig(), (0.5,) * 3,
+                       (0.2,) * 3, stage=2, fold=0, voting=(2,))
+    save_tagger(Tagger(spec).eval(), tmp_path / "weights/stage-2_fold-0.safetensors")
+    for _ in range(2):
+        for_space([str(tmp_path / "space"), "--weights", str(tmp_path / "weights"), "--profile",
+                   str(ROOT / "profiles/own.toml")])
+    assert {path.name for path in (tmp_path / "space/profiles").iterdir()} == {"own.toml", "own_module.py"}
+    given = ast.literal_eval(re.search(r"main\((\[.*\])\)", (tmp_path / "space/app.py").read_text())[1])
+    assert given[-2:] == ["--profile", "profiles/own.toml"] and given[:2] == ["--weights", "weights"]
+
+
 def test_without_weights_nothing_is_built(for_space, tmp_path, capsys):
     (tmp_path / "nothing").mkdir()
     assert for_space([str(tmp_path / "space"), "--weights", str(tmp_path / "nothing")]) == 1
@@ -92,5 +107,5 @@ def test_weights_that_cannot_go_there_are_named_in_a_line(for_space, tmp_path, c
     for folder, line in weights_that_cannot_go(tmp_path):
         assert for_space([str(tmp_path / "space"), "--weights", str(folder)]) == 1
         *_, said = capsys.readouterr().err.splitlines()
-        assert said.startswith(f"{folder}{line}") and "profile" not in said
+        assert said.startswith(f"{folder}{line}")
     assert not (tmp_path / "space").exists()

@@ -22,9 +22,11 @@ from helpers import nbformat, script, weights_that_cannot_go
 
 from freesound_tagging.clips.dataset import FSDKaggle2019
 from freesound_tagging.demo.data import write_demo
+from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.images.store import SpectrogramStore
 from freesound_tagging.machine.processes import Processes, cores
-from freesound_tagging.networks.weights import find_weights
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger
+from freesound_tagging.networks.weights import find_weights, save_tagger
 from freesound_tagging.prediction.ensemble import Ensemble
 from freesound_tagging.prediction.inference import ensemble_mean
 from freesound_tagging.training.profile import load_profile
@@ -105,7 +107,7 @@ def test_weights_that_cannot_go_there_are_named_in_a_line(for_kaggle, tmp_path, 
     for folder, line in weights_that_cannot_go(tmp_path):
         assert for_kaggle([str(tmp_path / "kaggle"), "--weights", str(folder), "--user", "somebody"]) == 1
         *_, said = capsys.readouterr().err.splitlines()
-        assert said.startswith(f"{folder}{line}") and "profile" not in said
+        assert said.startswith(f"{folder}{line}")
     assert not (tmp_path / "kaggle").exists()
 
 
@@ -181,8 +183,14 @@ def test_the_kernel_runs_from_what_was_built_alone(built, demo, demo_stores, tmp
 
 @pytest.fixture(scope="module")
 def built_training(for_kaggle, tmp_path_factory):
+    """Of a profile of one's own, with an augmentation of one's own."""
     folder = tmp_path_factory.mktemp("build") / "kaggle"
-    for_kaggle([str(folder), "--training", "both", "--profile", "tiny", "--user", "somebody"])
+    tiny = (ROOT / "freesound_tagging/training/profiles/tiny.toml").read_text()
+    assert tiny.count('"mixup", ') == 1
+    (folder / "mine").mkdir(parents=True)
+    (folder / "mine/quiet.toml").write_text(tiny.replace('"mixup", ', '"mixup", "own_module:quieter", '))
+    shutil.copy(ROOT / "profiles/own_module.py", folder / "mine")
+    for_kaggle([str(folder), "--training", "both", "--profile", str(folder / "mine/quiet.toml"), "--user", "somebody"])
     return folder
 
 
@@ -196,15 +204,63 @@ def test_training_kernels_know_where_they_are_and_the_inference_kernel_takes_wha
         ids.append(kernel["id"])
         cells = [cell for cell in nbformat.read(built_training / name / kernel["code_file"], 4).cells
                  if cell.cell_type == "code"]
-        given = {}
-        for cell in cells[:2]:  # the parameters, and those of Kaggle, which come after them
-            exec(cell.source, given)
-        assert (given["profile"], given["hours"], given["seed"]) == ("tiny", 11.5, 0)
+        assert cells[1].source.splitlines() == [  # after the cell of parameters
+            "# On Kaggle", "from pathlib import Path", "",
+            "profile = next(Path('/kaggle/input').glob('**/profiles/quiet.toml'), None)", "seed = 0", "hours = 11.5"]
         assert not any(cell.outputs for cell in cells)
     assert ids == ["somebody/freesound-tagging-training-cnn-model-1", "somebody/freesound-tagging-training-vgg16"]
     inference = json.loads((built_training / "kernel/kernel-metadata.json").read_text())
     assert inference["kernel_sources"] == ids
-    assert [path.suffix for path in (built_training / "dataset").iterdir() if path.suffix != ".json"] == [".whl"]
+    dataset = built_training / "dataset"
+    assert sorted(path.suffix for path in dataset.iterdir()) == ["", ".json", ".whl"]
+    assert {path.name for path in (dataset / "profiles").iterdir()} == {"quiet.toml", "own_module.py"}
+
+
+def test_a_profile_of_the_package_is_given_by_its_name(for_kaggle, tmp_path):
+    for_kaggle([str(tmp_path), "--training", "vgg16", "--profile", "tiny", "--seed", "3", "--hours", "2", "--user",
+                "somebody"])
+    cells = [cell for cell in nbformat.read(tmp_path / "training-vgg16/training-vgg16.ipynb", 4).cells
+             if cell.cell_type == "code"]
+    given = {}
+    for cell in cells[:2]:
+        exec(cell.source, given)
+    assert (given["profile"], given["hours"], given["seed"]) == ("tiny", 2, 3)
+    assert not (tmp_path / "dataset/profiles").exists() and not (tmp_path / "training-cnn-model1").exists()
+
+
+@pytest.mark.parametrize(("profile", "message"), [
+    ("own.toml", "has no option 'channels': expected one of width, body_pool: the profile's options are of "
+                 "own_module:small_network; give --training cnn-model-1"),
+    ("nothing.toml", "there is none of this name"),
+])
+def test_a_profile_that_cannot_be_trained_there_is_refused(for_kaggle, tmp_path, capsys, profile, message):
+    assert for_kaggle([str(tmp_path / "kaggle"), "--training", "both", "--profile", str(ROOT / "profiles" / profile),
+                       "--user", "somebody"]) == 1
+    assert message in capsys.readouterr().err and not (tmp_path / "kaggle").exists()
+
+
+def test_networks_of_ones_own_are_read_there_by_their_profile(for_kaggle, demo, tmp_path):
+    profile = ROOT / "profiles/own.toml"
+    spec = NetworkSpec("own_module:small_network", load_profile(profile).options, tuple(demo.vocabulary), MelConfig(),
+                       (0.5,) * 3, (0.2,) * 3, stage=2, fold=0, voting=(2,))
+    save_tagger(Tagger(spec).eval(), tmp_path / "weights/stage-2_fold-0.safetensors")
+    for_kaggle([str(tmp_path / "built"), "--weights", str(tmp_path / "weights"), "--profile", str(profile), "--user",
+                "somebody"])
+    kaggle = inputs(tmp_path / "kaggle", demo, tmp_path / "built")
+    cells = nbformat.read(tmp_path / "built/kernel/inference-kernel.ipynb", 4).cells
+    given, where = (next(cell.source for cell in cells if mark in cell.source) for mark in (
+        "# On Kaggle", "on_kaggle = "))
+    code = f"""
+{given}
+{where}
+from freesound_tagging.prediction import Ensemble
+from freesound_tagging.training import load_profile
+load_profile(profile)
+print(Ensemble.load(weights_folder, "cpu"))
+"""
+    with begun(kaggle, "-c", code) as process:
+        said, errors = process.communicate()
+    assert said == "Ensemble: networks 1 of own_module:small_network for 12 labels, on cpu\n", errors[-3000:]
 
 
 def inputs(kaggle, demo, built, outputs=()):
@@ -269,7 +325,7 @@ def test_three_sessions_of_which_one_is_killed_end_as_one_run(built_training, tm
     assert len(find_weights(kaggle / "input")) == 6, "models 2, 3 and 4 of two folds"
 
     if "KERNEL_PYTHON" not in os.environ:  # with other versions of torch the last bits are others
-        profile = dataclasses.replace(load_profile("tiny"), network="vgg16")
+        profile = dataclasses.replace(load_profile(built_training / "mine/quiet.toml"), network="vgg16")
         store = SpectrogramStore.build(demo.clips().paths, tmp_path / "store", profile.mel, n_jobs=1,
                                        progress=False)
         alone = WarmupPipeline(demo.clips(), store, profile, tmp_path / "work", tmp_path / "weights", progress=False,

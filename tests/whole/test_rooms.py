@@ -1,5 +1,7 @@
 """The order of the rooms, and which heavy libraries each may bring along."""
 
+import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -13,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 rooms = script("docs/rooms.py")
 
 HALL = {"augment", "lwlrap"}
+OPTIONAL = {"google", "gradio", "playwright", "ray", "timm"}
 MAY_IMPORT = {
     "augment": set(),
     "lwlrap": set(),
@@ -50,6 +53,19 @@ def test_the_picture_shows_the_rooms_as_they_are():
 def test_every_benchmark_is_in_a_folder_that_the_picture_shows():
     folders = {path.parent.name for path in (ROOT / "benchmarks").rglob("*.py")} - {"benchmarks", "kit"}
     assert folders == {*rooms.BENCHMARKS}
+
+
+def test_what_is_imported_anywhere_is_there():
+    """Within functions too, which no test may ever call; programs beside the package see their own folder as well."""
+    for folder in ("freesound_tagging", "benchmarks", "docs", "notebooks", "profiles", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
+                         [node.module] if isinstance(node, ast.ImportFrom) and not node.level else [])
+                for name in names:
+                    top = name.split(".")[0]
+                    own = folder in ("docs", "notebooks", "tests") and [*(ROOT / folder).rglob(f"{top}.py")]
+                    assert own or top in OPTIONAL or importlib.util.find_spec(top), f"{path} imports {name}"
 
 
 def test_an_import_upwards_would_be_seen(tmp_path, monkeypatch):

@@ -17,10 +17,10 @@
 # make download INPUT=...    fetch the data set from Zenodo into INPUT: [ONLY="meta test"]
 # make check INPUT=...       examine the data set in INPUT
 # make kaggle USER=...       what Kaggle takes, the weights and the inference kernel, in build/kaggle: [WEIGHTS=folder]
-#                            [TRAINING=both|cnn-model-1|vgg16: the training kernels in place of weights, PROFILE=full
-#                            SEED=0 HOURS=11.5]
+#                            [TRAINING=both|cnn-model-1|vgg16: the training kernels in place of weights, SEED=0
+#                            HOURS=11.5] [PROFILE=full|mine.toml: that they train, or of networks of your own]
 # make app                   a page in the browser that tags sounds: [WEIGHTS=folder] [ARGS="--port 8000"]
-# make space                 a Hugging Face Space of that page, in build/space: [WEIGHTS=folder]
+# make space                 a Hugging Face Space of that page, in build/space: [WEIGHTS=folder] [PROFILE=mine.toml]
 # make bench                 measure speed on this machine, on its GPU if it has one: [INPUT=recordings for two parts more]
 # make gpu                   all that waits for a GPU, at most 8 minutes: [INPUT=recordings for the study]
 # make rehearsal             the whole at the competition's size without arithmetic: [INPUT=folder with the real tables]

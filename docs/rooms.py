@@ -5,6 +5,7 @@ Writes ``docs/rooms.png``. `tests/whole/test_rooms.py` holds the package to the 
 
 import ast
 import json
+import textwrap
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "freesound_tagging"
@@ -57,7 +58,9 @@ def draw(rooms):
         colour = "0.93" if room in HALL else "#f3e3c3" if room in BENCHMARKS else "#cfe3f7"
         axes.text(row, -row, room, ha="center", va="center", weight="bold", family="monospace", fontsize=9,
                   bbox={"boxstyle": "round", "fc": colour, "ec": "0.5"})
-        axes.text(row + 0.95, -row, "" if room in HALL else ", ".join(files), va="center", fontsize=9, color="0.25")
+        names_of_files = "" if room in HALL else textwrap.fill(", ".join(files), 100)
+        axes.annotate(names_of_files, (row, -row), (10 + 2.8 * len(room), 0), textcoords="offset points", va="center",
+                      fontsize=9, color="0.25")  # beside the room's box, whose letters are 5.5 points wide
         for column in map(names.index, imported):
             axes.plot([column, column], [-row, -column - 0.3], color="0.85", lw=1, zorder=0)
             axes.plot([column, row], [-row, -row], color="0.85", lw=1, zorder=0)

@@ -76,8 +76,8 @@ def main(arguments=None):
     (options.folder / "requirements.txt").write_text("".join(
         f"{needs}\n" for needs in needed if not needs.startswith(LEFT_OUT)))
     own = copy_profile(options.profile, options.folder / "profiles")
-    (options.folder / "app.py").write_text(APP.format(own="" if own is None else f', "--profile", "profiles/{own.name}"'),
-                                           encoding="utf-8")
+    named = "" if own is None else f', "--profile", "profiles/{own.name}"'
+    (options.folder / "app.py").write_text(APP.format(own=named), encoding="utf-8")
     (options.folder / "README.md").write_text(FRONT.format(
         gradio=version("gradio"), networks=len(networks), s="s" * (len(networks) > 1), labels=len(ensemble.vocabulary)),
         encoding="utf-8")

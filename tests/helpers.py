@@ -53,7 +53,7 @@ def weights_that_cannot_go(folder):
     """Folders of a damaged network and of one's own, each with what is said of it after its name."""
     described = {"version": "0", "network": "os:kill", "options": {}, "mel": {}}
     for name, line in (("damaged", "/stage-2_fold-0.safetensors cannot be loaded: it is not a whole safetensors"),
-                       ("own", " has networks of one's own, 'os:kill', and their code has to go along: give the profile that they were")):
+                       ("own", " has networks of one's own, 'os:kill', and their code has to go along: give")):
         path = folder / name / "stage-2_fold-0.safetensors"
         path.parent.mkdir()
         safetensors.numpy.save_file({"x": np.zeros(1)}, path, {"freesound-tagging-2": json.dumps(described)})

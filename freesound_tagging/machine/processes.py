@@ -17,7 +17,7 @@ IDLE_SECONDS = 300  # after which a process that has nothing to do ends
 SECONDS_TO_START = 2.0  # that processes take, with all that they import
 SECONDS_TO_TRY = 0.5  # after which it is known how long an item takes
 MANY = 500  # items that are worth processes without a try: clips of 5 s take 2 s less in two of them
-AT_ONCE = 4  # items that a worker gets together
+AT_ONCE = 4  # items that a worker gets together, at most
 
 
 class Processes:
@@ -30,14 +30,14 @@ class Processes:
     ----------
     workers : int, optional
         Processes; the cores are divided among them. On a CPU, results are the same, bit for bit, for the same number
-        of threads. As many as there are GPUs if not given.
+        of threads. As many as there are GPUs, or else cores, if not given.
     gpus : sequence of int
         The GPUs, by torch's numbers: each gets a process that sees it alone, as ``cuda``. None for a CPU.
     """
 
     def __init__(self, workers=None, gpus=()):
         self.gpus = _as_a_child_names_them(gpus)
-        self.workers = len(self.gpus) or workers
+        self.workers = len(self.gpus) or workers or cores()
         self.threads = max(1, cores() // self.workers)
         # A pool of one for each process, so that a GPU's is always the same, which keeps its clips there.
         self._waiting, self._open, self._pools = deque(), set(), [None] * self.workers
@@ -203,10 +203,11 @@ def _side_by_side(function, items, workers):
     threads = str(max(1, cores() // workers))
     pool = ProcessPoolExecutor(workers, initializer=_begin, initargs=(os.getpid(),), env={
         name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+    together = max(1, min(AT_ONCE, len(items) // (4 * workers)))
     waiting, items = deque(), iter(items)
     try:
         while True:
-            while len(waiting) < 2 * workers and (some := list(itertools.islice(items, AT_ONCE))):
+            while len(waiting) < 2 * workers and (some := list(itertools.islice(items, together))):
                 waiting.append(pool.submit(_each, function, some))
             if not waiting:
                 return

@@ -30,7 +30,7 @@ class NetworkSpec:
     mel: MelConfig  # how its images are made
     mean: tuple  # of the training pixels, in [0, 1], one a channel
     std: tuple
-    stage: int | None = None  # of the warm-up pipeline, 1 to 4
+    stage: int | None = None  # of its run, from 1 on
     fold: int | None = None  # the fold that it was not trained on
     seed: int | None = None  # of its training
     voting: tuple | None = None  # the stages of its run that vote. None: not known, so that the published ones do

@@ -69,8 +69,8 @@ class Ensemble:
         Parameters
         ----------
         weights : path or sequence of path
-            A folder, for the ensemble of models 2, 3 and 4 of all folds and networks in it and below; or network files
-            (`load_tagger`), such as those of several seeds, or exports of any name.
+            A folder, for all networks in it and below of the stages that vote in their run, of the author's files
+            models 2, 3 and 4; or network files (`load_tagger`), such as those of several seeds, or exports of any name.
         device : str or torch.device, optional
             A CUDA GPU if there is one, else the CPU.
         precision : str or torch.dtype, optional

@@ -24,8 +24,8 @@ def tag(paths, weights="weights", device=None, progress=False, raw=False):
         Files that libsndfile reads (WAV, FLAC, Ogg, MP3, ...), of any length, sample rate and number of channels;
         folders, for the sounds in them; or patterns such as ``"2026/**/*.flac"`` (`paths.sounds_of`).
     weights : path, sequence of path, or Ensemble
-        A folder, for the ensemble of models 2, 3 and 4 of all folds and networks in it and below; network files; or an
-        ensemble that is in memory already: networks are read once then, not at every call.
+        A folder, for all networks in it and below of the stages that vote in their run (`Ensemble.load`); network
+        files; or an ensemble that is in memory already: networks are read once then, not at every call.
     device : str or torch.device, optional
         A CUDA GPU if there is one, else the CPU. An ensemble's own, if one is given.
     progress : bool

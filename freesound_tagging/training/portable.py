@@ -1,6 +1,7 @@
 """A profile of one's own with its modules, copied to where another machine reads it."""
 
 import shutil
+import sys
 from pathlib import Path
 
 from ..machine.files import as_path
@@ -37,10 +38,11 @@ def copy_profile(source, folder):
                          "start out")
     source, folder = as_path(source), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for function in (*profile.augmentation, find(profile.network)):
-        for name, module in Description(function).modules.items():
-            file = Path(module.__file__)
-            copy = folder.joinpath(*name.split("."), *([file.name] if file.stem == "__init__" else []))
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy if file.stem == "__init__" else copy.with_name(f"{copy.name}{file.suffix}"))
+    modules = {tuple(name.split(".")) for function in (*profile.augmentation, find(profile.network))
+               for name in Description(function).modules}
+    for name in {parts[:end] for parts in modules for end in range(1, len(parts) + 1)}:  # and packages around them
+        if file := getattr(sys.modules[".".join(name)], "__file__", None):
+            package = folder.joinpath(*name) if Path(file).stem == "__init__" else folder.joinpath(*name[:-1])
+            package.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, package / Path(file).name)
     return Path(shutil.copyfile(source, folder / source.name))

@@ -34,6 +34,7 @@ def test_what_takes_longer_goes_on_in_other_processes(monkeypatch):
     found = list(in_order(where, [(0.3,)] * 6, 2))
     assert found[:3] == [os.getpid()] * 3
     assert os.getpid() not in found[3:] and len(found) == 6
+    assert len(set(found[3:])) == 2, "few are divided among all"
 
 
 def test_many_items_go_there_at_once():

@@ -1,13 +1,18 @@
 """Profiles as files: what is in one goes through; what cannot be is said by file and key, before anything is done."""
 
 import dataclasses
+import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from freesound_tagging import augment
 from freesound_tagging.augment import mixup, specmix
+from freesound_tagging.training.portable import copy_profile
 from freesound_tagging.training.profile import FOLDER, NAMES, Profile, load_profile, parse_profile, published_stages
 from freesound_tagging.training.stages import StageConfig
 
@@ -126,6 +131,52 @@ def test_somebody_votes():
         Profile(2, stages)
     with pytest.raises(ValueError, match="numbered from 1 on"):
         Profile(2, stages[1:])
+
+
+@pytest.mark.parametrize(("setting", "said"), [
+    ({"augmentation": ["zoom_crop"]}, "augmentation: 'zoom_crop' is none; expected functions"),
+    ({"mel": {"n_mels": 64}}, "mel: {'n_mels': 64} is none; expected a MelConfig"),
+    ({"stages": [{"trains_on": ["curated"]}]}, r"stages: .*trains_on.* is none; expected StageConfig\("),
+])
+def test_in_python_settings_are_what_names_in_a_file_mean(setting, said):
+    with pytest.raises(ValueError, match=said):
+        Profile(**{"n_folds": 2, "stages": published_stages()} | setting)
+    if "augmentation" in setting:
+        with pytest.raises(ValueError, match="'zoom_crop' is no augmentation"):
+            augment.compose(setting["augmentation"])
+
+
+def test_a_copy_of_a_profile_has_all_the_code_that_it_names(tmp_path):
+    """A module in a package, one that it imports beside it, and one beside the file; read again in a new process."""
+    there, copied = tmp_path / "there", tmp_path / "copied"
+    for name, text in {
+            "kept_apart/__init__.py": "", "kept_apart/numbers_of.py": "HALF = 0.5\n", "no_part_of_it.py": "",
+            "kept_apart/steps.py": "from .numbers_of import HALF\n\n\ndef darker(images, targets, generator=None):\n"
+                                   "    return HALF * images, targets\n",
+            "one_network.py": "from torch import nn\n\n\ndef flat(n_classes):\n    return nn.Sequential("
+                              "nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, n_classes))\n",
+            "mine.toml": 'network = "one_network:flat"\nn_folds = 2\naugmentation = ["kept_apart.steps:darker"]\n'
+                         + STAGE}.items():
+        (there / name).parent.mkdir(parents=True, exist_ok=True)
+        (there / name).write_text(text)
+    assert copy_profile(there / "mine.toml", copied) == copied / "mine.toml"
+    described = load_profile(there / "mine.toml").described()
+    shutil.rmtree(there)
+    done = subprocess.run([sys.executable, "-c", f"""
+import json
+from freesound_tagging.training.profile import load_profile
+print(json.dumps(load_profile({str(copied / "mine.toml")!r}).described()))"""], capture_output=True, text=True)
+    assert json.loads(done.stdout or "{}") == json.loads(json.dumps(described)), done.stderr
+    assert {path.relative_to(copied).as_posix() for path in copied.rglob("*.*") if path.suffix != ".pyc"} == {
+        "mine.toml", "one_network.py", "kept_apart/__init__.py", "kept_apart/steps.py", "kept_apart/numbers_of.py"}
+
+
+def test_nothing_is_copied_of_the_packages_own_and_networks_do_not_come_along(tmp_path, monkeypatch):
+    assert copy_profile("tiny", tmp_path / "copied") is None and not (tmp_path / "copied").exists()
+    begun = dataclasses.replace(load_profile("tiny"), start="some/weights")
+    monkeypatch.setattr("freesound_tagging.training.portable.load_profile", lambda source: begun)
+    with pytest.raises(ValueError, match=r"begins with trained networks, some/weights, .*leave start out"):
+        copy_profile(tmp_path / "mine.toml", tmp_path / "copied")
 
 
 def test_every_augmentation_has_a_name_in_a_file():

@@ -54,12 +54,13 @@ def test_every_command_takes_folders_of_any_name(make, tmp_path, name):
             folder, "--output", output, "--weights", f"{output}/weights"]
     assert make("study", INPUT=folder)[-1] == folder
     assert make("bench", INPUT=folder)[-2:] == ["--input", folder]
-    assert make("kaggle", WEIGHTS=folder, USER="somebody")[-3:] == [folder, "--user", "somebody"]
+    assert make("kaggle", WEIGHTS=folder, PROFILE=output, USER="somebody")[-5:] == [
+        folder, "--profile", output, "--user", "somebody"]
     assert make("submission", INPUT=folder, OUTPUT=output)[2:] == [
         "notebooks/run.py", "inference-kernel", f"{output}/build/notebooks", f"input_folder={folder}",
         f"weights_folder={output}/weights", f"work_folder={output}/work", f"submission_file={output}/submission.csv"]
     assert make("kaggle", TRAINING="both", USER="somebody", HOURS="2")[-10:] == [
-        "--training", "both", "--profile", "full", "--seed", "0", "--hours", "2", "--user", "somebody"]
+        "--profile", "full", "--training", "both", "--seed", "0", "--hours", "2", "--user", "somebody"]
 
 
 def test_a_folder_is_made_absolute_for_a_notebook(make, tmp_path):
@@ -71,7 +72,8 @@ def test_the_page_and_its_space_get_the_weights(make, tmp_path):
     weights = str(tmp_path / "my 'weights'")
     called = make("app", WEIGHTS=weights, ARGS="--port 8000")
     assert called[-6:] == ["-m", "freesound_tagging.app", "--weights", weights, "--port", "8000"]
-    assert make("space", WEIGHTS=weights) == ["notebooks/for_space.py", "build/space", "--weights", weights]
+    assert make("space", WEIGHTS=weights, PROFILE="my own.toml") == [
+        "notebooks/for_space.py", "build/space", "--weights", weights, "--profile", "my own.toml"]
 
 
 def test_tests_run_one_more_at_a_time_than_there_are_cores(make):

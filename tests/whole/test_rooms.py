@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 rooms = script("docs/rooms.py")
 
 HALL = {"augment", "lwlrap"}
-OPTIONAL = {"google", "gradio", "playwright", "ray", "timm"}
+OPTIONAL = {"google", "gradio", "mutmut", "playwright", "ray", "timm"}
 MAY_IMPORT = {
     "augment": set(),
     "lwlrap": set(),

@@ -349,8 +349,11 @@ class WarmupPipeline:
         return who_votes(self)
 
     def report(self):
-        """`table` and `who_votes` as text: str."""
-        return "\n".join([self.table().round(5).to_string(), *filter(None, [self.who_votes()])])
+        """`table` and `who_votes` as text, and which stages have selected nothing: str."""
+        nothing = [f"Stage {stage} has selected no {config.selects_from} clip, as the models agree with none by its "
+                   f"threshold of {config.threshold:g}." for stage, config in self.stages.items()
+                   if config.selects_from and stage in self.finished() and not self.selected(stage).any()]
+        return "\n".join([self.table().round(5).to_string(), *nothing, *filter(None, [self.who_votes()])])
 
     def write_card(self):
         """Once all folds are finished: say beside the networks what they are (`card`), and keep their calibration."""

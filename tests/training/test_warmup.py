@@ -483,6 +483,9 @@ def test_a_stage_for_which_no_noisy_clip_qualifies_trains_on_the_curated_ones(ma
     pipeline = edge_case(make_pipeline, finished_run, tmp_path, 12, 12, 2)
     for stage, fold in ((3, 0), (4, 1)):
         np.testing.assert_array_equal(pipeline.training_clips(stage, fold), pipeline.training_clips(2, fold))
+    assert [line for line in pipeline.report().splitlines() if "selected" in line] == [
+        "Stage 3 has selected no noisy clip, as the models agree with none by its threshold of 0.5.",
+        "Stage 4 has selected no noisy clip, as the models agree with none by its threshold of 1."]
 
 
 def test_labels_without_a_clip_in_a_fold_do_no_harm(make_pipeline, finished_run, tmp_path):

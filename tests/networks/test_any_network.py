@@ -5,6 +5,8 @@ import dataclasses
 import importlib
 import json
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,32 @@ def test_what_cannot_be_traced_is_left_as_it_is():
     tagger, images = trained(spec_of("own_networks:unlike")), torch.rand(3, 1, 128, 128)
     before = tagger(images)
     assert torch.equal(fold_batchnorm(tagger)(images), before)
+
+
+class Waits(nn.Module):
+    """Says that it computes, and waits half a second for something else."""
+
+    def __init__(self, computes, awaited):
+        super().__init__()
+        self.computes, self.awaited = computes, awaited
+        self.layers = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+
+    def forward(self, x):
+        self.computes.set()
+        self.awaited.wait(0.5)
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("other", [normalized_convolutions, lambda network: network(torch.ones(1, 3, 2, 2))])
+def test_threads_do_not_trace_what_others_compute(other):
+    first, second, over = (threading.Event() for _ in range(3))
+    call = nn.Module.__call__
+    with ThreadPoolExecutor(1) as thread:
+        traced = thread.submit(normalized_convolutions, Waits(first, second).eval())
+        traced.add_done_callback(lambda _: over.set())
+        assert first.wait(5)
+        other(Waits(second, over).eval())
+    assert traced.result() == [("layers.0", "layers.1")] and nn.Module.__call__ is call
 
 
 @pytest.mark.parametrize("way", ["looks", "uses"])

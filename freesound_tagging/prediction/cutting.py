@@ -1,6 +1,7 @@
 """Events cut out of recordings, to be listened to and sorted: a writer, as those of `formats`."""
 
 import contextlib
+import io
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -114,8 +115,7 @@ def write_stretches(path, stretches):
             while waiting and round(waiting[-1][0] * block.rate) < end:
                 start, until, out = waiting.pop()
                 files = all_of_them.enter_context(contextlib.ExitStack())
-                part = files.enter_context(whole_file(out))
-                file = files.enter_context(sf.SoundFile(part, "w", block.rate, 1, "PCM_16", format="FLAC"))
+                file = files.enter_context(_flac(out, block.rate))
                 writing.append((round(start * block.rate), round(until * block.rate), file, files))
             for first, last, file, files in writing:
                 file.write(block.signal[max(0, first - place):max(0, last - place)])
@@ -125,3 +125,28 @@ def write_stretches(path, stretches):
             place = end
             if not waiting and not writing:
                 break
+
+
+@contextlib.contextmanager
+def _flac(path, rate):
+    """A sound to write to that appears whole or not at all."""
+    with whole_file(path) as part, _Part(part, "wb") as raw:
+        with sf.SoundFile(raw, "w", rate, 1, "PCM_16", format="FLAC") as file:
+            yield file
+        if raw.error:
+            raise raw.error
+
+
+class _Part(io.FileIO):
+    """A file that keeps the error of a write, as C writes to it and would go on without a word."""
+
+    error = None
+
+    def write(self, data):
+        left = memoryview(data)
+        try:
+            while left and not self.error:
+                left = left[super().write(left):]
+        except OSError as error:
+            self.error = error
+        return len(data)

@@ -1,6 +1,7 @@
 """Events cut out of recordings."""
 
 import os
+import resource
 import tracemalloc
 
 import numpy as np
@@ -55,6 +56,21 @@ def test_a_stretch_of_twenty_minutes_takes_the_memory_of_a_block(tmp_path):
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 20e6 and sf.info(tmp_path / "cut.flac").frames == 1198 * 8000  # float32: 38 MB
+
+
+def test_a_cut_that_does_not_fit_is_not_there_and_named(tmp_path):
+    """As on a full disk: a file may have 5,000 bytes, and a second of noise has 16,000, a hundredth 160."""
+    sf.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-1, 1, 16_000), 8000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"no room to write .*long\.flac \(.*\); free some"):
+            write_stretches(tmp_path / "noise.wav", [(0.0, 0.01, tmp_path / "cut/short.flac"),
+                                                     (0.5, 1.5, tmp_path / "cut/long.flac")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["short.flac"]
+    assert len(sf.read(tmp_path / "cut/short.flac")[0]) == 80
 
 
 def test_probabilities_that_are_taken_are_spread_evenly():

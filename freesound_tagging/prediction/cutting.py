@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -111,20 +112,24 @@ def write_stretches(path, stretches):
     waiting, writing, place = sorted(stretches, key=lambda stretch: stretch[0], reverse=True), [], 0
     with contextlib.closing(read_blocks(path, a_clip=False)) as blocks, contextlib.ExitStack() as all_of_them:
         for block in blocks:
-            end = place + len(block.signal)
-            while waiting and round(waiting[-1][0] * block.rate) < end:
-                start, until, out = waiting.pop()
-                files = all_of_them.enter_context(contextlib.ExitStack())
-                file = files.enter_context(_flac(out, block.rate))
-                writing.append((round(start * block.rate), round(until * block.rate), file, files))
-            for first, last, file, files in writing:
+            end, going_on = place + len(block.signal), []
+            for first, last, file, files in itertools.chain(writing, _begun(waiting, block.rate, end, all_of_them)):
                 file.write(block.signal[max(0, first - place):max(0, last - place)])
                 if last <= end:
                     files.close()
-            writing = [one for one in writing if one[1] > end]
-            place = end
+                else:
+                    going_on.append((first, last, file, files))
+            writing, place = going_on, end
             if not waiting and not writing:
                 break
+
+
+def _begun(waiting, rate, end, all_of_them):
+    """The stretches that begin before sample `end`, each opened when it is asked for, as few can be open at once."""
+    while waiting and round(waiting[-1][0] * rate) < end:
+        start, until, out = waiting.pop()
+        files = all_of_them.enter_context(contextlib.ExitStack())
+        yield round(start * rate), round(until * rate), files.enter_context(_flac(out, rate)), files
 
 
 @contextlib.contextmanager

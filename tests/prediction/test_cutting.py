@@ -58,6 +58,16 @@ def test_a_stretch_of_twenty_minutes_takes_the_memory_of_a_block(tmp_path):
     assert most < 20e6 and sf.info(tmp_path / "cut.flac").frames == 1198 * 8000  # float32: 38 MB
 
 
+def test_more_stretches_than_a_process_may_have_files_open(ramp, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 20, before[1]))
+    try:
+        write_stretches(ramp, [(second / 4, second / 4 + 0.5, tmp_path / f"{second}.flac") for second in range(40)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert {sf.info(path).frames for path in tmp_path.glob("*.flac")} == {4000} and len(list(tmp_path.iterdir())) == 40
+
+
 def test_a_cut_that_does_not_fit_is_not_there_and_named(tmp_path):
     """As on a full disk: a file may have 5,000 bytes, and a second of noise has 16,000, a hundredth 160."""
     sf.write(tmp_path / "noise.wav", np.random.default_rng(0).uniform(-1, 1, 16_000), 8000)

@@ -13,7 +13,7 @@ import soundfile as sf
 from ..annotations.cuts import Cut, cut_of
 from ..clips.audio import read_blocks
 from ..clips.streams import is_pipe
-from ..machine.files import as_path, check_writable, files_below, whole_file
+from ..machine.files import DISK_FULL, as_path, check_writable, files_below, whole_file
 from .tagging import events
 
 
@@ -58,7 +58,7 @@ class Cuts:
                                                               row.start, row.end)))
 
     def close(self):
-        """Cut what was heard."""
+        """Cut what was heard; an OSError at the end names the recordings that cannot be cut."""
         there = {path.name for path in files_below(self.folder) if cut_of(path)}
         wanted = defaultdict(list)
         for found in self.heard.values():
@@ -66,8 +66,16 @@ class Cuts:
                 path, cut = found[number]
                 if cut.path().name not in there:
                     wanted[path].append((cut.start, cut.end, self.folder / cut.path()))
+        problems = []
         for path, stretches in wanted.items():
-            write_stretches(path, stretches)
+            try:
+                write_stretches(path, stretches)
+            except OSError as error:
+                if error.errno in DISK_FULL:
+                    raise
+                problems.append(str(error))
+        if problems:
+            raise OSError(f"{len(problems)} of {len(wanted)} recordings could not be cut: {'; '.join(problems)}")
 
 
 def spread(probabilities, most):
@@ -107,11 +115,14 @@ def write_stretches(path, stretches):
     Raises
     ------
     OSError
-        If the recording cannot be read or there is no room.
+        If the recording cannot be read, is of a rate that FLAC does not have, or there is no room.
     """
     waiting, writing, place = sorted(stretches, key=lambda stretch: stretch[0], reverse=True), [], 0
     with contextlib.closing(read_blocks(path, a_clip=False)) as blocks, contextlib.ExitStack() as all_of_them:
         for block in blocks:
+            if block.rate > 655_350 or (block.rate > 65_535 and block.rate % 10):
+                raise OSError(f"{path} is of {block.rate} Hz, and FLAC has multiples of 10 up to 655350 above 65535; "
+                              "convert it to another rate")
             end, going_on = place + len(block.signal), []
             for first, last, file, files in itertools.chain(writing, _begun(waiting, block.rate, end, all_of_them)):
                 file.write(block.signal[max(0, first - place):max(0, last - place)])

@@ -119,6 +119,20 @@ def test_recordings_of_one_name_are_told_apart(ramp, tmp_path):
     assert [name.endswith(end) for name, end in zip(recordings, ("site a+0300.wav", "site b+0300.wav"))] == [True, True]
 
 
+def test_recordings_that_cannot_be_cut_are_named_once_the_others_are(ramp, tmp_path):
+    for rate in (65_537, 192_001, 768_000, 655_350):
+        sf.write(tmp_path / f"{rate}.wav", np.zeros(4 * rate, np.int16), rate)
+    sounds = [tmp_path / "gone.wav", *tmp_path.glob("*.wav"), ramp]
+    cuts = Cuts(tmp_path / "cut", sounds)
+    for sound in sounds:
+        cuts.add(heard(sound, {3: 0.9}))
+    with pytest.raises(OSError, match="4 of 6 recordings could not be cut") as error:
+        cuts.close()
+    for said in ("gone.wav does not exist", "65537.wav is of 65537 Hz", "192001.wav is of 192001 Hz", "768000.wav is"):
+        assert said in str(error.value)
+    assert sorted(sf.info(path).samplerate for path in (tmp_path / "cut").rglob("*.flac")) == [8000, 655_350]
+
+
 @pytest.mark.slow
 def test_the_command_cuts_what_its_timeline_says(finished_run, demo, tmp_path, capsys):
     sounds = [str(path) for path in demo.test["path"][:3]]

@@ -20,6 +20,8 @@ from .tagging import events
 class Cuts:
     """Some events of each label as sounds in a folder of the label's name: FLAC, mono, at the recording's own rate.
 
+    A recording is called by its folder and its name, ``night+0300.wav``, whatever else is heard, so that those of other
+    folders can be cut later on; where two are alike in both, by all of its folders.
     They are cut when all recordings have been heard, as only then it is known which. What lies in the folder already,
     in whichever label's, is not cut again.
 
@@ -46,16 +48,20 @@ class Cuts:
             raise ValueError(f"{pipes[0]} is a pipe, of which nothing can be cut once it was heard; give a file")
         self.folder, self.threshold, self.most = as_path(folder), threshold, most
         check_writable(self.folder / "label")
-        named = Counter(Path(sound).name for sound in sounds)
-        self.recordings = {sound: Path(sound).name if named[Path(sound).name] == 1 else
-                           "+".join(part for part in Path(sound).parts if part != os.sep) for sound in sounds}
+        parts = {sound: Path(os.path.abspath(as_path(sound))).parts[1:] for sound in sounds}
+        named = Counter(part[-2:] for part in set(parts.values()))
+        self.recordings = {sound: "+".join(part if named[part[-2:]] > 1 else part[-2:])
+                           for sound, part in parts.items()}
+        self.added = set()
         self.heard = defaultdict(list)  # cuts by their label, each with its sound
 
     def add(self, sound):
-        if not sound.problem:
+        recording = self.recordings[sound.path]
+        if not sound.problem and recording not in self.added:  # it may have been given twice
+            self.added.add(recording)
             for row in events(sound.timeline, self.threshold).itertuples():
-                self.heard[row.label].append((sound.path, Cut(row.label, row.probability, self.recordings[sound.path],
-                                                              row.start, row.end)))
+                self.heard[row.label].append((sound.path, Cut(row.label, row.probability, recording, row.start,
+                                                              row.end)))
 
     def close(self):
         """Cut what was heard; an OSError at the end names the recordings that cannot be cut."""

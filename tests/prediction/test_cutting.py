@@ -90,33 +90,43 @@ def test_probabilities_that_are_taken_are_spread_evenly():
 
 
 def test_events_are_cut_into_their_labels_folder_and_not_twice(ramp, tmp_path):
-    found = heard(ramp, {3: 0.9, 10: 0.5, 20: 0.7, 21: 0.8, 40: 0.31})
+    found, folder = heard(ramp, {3: 0.9, 10: 0.5, 20: 0.7, 21: 0.8, 40: 0.31}), ramp.parent.name
     for time in range(2):
         cuts = Cuts(tmp_path / "cut", [ramp], threshold=0.3, most=3)
         cuts.add(found)
         cuts.close()
         names = sorted(path.relative_to(tmp_path / "cut").as_posix() for path in (tmp_path / "cut").rglob("*.flac"))
         if time == 0:
-            assert names == ["Bark/0.310_night 1.wav_40.000-41.000.flac", "Bark/0.500_night 1.wav_10.000-11.000.flac",
-                             "Bark/0.900_night 1.wav_3.000-4.000.flac"]
+            assert names == [f"Bark/0.{rest}.flac" for rest in (
+                f"310_{folder}+night 1.wav_40.000-41.000", f"500_{folder}+night 1.wav_10.000-11.000",
+                f"900_{folder}+night 1.wav_3.000-4.000")]
             (tmp_path / "cut/Meow").mkdir()
             (tmp_path / "cut" / names[0]).rename(tmp_path / "cut/Meow" / names[0].removeprefix("Bark/"))
-    assert names == ["Bark/0.500_night 1.wav_10.000-11.000.flac", "Bark/0.900_night 1.wav_3.000-4.000.flac",
-                     "Meow/0.310_night 1.wav_40.000-41.000.flac"], "what somebody has sorted stays, and none is added"
+    assert names == [f"Bark/0.500_{folder}+night 1.wav_10.000-11.000.flac",
+                     f"Bark/0.900_{folder}+night 1.wav_3.000-4.000.flac",
+                     f"Meow/0.310_{folder}+night 1.wav_40.000-41.000.flac"], "what somebody has sorted stays"
 
 
-def test_recordings_of_one_name_are_told_apart(ramp, tmp_path):
-    sounds = []
-    for site in ("site a", "site b"):
-        (tmp_path / site).mkdir()
-        sounds.append(tmp_path / site / "0300.wav")
-        sounds[-1].write_bytes(ramp.read_bytes())
-    cuts = Cuts(tmp_path / "cut", sounds)
+def cut_from(sounds, folder):
+    """The names of recordings in those of the cuts in a folder, once something is cut of each sound."""
+    cuts = Cuts(folder, sounds)
     for sound in sounds:
         cuts.add(heard(sound, {3: 0.9}))
     cuts.close()
-    recordings = sorted(cut_of(path).recording for path in (tmp_path / "cut").rglob("*.flac"))
-    assert [name.endswith(end) for name, end in zip(recordings, ("site a+0300.wav", "site b+0300.wav"))] == [True, True]
+    return sorted(cut_of(path).recording for path in folder.rglob("*.flac"))
+
+
+def test_recordings_of_one_name_are_told_apart_by_their_folders_whatever_else_is_heard(ramp, tmp_path, monkeypatch):
+    for site in ("site a", "site b", "c/site a"):
+        (tmp_path / site).mkdir(parents=True)
+        (tmp_path / site / "0300.wav").write_bytes(ramp.read_bytes())
+    a, b, c = (tmp_path / site / "0300.wav" for site in ("site a", "site b", "c/site a"))
+    assert cut_from([a], tmp_path / "cut") == ["site a+0300.wav"]
+    assert cut_from([a, b], tmp_path / "cut") == ["site a+0300.wav", "site b+0300.wav"]
+    monkeypatch.chdir(tmp_path / "site a")
+    assert cut_from(["0300.wav", a], tmp_path / "once") == ["site a+0300.wav"]
+    assert [name.endswith(end) for name, end in zip(cut_from([a, c], tmp_path / "alike"), (
+        "+c+site a+0300.wav", f"+{tmp_path.name}+site a+0300.wav"), strict=True)] == [True, True]
 
 
 def test_recordings_that_cannot_be_cut_are_named_once_the_others_are(ramp, tmp_path):

@@ -83,6 +83,7 @@ def _is_sound(path):
     if path.suffix.lower() in ENDINGS:
         return True
     try:
-        return bool(sf.info(path))
-    except (sf.SoundFileError, OSError, TypeError):  # of headerless audio soundfile wants to be told what it is
+        with open(path, "rb") as file:  # by a handle, as soundfile takes no names that are not text
+            return bool(sf.info(file))
+    except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
         return False

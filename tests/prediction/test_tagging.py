@@ -715,6 +715,16 @@ def test_options_of_timelines_that_cannot_be_are_refused(finished_run, two_sound
     assert said in capsys.readouterr().err
 
 
+def test_what_is_in_a_folder_may_have_a_name_that_is_no_text(tmp_path):
+    """As old archives have it, in Latin-1; what a sound is called does not matter."""
+    sf.write(tmp_path / "a", np.zeros(8), 8000, format="WAV")
+    os.rename(tmp_path / "a", os.fsencode(tmp_path) + b"/caf\xe9")
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.txt", "w") as file:
+        file.write("no sound")
+    with pytest.warns(UserWarning, match=r"no sounds, passed over: caf.*\.txt$"):
+        assert [os.fsencode(path.name) for path in sounds_of(tmp_path)] == [b"caf\xe9"]
+
+
 def test_two_sounds_of_one_name_do_not_overwrite_each_others_labels(finished_run, two_sounds, tmp_path, capsys):
     (tmp_path / "labels").mkdir()
     other = shutil.copy(two_sounds[1], tmp_path / "a.wav")

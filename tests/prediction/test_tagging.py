@@ -10,7 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -713,6 +715,36 @@ def test_options_of_timelines_that_cannot_be_are_refused(finished_run, two_sound
     with pytest.raises(SystemExit):
         main([*two_sounds, "--weights", str(finished_run.weights), *arguments])
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def readable():
+    """A folder with `closed`, which may neither be read nor entered, and `listed`, read only: by who is not root."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder, before = Path(folder), os.geteuid()
+        folder.chmod(0o755)
+        for name, rights in (("closed", 0), ("listed", 0o444), ("open", 0o755)):
+            (folder / name).mkdir()
+            sf.write(folder / name / "a.wav", np.zeros(8), 8000)
+            (folder / name).chmod(rights)
+        if before == 0:
+            os.seteuid(65534)
+        yield folder
+        if before == 0:
+            os.seteuid(0)
+        for name in ("closed", "listed"):
+            (folder / name).chmod(0o755)
+
+
+def test_what_may_not_be_read_is_named_as_missing_and_the_rest_is_tagged(readable, capsys):
+    given = [readable / "open", readable / "closed", readable / "listed", readable / "closed/a.wav",
+             readable / ("long" * 99)]
+    assert sounds_of(given) == [readable / "open/a.wav", *given[1:]]
+    assert main([str(path) for path in given[1:]]) == 1
+    assert capsys.readouterr().err == "".join(f"{path}: no such file, or it may not be read\n" for path in given[1:])
+    for name in ("closed", "closed/below"):
+        with pytest.raises(PermissionError, match=r"closed.* may not be read; give a folder of networks that may"):
+            find_weights(readable / name)
 
 
 def test_what_is_in_a_folder_may_have_a_name_that_is_no_text(tmp_path):

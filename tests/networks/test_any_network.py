@@ -54,7 +54,7 @@ def test_a_network_is_made_by_its_name():
         create("own_networks:wrong", 5)
     with pytest.raises(ValueError, match="own_networks:nothing_taken takes no arguments: expected a function of the"):
         create("own_networks:nothing_taken", 5)
-    for name in ("own_networks:nothing", "no.such.module:network", ".own_networks:residual"):
+    for name in ("own_networks:nothing", "own_networks:WIDTH", "no.such.module:network", ".own_networks:residual"):
         with pytest.raises(ImportError, match=f"network '{name}' cannot be imported .* expected package.module:func"):
             create(name, 5)
 
@@ -70,7 +70,7 @@ def test_the_head_begins_as_in_the_authors_torch():
             assert (layer.weight == 1).all()
 
 
-@pytest.mark.parametrize("name", ["own_networks:residual", "own_networks:unlike"])
+@pytest.mark.parametrize("name", ["own_networks:residual", "own_networks:unlike", "own_networks:by_numpy"])
 def test_a_network_of_ones_own_is_kept_with_its_options(tmp_path, name):
     tagger, images = trained(spec_of(name)), torch.rand(3, 1, 128, 128)
     assert dict(tagger.spec.options) == ({"channels": 4} if name.endswith("residual") else {})

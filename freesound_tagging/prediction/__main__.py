@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from ..annotations.reading import is_events
+from ..annotations.reading import is_empty_track, is_events
 from ..clips.dataset import is_competitions
 from ..clips.tables import read_table
 from ..machine.commands import a_path, a_probability, command, printable
@@ -33,7 +33,7 @@ def main(arguments=None):
     timelines = is_timelines(options.submission)
     if timelines:
         print(f"events from a probability of {options.threshold:g} on (--threshold)")
-    if timelines or options.submission.is_dir() or (
+    if timelines or options.submission.is_dir() or is_empty_track(options.submission) or (
             is_events(options.submission) and not _is_of_clips(options.truth)):
         return _print_timed(*score_timed(options.submission, options.truth, options.threshold, options.label_column))
     scores, per_class = score_submission(options.submission, options.truth)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from freesound_tagging.annotations.reading import read_all_events
+from freesound_tagging.prediction.__main__ import main
 from freesound_tagging.prediction.formats import timelines_writer
 from freesound_tagging.prediction.listening import Heard
 from freesound_tagging.prediction.tagging import events
@@ -127,3 +128,17 @@ def test_labels_called_as_columns_and_a_sound_called_na_are_read_as_they_were_wr
     (tmp_path / "a.txt").write_text("0\t1\tstart\n")
     with pytest.raises(ValueError, match=r"start\.csv has the label 'start', which is called as a column"):
         score_timed(tmp_path / "start.csv", tmp_path / "a.txt")
+
+
+def test_labels_of_a_sound_in_which_nothing_was_heard_are_scored_as_no_event(tmp_path, capsys):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "truth.tsv").write_text("filename\tonset\toffset\tevent_label\na.wav\t1\t2\tBark\n")
+    for out, found in (("a.txt", "a.txt"), ("labels", "labels/a.wav.txt")):
+        with closing(timelines_writer(tmp_path / out, ["a.wav"])) as writer:
+            writer.add(Heard("a.wav", pd.DataFrame({"Bark": [0.1]}, pd.Index([0.0], name="second")), np.array([0.1])))
+        assert (tmp_path / found).read_text() == ""
+        with pytest.warns(UserWarning, match="nothing was found in a: events there count as missed"):
+            totals, per_label = score_timed(tmp_path / out, tmp_path / "truth.tsv")
+        assert totals["event F1"] == 0 and per_label.loc["Bark", ["true", "found"]].tolist() == [1, 0]
+    assert main([str(tmp_path / "a.txt"), str(tmp_path / "truth.tsv")]) == 0
+    assert "nothing was found in a" in capsys.readouterr().err

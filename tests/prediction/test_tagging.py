@@ -263,7 +263,7 @@ def test_of_nothing_that_could_be_read_the_tables_say_so(finished_run, demo, tmp
     row = pd.read_csv(tmp_path / "t.csv", index_col="path")
     assert row.isna().all(axis=None) and list(row.columns) == demo.vocabulary
     table = pd.read_csv(tmp_path / "when.csv")
-    assert list(table.columns) == ["path", "second", *demo.vocabulary] and table.empty
+    assert list(table.columns) == ["path", "second", "window", "duration", *demo.vocabulary] and table.empty
 
 
 def test_headerless_names_do_not_stop_a_sound_that_has_a_header(ensemble, two_sounds, tmp_path):
@@ -653,10 +653,11 @@ def test_the_command_writes_timelines_by_their_ending(finished_run, ensemble, tw
     weights = ["--weights", str(finished_run.weights), "--device", "cpu"]
     assert main([*two_sounds, *weights, "--timeline", str(tmp_path / "t.csv")]) == 0
     table = pd.read_csv(tmp_path / "t.csv")
-    assert list(table.columns[:2]) == ["path", "second"]
+    assert list(table.columns[:4]) == ["path", "second", "window", "duration"]
     for path in two_sounds:
-        own = table[table["path"] == path].set_index("second").drop(columns="path")
-        np.testing.assert_allclose(own, ensemble.timeline(path), atol=1e-6)
+        own, heard = table[table["path"] == path].set_index("second"), ensemble.timeline(path)
+        np.testing.assert_allclose(own.iloc[:, 3:], heard, atol=1e-6)
+        assert own[["window", "duration"]].drop_duplicates().to_dict("records") == [heard.attrs]
 
     threshold = float(ensemble.timeline(two_sounds[0]).max().nlargest(3).iloc[-1])
     assert main([two_sounds[0], *weights, "--timeline", str(tmp_path / "t.txt"), "--threshold", str(threshold)]) == 0

@@ -1,6 +1,7 @@
 """Trained networks as safetensors files that say what they are."""
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -11,7 +12,6 @@ from pathlib import Path
 import safetensors.torch
 
 from .. import __version__
-from ..clips.tables import few
 from ..images.mel import MelConfig
 from ..machine.files import as_path, files_below, whole_file
 from .fastai_v1 import read_export
@@ -21,6 +21,7 @@ from .tensors import check_fit, network_file, read_header, read_tensors
 
 FORMATS = ("freesound-tagging-1", "freesound-tagging-2")  # that are read; the last is written
 AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
+NAMED = 5  # of the models that an ensemble lacks
 
 
 def weights_path(folder, stage, fold):
@@ -232,13 +233,7 @@ def find_weights(folder, stages="voting"):
     for path in files_below(folder):
         if path.suffix in (".safetensors", ".pkl") and (which := stage_and_fold(path)):
             there.setdefault(path.parent, {})[path] = *which, _voting(path)
-    found, lacking = [], []
-    for parent, files in there.items():
-        found += [path for path, (stage, _, voting) in files.items() if is_meant(stage, voting)]
-        models = {(stage, fold) for stage, fold, _ in files.values()}
-        wanted = sorted({stage for *_, voting in files.values() for stage in voting})
-        lacking += [f"model {stage} of fold {fold} in {parent}" for stage in wanted if is_meant(stage, wanted)
-                    for fold in range(1 + max(fold for _, fold in models)) if (stage, fold) not in models]
+    found = [path for files in there.values() for path, (stage, _, voting) in files.items() if is_meant(stage, voting)]
     if not found:
         unread = []
         list(os.walk(as_path(folder), onerror=unread.append))
@@ -247,9 +242,21 @@ def find_weights(folder, stages="voting"):
         which = f"{stages} stages" if isinstance(stages, str) else f"the stages {', '.join(map(str, stages))}"
         raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of {which} in {folder} or "
                                 "below; train first, or give the folder that holds the weights")
-    if lacking:
-        warnings.warn(f"there is no {few(lacking)}: what is there is used", stacklevel=2)
+    if lacking := list(itertools.islice(_lacking(there, is_meant), NAMED + 1)):
+        more = " and more" * (len(lacking) > NAMED)
+        warnings.warn(f"there is no {', '.join(lacking[:NAMED])}{more}: what is there is used", stacklevel=2)
     return sorted(found)
+
+
+def _lacking(there, is_meant):
+    """The models that folders lack, one after the other, as any number may stand in a file's name."""
+    for parent, files in there.items():
+        models = {(stage, fold) for stage, fold, _ in files.values()}
+        wanted = sorted({stage for *_, voting in files.values() for stage in voting})
+        for stage in wanted:
+            for fold in range(1 + max(fold for _, fold in models)) if is_meant(stage, wanted) else ():
+                if (stage, fold) not in models:
+                    yield f"model {stage} of fold {fold} in {parent}"
 
 
 def weights_to_upload(folder):

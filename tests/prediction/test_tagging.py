@@ -333,6 +333,16 @@ def test_the_package_is_imported_without_torch():
         _ = freesound_tagging.tga
 
 
+@pytest.mark.parametrize("name", ["plain", "t.csv.gz"])
+def test_a_table_that_is_none_by_its_name_is_refused_before_it_is_there(tmp_path, name, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "none.wav"), "--csv", str(tmp_path / name)])
+    assert f"{name} is no table by its name, and is written as plain text; name a file that" in capsys.readouterr().err
+    for there in ("/dev/null", str(tmp_path / "t.tsv")):
+        assert main([str(tmp_path / "none.wav"), "--csv", there]) == 1
+        assert "none.wav: no such file" in capsys.readouterr().err
+
+
 def test_the_table_takes_the_place_of_no_sound_and_of_no_link(demo, finished_run, tmp_path, capsys):
     sound, other = tmp_path / "a.wav", tmp_path / "b.wav"
     sound.write_bytes(demo.test["path"][0].read_bytes())

@@ -73,8 +73,8 @@ def read_spec(path, expected=None):
 def _read_expected(path, expected):
     spec, places = _read(path)
     found, wanted = _settings(spec), _settings(expected or spec)
-    differ = [f"{name} is {found.get(name)!r}, expected {wanted.get(name)!r}" for name in {**found, **wanted}
-              if found.get(name) != wanted.get(name)]
+    differ = [f"{key[-1]} is {found.get(key)!r}, expected {wanted.get(key)!r}" for key in {**found, **wanted}
+              if found.get(key) != wanted.get(key)]
     if differ:
         raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
                          "train it again")
@@ -82,9 +82,9 @@ def _read_expected(path, expected):
 
 
 def _settings(spec):
-    settings = {**vars(spec), **dict(spec.options)}
-    del settings["options"]
-    return settings
+    """All that a network is, by names; options, which may be called as anything, as pairs."""
+    settings = {(name,): value for name, value in vars(spec).items() if name != "options"}
+    return settings | {("options", name): value for name, value in spec.options}
 
 
 def _read(path):

@@ -88,6 +88,10 @@ def test_other_networks_and_options_are_refused_by_name(tmp_path):
         read_spec(tmp_path / "a.safetensors", dataclasses.replace(spec, options={"channels": 5}))
     with pytest.raises(ValueError, match="network is 'own_networks:residual', expected 'cnn-model-1'"):
         read_spec(tmp_path / "a.safetensors", spec_of("cnn-model-1"))
+    third = dataclasses.replace(spec_of("own_networks:staged", stage=2), stage=3)
+    save_tagger(Tagger(third), tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=r"another network: stage is 3, expected 4\. Put"):
+        read_spec(tmp_path / "a.safetensors", dataclasses.replace(third, stage=4))
 
 
 @pytest.mark.parametrize("name", ["spy_networks:network", "os:kill", "torch.hub:load", "timm.models:load_checkpoint"])

@@ -131,8 +131,12 @@ def _check_output(parser, name, path):
         return
     if name == "csv" and path.is_dir():
         parser.error(f"--csv {path} is a folder; name a file")
-    if path.is_file() and path.suffix.lower() not in TABLES:
+    is_table = path.suffix.lower() in TABLES
+    if path.is_file() and not is_table:
         parser.error(f"--{name} {path} is there and no table by its name; name a file that ends in .csv")
+    if name == "csv" and not path.exists() and not is_table:  # nor a device or a pipe
+        parser.error(f"--csv {path} is no table by its name, and is written as plain text; name a file that ends in "
+                     ".csv")
 
 
 if __name__ == "__main__":

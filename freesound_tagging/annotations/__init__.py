@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "cuts": ["Cut", "cut_of"],
     "names": ["names_of", "stem_of"],
-    "reading": ["is_events", "read_all_events", "read_events"],
+    "reading": ["is_empty_track", "is_events", "read_all_events", "read_events"],
     "scoring": ["SCENARIOS", "psds", "score_events"],
     "writing": ["write_dcase", "write_labels", "write_selections"],
 })

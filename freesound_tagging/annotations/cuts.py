@@ -1,4 +1,4 @@
-"""Sounds cut from recordings, whose names say what they are cut from: ``dog/0.873_night.wav_12.340-13.100.flac``."""
+"""Sounds cut from recordings, whose names say what they are cut from: ``dog/0.873_night+3.wav_12.340-13.100.flac``."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ class Cut:
 
     label: str
     probability: float  # with which the label was heard there, in thousandths
-    recording: str  # the file's name, with its ending; of a name of more than `LONGEST` bytes what `recording_name` has
+    recording: str  # its folder or folders, +, the file's name; of more than `LONGEST` bytes what `recording_name` has
     start: float  # seconds of the recording, in thousandths
     end: float
 

@@ -238,6 +238,23 @@ def is_events(path):
     return bool(columns["start"] and (columns["end"] or columns["length"]) and not column_of(table, CUT_ALREADY))
 
 
+def is_empty_track(path):
+    """Whether a file is what Audacity exports of a label track without a label: a text without one.
+
+    Parameters
+    ----------
+    path : path
+        Of anything.
+
+    Returns
+    -------
+    bool
+    """
+    path = as_path(path)
+    return path.suffix.lower() == ".txt" and path.is_file() and path.stat().st_size < 4096 and not (
+        path.read_bytes().strip(b"\xef\xbb\xbf \r\n\t"))
+
+
 def read_all_events(path, label_column=None):
     """The events of one table, or of all that are in a folder and below it.
 
@@ -245,7 +262,7 @@ def read_all_events(path, label_column=None):
     ----------
     path : path
         A table as `read_events` takes it, or a folder, in which what does not look like one (`is_events`) is passed
-        over.
+        over; empty label tracks, if there is nothing else, say that there is no event.
     label_column : str, optional
 
     Returns
@@ -260,7 +277,10 @@ def read_all_events(path, label_column=None):
         As `read_events`, or if the folder has no such table, or two with labels of one sound.
     """
     path = as_path(path)
-    paths = [below for below in files_below(path) if is_events(below)] if path.is_dir() else [path]
+    paths = [path]
+    if path.is_dir():
+        below = files_below(path)
+        paths = list(filter(is_events, below)) or list(filter(is_empty_track, below))
     if not paths:
         raise ValueError(f"{path} has no labels with times; expected tables as Audacity or Raven write them")
     tables, read_from = [], {}

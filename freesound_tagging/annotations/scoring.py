@@ -89,7 +89,7 @@ def score_events(found, truth, segment=1.0, collar=0.2, share=0.2):
     return totals, per_label
 
 
-def psds(windows, truth, dtc, gtc, cttc=0.3, alpha_ct=0.0, alpha_st=1.0, most=100.0):
+def psds(windows, truth, dtc, gtc, cttc=0.3, alpha_ct=0.0, alpha_st=1.0, most=100.0, lengths=None):
     """The polyphonic sound detection score, of detections at all thresholds.
 
     Neighbouring windows of a threshold's probability or more are a detection. `SCENARIOS` has the field's settings. At
@@ -111,6 +111,8 @@ def psds(windows, truth, dtc, gtc, cttc=0.3, alpha_ct=0.0, alpha_st=1.0, most=10
         How much confusions, and differences between labels, count.
     most : float
         False detections an hour up to which the area is taken.
+    lengths : dict of str to float, optional
+        How many seconds each recording lasts, whatever of it has windows. If not given, to the end of its last window.
 
     Returns
     -------
@@ -130,6 +132,7 @@ def psds(windows, truth, dtc, gtc, cttc=0.3, alpha_ct=0.0, alpha_st=1.0, most=10
     if missing or not len(truth):
         raise ValueError(f"there are no windows of {', '.join(missing[:5])}; tag all recordings of the truth"
                          if missing else "there is no true event; expected one at least")
+    lasting = lasting.combine(pd.Series(lengths or {}, dtype=float).rename(stem_of), max, 0)
     # All recordings one behind the other, further apart than what touches.
     room = lasting.combine(truth.groupby("file")["end"].max(), max, 0) + 10 * TOUCH
     begin = (room.cumsum() - room).to_dict()

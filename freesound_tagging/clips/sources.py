@@ -157,8 +157,9 @@ def _cuts(source, sounds, options, notes):
         labels = split_labels([cut.label], "")[0]
         if options.sounds is None:
             rows.append((path.as_posix(), np.nan, np.nan, labels, cut.recording))
-        else:  # where others are called the same, a recording's name in that of a cut has its folders before it
-            name = cut.recording if sounds.find(cut.recording) else cut.recording.replace("+", "/")
+        else:  # a recording's name in that of a cut has its folders before it, and may have a + of its own
+            names = [cut.recording.replace("+", "/", folders) for folders in range(cut.recording.count("+") + 1)]
+            name = next(filter(sounds.find, names), names[-1])
             which = sounds.find(name)
             rows.append((name, cut.start, cut.end, labels, which[0].as_posix() if which else name))
     if options.sounds is None:

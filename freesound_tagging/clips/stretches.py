@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from ..annotations import is_events, names_of
+from ..annotations import is_empty_track, is_events, names_of
 from ..annotations.reading import events_and_rows
 from ..machine.texts import column_of
 from .audio import seconds_of
@@ -52,7 +52,7 @@ def stretches(paths, sounds, options, notes, root):
     """
     found, unknown = [], []
     for path in paths:
-        if _is_empty(path) and len((beside := _beside(path, sounds, root))[1]) == 1:
+        if is_empty_track(path) and len((beside := _beside(path, sounds, root))[1]) == 1:
             file, which = beside
             found.append(pd.DataFrame({"name": [which[0].as_posix()], "labels": [()], "start": 0.0, "end": np.inf,
                                        "set": "curated", "fold": "", "group": "", "background": True, "named": False,
@@ -101,11 +101,6 @@ def set_named(name):
     """The set that a table is of by its name: "noisy", "test", or else "curated"."""
     words = words_of(name)
     return "noisy" if words & NOISY else "test" if words & TEST else "curated"
-
-
-def _is_empty(path):
-    return path.suffix.lower() == ".txt" and path.is_file() and path.stat().st_size < 4096 and not (
-        path.read_bytes().strip(b"\xef\xbb\xbf \r\n\t"))
 
 
 def _of_table(path, sounds, options, notes, root, unknown):

@@ -171,11 +171,14 @@ def register(name):
     if name in NETWORKS and not hasattr(sys.modules.get(module), function):  # a published one, or a program's own
         return NETWORKS[name]
     try:  # each time, as a module may have been read again
-        NETWORKS[name] = getattr(importlib.import_module(module), function)
+        found = getattr(importlib.import_module(module), function)
+        if not callable(found):
+            raise TypeError(f"{function} is {reprlib.repr(found)}, and no function")
+        NETWORKS[name] = found
     except (AttributeError, ImportError, TypeError, ValueError) as error:
         raise ImportError(f"network {reprlib.repr(name)} cannot be imported ({error}); expected "
                           "package.module:function") from error
-    return NETWORKS[name]
+    return found
 
 
 _the_partial = functools.cache(functools.partial)  # the same for the same body

@@ -92,7 +92,7 @@ def _outline(_, name, n_classes, /, **options):
         try:
             with torch.device("meta"), _NothingDrawn():
                 return create(name, n_classes, **options).float()  # as the program may have set another default
-        except (NotImplementedError, RuntimeError) as error:  # it looks at its numbers while it is built
+        except (NotImplementedError, RuntimeError, TypeError) as error:  # it looks at its numbers while it is built
             if name.startswith("timm:"):  # which has some of 7,000 million
                 raise ValueError(f"network {name} cannot be built without its numbers: {error}") from error
             with torch.random.fork_rng(devices=[]):

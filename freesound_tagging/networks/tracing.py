@@ -1,11 +1,25 @@
 """Where a network of any kind normalizes a convolution's output, by tracing it."""
 
+import threading
 from collections import Counter
 
 from torch import fx, nn
 
+TRACING = threading.Lock()  # one at a time: each puts back what it found torch's modules to be
+
 
 class _Tracer(fx.Tracer):
+    """A tracer of this thread's calls, as torch.fx has it follow those of all threads."""
+
+    def __init__(self):
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def call_module(self, module, forward, args, kwargs):
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        return super().call_module(module, forward, args, kwargs)
+
     def is_leaf_module(self, module, name):
         return isinstance(module, nn.BatchNorm2d) or super().is_leaf_module(module, name)
 
@@ -17,7 +31,8 @@ def normalized_convolutions(network):
     such as one whose steps depend on its numbers. It is in evaluation mode.
     """
     try:
-        nodes = list(_Tracer().trace(network).nodes)
+        with TRACING:
+            nodes = list(_Tracer().trace(network).nodes)
     except Exception:  # any that steps of its own raise on what is no tensor
         return []
     modules, computed = dict(network.named_modules()), Counter(node.target for node in nodes)

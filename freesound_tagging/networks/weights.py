@@ -1,7 +1,9 @@
 """Trained networks as safetensors files that say what they are."""
 
 import dataclasses
+import itertools
 import json
+import os
 import re
 import reprlib
 import warnings
@@ -10,9 +12,8 @@ from pathlib import Path
 import safetensors.torch
 
 from .. import __version__
-from ..clips.tables import few
 from ..images.mel import MelConfig
-from ..machine.files import files_below, whole_file
+from ..machine.files import as_path, files_below, whole_file
 from .fastai_v1 import read_export
 from .models import UntrustedCode, check_trusted
 from .tagger import PUBLISHED_ENSEMBLE, NetworkSpec, Tagger
@@ -20,6 +21,7 @@ from .tensors import check_fit, network_file, read_header, read_tensors
 
 FORMATS = ("freesound-tagging-1", "freesound-tagging-2")  # that are read; the last is written
 AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
+NAMED = 5  # of the models that an ensemble lacks
 
 
 def weights_path(folder, stage, fold):
@@ -71,8 +73,8 @@ def read_spec(path, expected=None):
 def _read_expected(path, expected):
     spec, places = _read(path)
     found, wanted = _settings(spec), _settings(expected or spec)
-    differ = [f"{name} is {found.get(name)!r}, expected {wanted.get(name)!r}" for name in {**found, **wanted}
-              if found.get(name) != wanted.get(name)]
+    differ = [f"{key[-1]} is {found.get(key)!r}, expected {wanted.get(key)!r}" for key in {**found, **wanted}
+              if found.get(key) != wanted.get(key)]
     if differ:
         raise ValueError(f"{path} is another network: {'; '.join(differ)}. Put the right file back, or delete it to "
                          "train it again")
@@ -80,9 +82,9 @@ def _read_expected(path, expected):
 
 
 def _settings(spec):
-    settings = {**vars(spec), **dict(spec.options)}
-    del settings["options"]
-    return settings
+    """All that a network is, by names; options, which may be called as anything, as pairs."""
+    settings = {(name,): value for name, value in vars(spec).items() if name != "options"}
+    return settings | {("options", name): value for name, value in spec.options}
 
 
 def _read(path):
@@ -221,6 +223,8 @@ def find_weights(folder, stages="voting"):
     ------
     FileNotFoundError
         If there is none.
+    PermissionError
+        If there is none, and a folder that may not be read.
     """
     def is_meant(stage, voting):
         return stage in voting if stages == "voting" else stages == "all" or stage in stages
@@ -229,20 +233,30 @@ def find_weights(folder, stages="voting"):
     for path in files_below(folder):
         if path.suffix in (".safetensors", ".pkl") and (which := stage_and_fold(path)):
             there.setdefault(path.parent, {})[path] = *which, _voting(path)
-    found, lacking = [], []
-    for parent, files in there.items():
-        found += [path for path, (stage, _, voting) in files.items() if is_meant(stage, voting)]
-        models = {(stage, fold) for stage, fold, _ in files.values()}
-        wanted = sorted({stage for *_, voting in files.values() for stage in voting})
-        lacking += [f"model {stage} of fold {fold} in {parent}" for stage in wanted if is_meant(stage, wanted)
-                    for fold in range(1 + max(fold for _, fold in models)) if (stage, fold) not in models]
+    found = [path for files in there.values() for path, (stage, _, voting) in files.items() if is_meant(stage, voting)]
     if not found:
+        unread = []
+        list(os.walk(as_path(folder), onerror=unread.append))
+        if closed := [error.filename for error in unread if isinstance(error, PermissionError)]:
+            raise PermissionError(f"{closed[0]} may not be read; give a folder of networks that may")
         which = f"{stages} stages" if isinstance(stages, str) else f"the stages {', '.join(map(str, stages))}"
         raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of {which} in {folder} or "
                                 "below; train first, or give the folder that holds the weights")
-    if lacking:
-        warnings.warn(f"there is no {few(lacking)}: what is there is used", stacklevel=2)
+    if lacking := list(itertools.islice(_lacking(there, is_meant), NAMED + 1)):
+        more = " and more" * (len(lacking) > NAMED)
+        warnings.warn(f"there is no {', '.join(lacking[:NAMED])}{more}: what is there is used", stacklevel=2)
     return sorted(found)
+
+
+def _lacking(there, is_meant):
+    """The models that folders lack, one after the other, as any number may stand in a file's name."""
+    for parent, files in there.items():
+        models = {(stage, fold) for stage, fold, _ in files.values()}
+        wanted = sorted({stage for *_, voting in files.values() for stage in voting})
+        for stage in wanted:
+            for fold in range(1 + max(fold for _, fold in models)) if is_meant(stage, wanted) else ():
+                if (stage, fold) not in models:
+                    yield f"model {stage} of fold {fold} in {parent}"
 
 
 def weights_to_upload(folder):

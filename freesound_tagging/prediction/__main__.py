@@ -3,8 +3,9 @@
 import argparse
 import sys
 
-from ..annotations.reading import is_events
+from ..annotations.reading import is_empty_track, is_events
 from ..clips.dataset import is_competitions
+from ..clips.tables import read_table
 from ..machine.commands import a_path, a_probability, command, printable
 from .submission import LEADERBOARD, score_submission
 
@@ -32,7 +33,8 @@ def main(arguments=None):
     timelines = is_timelines(options.submission)
     if timelines:
         print(f"events from a probability of {options.threshold:g} on (--threshold)")
-    if timelines or options.submission.is_dir() or is_events(options.submission):
+    if timelines or options.submission.is_dir() or is_empty_track(options.submission) or (
+            is_events(options.submission) and not _is_of_clips(options.truth)):
         return _print_timed(*score_timed(options.submission, options.truth, options.threshold, options.label_column))
     scores, per_class = score_submission(options.submission, options.truth)
     table = per_class[per_class["clips"] > 0].sort_values("lwlrap").rename(index=printable)
@@ -43,6 +45,15 @@ def main(arguments=None):
     if is_competitions(per_class.index):
         print("published, public: " + ", ".join(f"{value} ({name})" for name, value in LEADERBOARD.items()))
     return 0
+
+
+def _is_of_clips(truth):
+    """Whether a table says what is heard in clips, and not when; a submission may have labels such as start and end."""
+    try:
+        read_table(truth, ["fname", "labels"])
+    except (OSError, ValueError):
+        return False
+    return not is_events(truth)
 
 
 def _print_timed(totals, per_label):

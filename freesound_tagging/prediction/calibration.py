@@ -182,7 +182,30 @@ def read_calibration(path):
     return Calibration(slope, intercept, fitted)
 
 
-def calibration_of(paths, specs):
+def lines_beside(paths):
+    """The calibrations that lie beside networks.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        The networks' files.
+
+    Returns
+    -------
+    dict of pathlib.Path to Calibration or None
+        By the folder; None where there is no ``calibration.json``.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged.
+    """
+    folders = dict.fromkeys(as_path(path).parent for path in paths)
+    return {folder: read_calibration(folder / CALIBRATION) if (folder / CALIBRATION).is_file() else None
+            for folder in folders}
+
+
+def calibration_of(paths, specs, lines):
     """The calibration of an ensemble, where its networks are those that were fitted.
 
     Networks of several folders, each a run, have one if each folder has: the mean of the folders' lines.
@@ -192,25 +215,20 @@ def calibration_of(paths, specs):
     paths : sequence of path
         The networks' files.
     specs : sequence of NetworkSpec
+    lines : dict of pathlib.Path to Calibration or None
+        Of `lines_beside`.
 
     Returns
     -------
     Calibration or None
-        None if a folder has no ``calibration.json``, or one of other stages than these or of other labels.
-
-    Raises
-    ------
-    ValueError
-        If a file is damaged.
+        None if a folder has none, or one of other stages than these or of other labels.
     """
-    stages, found = {}, []
+    stages = {}
     for path, spec in zip(map(as_path, paths), specs):
         stages.setdefault(path.parent, set()).add(spec.stage)
-    for folder, of in stages.items():
-        if not (folder / CALIBRATION).is_file():
-            return None
-        found.append(read_calibration(folder / CALIBRATION))
-        if set(found[-1].fitted["stages"]) != of or found[-1].fitted["labels"] != len(specs[0].vocabulary):
+    found = [lines[folder] for folder in stages]
+    for line, of in zip(found, stages.values()):
+        if not line or set(line.fitted["stages"]) != of or line.fitted["labels"] != len(specs[0].vocabulary):
             return None
     if len(found) == 1:
         return found[0]

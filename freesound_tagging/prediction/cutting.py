@@ -1,6 +1,8 @@
 """Events cut out of recordings, to be listened to and sorted: a writer, as those of `formats`."""
 
 import contextlib
+import io
+import itertools
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -11,13 +13,15 @@ import soundfile as sf
 from ..annotations.cuts import Cut, cut_of
 from ..clips.audio import read_blocks
 from ..clips.streams import is_pipe
-from ..machine.files import as_path, check_writable, files_below, whole_file
+from ..machine.files import DISK_FULL, as_path, check_writable, files_below, whole_file
 from .tagging import events
 
 
 class Cuts:
     """Some events of each label as sounds in a folder of the label's name: FLAC, mono, at the recording's own rate.
 
+    A recording is called by its folder and its name, ``night+0300.wav``, whatever else is heard, so that those of other
+    folders can be cut later on; where two are alike in both, by all of its folders.
     They are cut when all recordings have been heard, as only then it is known which. What lies in the folder already,
     in whichever label's, is not cut again.
 
@@ -44,19 +48,23 @@ class Cuts:
             raise ValueError(f"{pipes[0]} is a pipe, of which nothing can be cut once it was heard; give a file")
         self.folder, self.threshold, self.most = as_path(folder), threshold, most
         check_writable(self.folder / "label")
-        named = Counter(Path(sound).name for sound in sounds)
-        self.recordings = {sound: Path(sound).name if named[Path(sound).name] == 1 else
-                           "+".join(part for part in Path(sound).parts if part != os.sep) for sound in sounds}
+        parts = {sound: Path(os.path.abspath(as_path(sound))).parts[1:] for sound in sounds}
+        named = Counter(part[-2:] for part in set(parts.values()))
+        self.recordings = {sound: "+".join(part if named[part[-2:]] > 1 else part[-2:])
+                           for sound, part in parts.items()}
+        self.added = set()
         self.heard = defaultdict(list)  # cuts by their label, each with its sound
 
     def add(self, sound):
-        if not sound.problem:
+        recording = self.recordings[sound.path]
+        if not sound.problem and recording not in self.added:  # it may have been given twice
+            self.added.add(recording)
             for row in events(sound.timeline, self.threshold).itertuples():
-                self.heard[row.label].append((sound.path, Cut(row.label, row.probability, self.recordings[sound.path],
-                                                              row.start, row.end)))
+                self.heard[row.label].append((sound.path, Cut(row.label, row.probability, recording, row.start,
+                                                              row.end)))
 
     def close(self):
-        """Cut what was heard."""
+        """Cut what was heard; an OSError at the end names the recordings that cannot be cut."""
         there = {path.name for path in files_below(self.folder) if cut_of(path)}
         wanted = defaultdict(list)
         for found in self.heard.values():
@@ -64,8 +72,16 @@ class Cuts:
                 path, cut = found[number]
                 if cut.path().name not in there:
                     wanted[path].append((cut.start, cut.end, self.folder / cut.path()))
+        problems = []
         for path, stretches in wanted.items():
-            write_stretches(path, stretches)
+            try:
+                write_stretches(path, stretches)
+            except OSError as error:
+                if error.errno in DISK_FULL:
+                    raise
+                problems.append(str(error))
+        if problems:
+            raise OSError(f"{len(problems)} of {len(wanted)} recordings could not be cut: {'; '.join(problems)}")
 
 
 def spread(probabilities, most):
@@ -105,23 +121,54 @@ def write_stretches(path, stretches):
     Raises
     ------
     OSError
-        If the recording cannot be read or there is no room.
+        If the recording cannot be read, is of a rate that FLAC does not have, or there is no room.
     """
     waiting, writing, place = sorted(stretches, key=lambda stretch: stretch[0], reverse=True), [], 0
     with contextlib.closing(read_blocks(path, a_clip=False)) as blocks, contextlib.ExitStack() as all_of_them:
         for block in blocks:
-            end = place + len(block.signal)
-            while waiting and round(waiting[-1][0] * block.rate) < end:
-                start, until, out = waiting.pop()
-                files = all_of_them.enter_context(contextlib.ExitStack())
-                part = files.enter_context(whole_file(out))
-                file = files.enter_context(sf.SoundFile(part, "w", block.rate, 1, "PCM_16", format="FLAC"))
-                writing.append((round(start * block.rate), round(until * block.rate), file, files))
-            for first, last, file, files in writing:
+            if block.rate > 655_350 or (block.rate > 65_535 and block.rate % 10):
+                raise OSError(f"{path} is of {block.rate} Hz, and FLAC has multiples of 10 up to 655350 above 65535; "
+                              "convert it to another rate")
+            end, going_on = place + len(block.signal), []
+            for first, last, file, files in itertools.chain(writing, _begun(waiting, block.rate, end, all_of_them)):
                 file.write(block.signal[max(0, first - place):max(0, last - place)])
                 if last <= end:
                     files.close()
-            writing = [one for one in writing if one[1] > end]
-            place = end
+                else:
+                    going_on.append((first, last, file, files))
+            writing, place = going_on, end
             if not waiting and not writing:
                 break
+
+
+def _begun(waiting, rate, end, all_of_them):
+    """The stretches that begin before sample `end`, each opened when it is asked for, as few can be open at once."""
+    while waiting and round(waiting[-1][0] * rate) < end:
+        start, until, out = waiting.pop()
+        files = all_of_them.enter_context(contextlib.ExitStack())
+        yield round(start * rate), round(until * rate), files.enter_context(_flac(out, rate)), files
+
+
+@contextlib.contextmanager
+def _flac(path, rate):
+    """A sound to write to that appears whole or not at all."""
+    with whole_file(path) as part, _Part(part, "wb") as raw:
+        with sf.SoundFile(raw, "w", rate, 1, "PCM_16", format="FLAC") as file:
+            yield file
+        if raw.error:
+            raise raw.error
+
+
+class _Part(io.FileIO):
+    """A file that keeps the error of a write, as C writes to it and would go on without a word."""
+
+    error = None
+
+    def write(self, data):
+        left = memoryview(data)
+        try:
+            while left and not self.error:
+                left = left[super().write(left):]
+        except OSError as error:
+            self.error = error
+        return len(data)

@@ -22,7 +22,7 @@ from ..machine.files import as_path
 from ..machine.numerics import USUAL, as_usual
 from ..networks.tagger import fold_batchnorm
 from ..networks.weights import find_weights, load_tagger, stage_and_fold
-from .calibration import calibration_of
+from .calibration import calibration_of, lines_beside
 from .inference import TRIED, choose_precision, first_images, half_precision_pays, predict
 from .listening import listen
 from .paths import sounds_of
@@ -54,13 +54,14 @@ class Ensemble:
         What makes probabilities of what they say in sounds, where a ``calibration.json`` beside them knows it.
     """
 
-    def __init__(self, paths, taggers, device, precision=None):
+    def __init__(self, paths, taggers, device, precision=None, lines=None):
         self.paths, self.taggers, self.device = list(paths), taggers, device
         self.vocabulary, self.mel = taggers[0].spec.vocabulary, taggers[0].spec.mel
         self.quick, self._precision = None, precision
         for tagger in taggers:
             tagger.precision = precision or torch.float32
-        self.calibration = calibration_of(self.paths, [tagger.spec for tagger in self.taggers])
+        self._lines = lines_beside(self.paths) if lines is None else lines
+        self.calibration = calibration_of(self.paths, [tagger.spec for tagger in self.taggers], self._lines)
 
     @classmethod
     def load(cls, weights="weights", device=None, precision=None, vocabulary=None):
@@ -139,7 +140,7 @@ class Ensemble:
                              "networks, and one True at least")
         numbers = np.flatnonzero(chosen)
         some = Ensemble([self.paths[n] for n in numbers], [self.taggers[n] for n in numbers], self.device,
-                        self._precision)
+                        self._precision, self._lines)
         some.quick = self.quick and [self.quick[n] for n in numbers]
         return some
 

@@ -68,7 +68,7 @@ class Table:
 
 
 class Timelines:
-    """A CSV file: a row a window of a sound, a column a label."""
+    """A CSV file: a row a window of a sound, with the seconds of both (`window`, `duration`), and a column a label."""
 
     def __init__(self, path, sounds=(), threshold=None):
         self.path, self.tables, self.written = path, [], set()
@@ -77,8 +77,10 @@ class Timelines:
         if str(sound.path) in self.written:  # given twice
             return
         self.written.add(str(sound.path))
-        table = sound.timeline.reset_index()
-        table.insert(0, "path", str(sound.path))
+        table, attributes = sound.timeline.reset_index(allow_duplicates=True), sound.timeline.attrs
+        for place, name, value in ((0, "path", str(sound.path)), (2, "window", attributes["window"]),
+                                   (3, "duration", attributes["duration"])):
+            table.insert(place, name, value, allow_duplicates=True)  # labels may be called so, too
         self.tables.append(table)
 
     def close(self):

@@ -66,9 +66,9 @@ def listen(paths, look_at, mel, vocabulary, batch_size, progress, calibration=No
                 sound.hear(window, next(predicted) if window.pixels is not None else None)
             before = lasting[number - 1] if progress and number else 0
             if callable(progress):
-                progress(float(before + sound.second), float(lasting[-1]))
+                progress(float(before + sound.until), float(lasting[-1]))
             elif progress:
-                bar.update(max(0, round(min(lasting[number], before + sound.second)) - bar.n))
+                bar.update(max(0, round(min(lasting[number], before + sound.until)) - bar.n))
     if sound:
         yield sound.heard()
 
@@ -81,6 +81,7 @@ class _Window:
     second: float = 0.0  # of the file, where it begins
     end: float = 0.0  # as far as the sound has been read
     remark: str = ""
+    until: float = 0.0  # as far as the sound is heard with it: with the last one of what has been read, all of that
 
 
 def _windows(paths, mel):
@@ -91,15 +92,17 @@ def _windows(paths, mel):
             yield _Window(number, None, str(section))
             continue
         if section.image is None:
-            yield _Window(number, None, "", section.begin, section.end, section.remark)
+            yield _Window(number, None, "", section.begin, section.end, section.remark, section.end)
             continue
         pixels, sound, last = np.ascontiguousarray(section.image.T), number, last if number == sound else -np.inf
-        for start in window_starts(len(pixels), mel.excerpt_frames):
+        starts = window_starts(len(pixels), mel.excerpt_frames)
+        for start in starts:
             second = section.begin + start * hop
             # What is short and padded may begin before the last window of the section before, which saw it whole.
             excerpt = pixels[start:start + mel.excerpt_frames] if second > last else None
             last = max(last, second)
-            yield _Window(number, excerpt, "", second, section.end, section.remark)
+            until = section.end if start == starts[-1] else max(0.0, second + mel.excerpt_seconds)
+            yield _Window(number, excerpt, "", second, section.end, section.remark, until)
 
 
 def _batches(windows, size):
@@ -120,7 +123,7 @@ class _Listening:
     def __init__(self, path, mel, vocabulary, calibration=None):
         self.calibration = calibration
         self.path, self.mel, self.vocabulary, self.problem, self.remark = path, mel, list(vocabulary), "", ""
-        self.seconds, self.windows, self.second, self.duration = [], [], 0.0, 0.0
+        self.seconds, self.windows, self.until, self.duration = [], [], 0.0, 0.0
         # Of each network's probabilities, (networks, labels): of a section in float32 as `predict` adds up a clip's,
         # and of those before in float64, as of days of sound float32 would lose the small ones.
         self.section, self.of_section, self.before = None, np.float32(0), np.float64(0)
@@ -128,7 +131,7 @@ class _Listening:
     def hear(self, window, probabilities):
         """A window, and the probabilities of each network: float32 (networks, labels)."""
         self.problem, self.remark = window.problem, window.remark
-        self.second, self.duration = window.second, window.end
+        self.until, self.duration = window.until, window.end
         if probabilities is not None:
             if window.end != self.section:
                 self.before = self.before + self.of_section

@@ -24,7 +24,7 @@ def sounds_of(given):
     Returns
     -------
     list of path
-        Files as they were given, also where they are missing.
+        Files as they were given, also where they are missing; and folders that may not be read.
 
     Warns
     -----
@@ -35,8 +35,11 @@ def sounds_of(given):
     paths = []
     for path in given:
         there = as_path(path)
-        if there.is_dir():
-            paths += sounds_in(there)
+        if os.path.isdir(there):  # Path.is_dir raises where a folder on the way may not be entered
+            try:
+                paths += sounds_in(there)
+            except OSError:
+                paths.append(path)  # which is named as what may not be read
         elif not os.path.lexists(there) and glob.has_magic(os.fspath(there)):
             found = sorted(Path(name) for name in glob.glob(os.fspath(there), recursive=True) if os.path.isfile(name))
             if not there.suffix or glob.has_magic(there.suffix):
@@ -59,13 +62,14 @@ def sounds_in(folder):
     list of pathlib.Path
         Sorted: the files that libsndfile reads, and those that are sounds by their names, of which `tag` says what is
         wrong with them. Others, and folders, are named in a warning.
+
+    Raises
+    ------
+    OSError
+        If the folder may not be read or entered.
     """
-    try:
-        everything = sorted(Path(folder) / name for name in os.listdir(folder))
-    except OSError as error:
-        warnings.warn(f"{folder} cannot be read ({error.strerror}); its sounds are left out", stacklevel=2)
-        return []
-    return _only_sounds(everything, folder)
+    names = os.listdir(os.path.join(folder, "."))  # which has to be entered for that
+    return _only_sounds(sorted(Path(folder) / name for name in names), folder)
 
 
 def _only_sounds(paths, given):
@@ -83,6 +87,7 @@ def _is_sound(path):
     if path.suffix.lower() in ENDINGS:
         return True
     try:
-        return bool(sf.info(path))
-    except (sf.SoundFileError, OSError, TypeError):  # of headerless audio soundfile wants to be told what it is
+        with open(path, "rb") as file:  # by a handle, as soundfile takes no names that are not text
+            return bool(sf.info(file))
+    except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
         return False

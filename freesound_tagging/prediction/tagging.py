@@ -120,8 +120,8 @@ def events(timeline, threshold=None, release=None):
     Parameters
     ----------
     timeline : pandas.DataFrame (windows, labels)
-        As `timeline` gives it. Its ``attrs`` have the length of a window and of the file; without them, such as in a
-        table that was read from a file, windows are as published.
+        As `timeline` gives it. Its ``attrs`` have the length of a window and of the file; `read_timelines` reads
+        them too, and without them, as in a table that was read otherwise, windows are as published.
     threshold : float, optional
         In (0, 1]; if not given 0.5 where the timeline says that its probabilities are calibrated, else 0.3.
     release : float, optional
@@ -144,10 +144,11 @@ def events(timeline, threshold=None, release=None):
         raise ValueError(f"threshold={threshold}: expected a probability above 0, at most 1")
     if not 0 < release <= threshold:
         raise ValueError(f"release={release}: expected a probability above 0, at most the threshold {threshold}")
-    if "second" in timeline.columns:
+    if "second" in timeline.columns and timeline.index.name != "second":  # else it is a label
         raise ValueError("the timeline has 'second' as a column: expected as its index, such as by "
                          "pandas.read_csv(path, index_col='second')")
-    others = [column for column, kind in timeline.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    others = [column for column, values in timeline.items()
+              if not pd.api.types.is_numeric_dtype(values) or (values > 1).any()]
     if others:
         raise ValueError(f"the timeline has columns that are no probabilities: {few(others)}; leave them out")
     seconds = timeline.index.to_numpy(float)

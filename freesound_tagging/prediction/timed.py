@@ -1,5 +1,9 @@
 """The score of what was heard when, where labels with times are known."""
 
+import csv
+import warnings
+
+import numpy as np
 import pandas as pd
 
 from ..annotations.reading import read_all_events
@@ -7,6 +11,7 @@ from ..annotations.scoring import SCENARIOS, psds, score_events
 from ..machine.files import as_path
 
 TIMELINES = ["path", "second"]  # the columns that a table of timelines begins with, as `formats.Timelines` writes them
+LENGTHS = ["window", "duration"]  # those after them: seconds of the window and of the sound
 
 
 def score_timed(found, truth, threshold=0.3, label_column=None):
@@ -46,12 +51,17 @@ def score_timed(found, truth, threshold=0.3, label_column=None):
                          "can be read")
     totals, per_label = score_events(pd.concat(
         [events(table, threshold).assign(file=file) for file, table in tables.items()], ignore_index=True), truth)
+    if called := {*next(iter(tables.values())).columns} & {"file", "start", "end"}:
+        raise ValueError(f"{found} has the label {min(called)!r}, which is called as a column of what PSDS is computed "
+                         "of; score events (--timeline OUT.tsv)")
     windows = []
     for file, table in tables.items():
-        starts, ends = spoken_for(table)
-        windows.append(table.assign(file=file, start=starts.clip(0), end=ends).reset_index(drop=True))
-    windows = pd.concat(windows, ignore_index=True)
-    return totals | {name: psds(windows, truth, **settings) for name, settings in SCENARIOS.items()}, per_label
+        starts, ends = (np.clip(times, 0, table.attrs.get("duration", np.inf)) for times in spoken_for(table))
+        windows.append(table.assign(file=file, start=starts, end=ends).reset_index(drop=True))
+    windows, lengths = pd.concat(windows, ignore_index=True), {
+        file: table.attrs["duration"] for file, table in tables.items() if "duration" in table.attrs}
+    return totals | {name: psds(windows, truth, **settings, lengths=lengths)
+                     for name, settings in SCENARIOS.items()}, per_label
 
 
 def is_timelines(path):
@@ -73,16 +83,36 @@ def read_timelines(path):
     Returns
     -------
     dict of str to pandas.DataFrame
-        By the sound's path, each as `timeline` gives it, without its ``attrs``.
+        By the sound's path, each as `timeline` gives it, float64, with ``"window"`` and ``"duration"`` in its
+        ``attrs``, which tables of earlier versions do not have.
 
     Raises
     ------
     ValueError
         If a cell is no number. The message names the file.
+
+    Warns
+    -----
+    UserWarning
+        If the table does not say how long windows and sounds are: what is made of it takes windows as published, and
+        sounds to end with their last one.
     """
-    table = pd.read_csv(as_path(path), dtype={"path": str})
+    from ..images.mel import MelConfig  # which brings librosa
+
+    with as_path(path).open(encoding="utf-8-sig", newline="") as file:
+        names = next(csv.reader(file))
+    table = pd.read_csv(as_path(path), dtype={"path": str}, keep_default_na=False)  # a sound may be called NA
     try:
         table = table.astype({column: float for column in table.columns[1:]})
     except ValueError as error:
         raise ValueError(f"{path} is no table of timelines ({error}); write it by --timeline OUT.csv") from None
-    return {file: one.set_index("second").drop(columns="path") for file, one in table.groupby("path", sort=False)}
+    table.columns, known = names, names[2:4] == LENGTHS  # pandas renames a label that is called as a column before it
+    if len(table) and not known:
+        warnings.warn(f"{path} does not say how long its windows and sounds are: windows are taken as "
+                      f"{MelConfig().excerpt_seconds:.2f} s, and sounds to end with their last one; write it again by "
+                      "--timeline OUT.csv", stacklevel=2)
+    tables = {}
+    for file, one in table.groupby(table.iloc[:, 0], sort=False):
+        tables[file] = one.iloc[:, 4 if known else 2:].set_axis(pd.Index(one.iloc[:, 1], name="second"))
+        tables[file].attrs = dict(zip(LENGTHS, one.iloc[0, 2:4].tolist())) if known else {}
+    return tables

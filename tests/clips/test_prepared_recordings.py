@@ -250,6 +250,15 @@ def test_cuts_of_recordings_of_one_name_are_found_by_their_folders(tmp_path):
         ("north", 1, "north/0300.wav"), ("south", 2, "south/0300.wav")]
 
 
+def test_cuts_of_recordings_with_a_plus_are_found_by_their_folder_and_name(tmp_path):
+    for number, name in enumerate(("north/a+b.wav", "south/a+b.wav", "south/b.wav")):
+        recording(tmp_path / "recordings" / name, 30, number)
+        recording(tmp_path / f"sorted/dog/0.500_{name.replace('/', '+')}_{number + 1}.000-{number + 3}.000.flac", 1)
+    arguments = ("--test", "0", "--sounds", str(tmp_path / "recordings"))
+    made = prepare(tmp_path / "sorted", tmp_path / "made", *arguments).curated
+    assert sorted(zip(made["group"], made["start"])) == [("north/a+b.wav", 1), ("south/a+b.wav", 2), ("south/b.wav", 3)]
+
+
 def test_a_recording_of_unknown_length_ends_with_its_labels(tmp_path):
     """As of a FLAC that came through a pipe: it does not say how many samples it has."""
     path = recording(tmp_path / "in/a.flac", 20)

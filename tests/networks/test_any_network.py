@@ -5,6 +5,8 @@ import dataclasses
 import importlib
 import json
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,7 +54,7 @@ def test_a_network_is_made_by_its_name():
         create("own_networks:wrong", 5)
     with pytest.raises(ValueError, match="own_networks:nothing_taken takes no arguments: expected a function of the"):
         create("own_networks:nothing_taken", 5)
-    for name in ("own_networks:nothing", "no.such.module:network", ".own_networks:residual"):
+    for name in ("own_networks:nothing", "own_networks:WIDTH", "no.such.module:network", ".own_networks:residual"):
         with pytest.raises(ImportError, match=f"network '{name}' cannot be imported .* expected package.module:func"):
             create(name, 5)
 
@@ -68,7 +70,7 @@ def test_the_head_begins_as_in_the_authors_torch():
             assert (layer.weight == 1).all()
 
 
-@pytest.mark.parametrize("name", ["own_networks:residual", "own_networks:unlike"])
+@pytest.mark.parametrize("name", ["own_networks:residual", "own_networks:unlike", "own_networks:by_numpy"])
 def test_a_network_of_ones_own_is_kept_with_its_options(tmp_path, name):
     tagger, images = trained(spec_of(name)), torch.rand(3, 1, 128, 128)
     assert dict(tagger.spec.options) == ({"channels": 4} if name.endswith("residual") else {})
@@ -86,6 +88,10 @@ def test_other_networks_and_options_are_refused_by_name(tmp_path):
         read_spec(tmp_path / "a.safetensors", dataclasses.replace(spec, options={"channels": 5}))
     with pytest.raises(ValueError, match="network is 'own_networks:residual', expected 'cnn-model-1'"):
         read_spec(tmp_path / "a.safetensors", spec_of("cnn-model-1"))
+    third = dataclasses.replace(spec_of("own_networks:staged", stage=2), stage=3)
+    save_tagger(Tagger(third), tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=r"another network: stage is 3, expected 4\. Put"):
+        read_spec(tmp_path / "a.safetensors", dataclasses.replace(third, stage=4))
 
 
 @pytest.mark.parametrize("name", ["spy_networks:network", "os:kill", "torch.hub:load", "timm.models:load_checkpoint"])
@@ -135,6 +141,32 @@ def test_what_cannot_be_traced_is_left_as_it_is():
     tagger, images = trained(spec_of("own_networks:unlike")), torch.rand(3, 1, 128, 128)
     before = tagger(images)
     assert torch.equal(fold_batchnorm(tagger)(images), before)
+
+
+class Waits(nn.Module):
+    """Says that it computes, and waits half a second for something else."""
+
+    def __init__(self, computes, awaited):
+        super().__init__()
+        self.computes, self.awaited = computes, awaited
+        self.layers = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+
+    def forward(self, x):
+        self.computes.set()
+        self.awaited.wait(0.5)
+        return self.layers(x)
+
+
+@pytest.mark.parametrize("other", [normalized_convolutions, lambda network: network(torch.ones(1, 3, 2, 2))])
+def test_threads_do_not_trace_what_others_compute(other):
+    first, second, over = (threading.Event() for _ in range(3))
+    call = nn.Module.__call__
+    with ThreadPoolExecutor(1) as thread:
+        traced = thread.submit(normalized_convolutions, Waits(first, second).eval())
+        traced.add_done_callback(lambda _: over.set())
+        assert first.wait(5)
+        other(Waits(second, over).eval())
+    assert traced.result() == [("layers.0", "layers.1")] and nn.Module.__call__ is call
 
 
 @pytest.mark.parametrize("way", ["looks", "uses"])

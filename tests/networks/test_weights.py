@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import sys
+import tracemalloc
 
 import pytest
 import safetensors.torch
@@ -191,6 +192,13 @@ def test_what_an_ensemble_lacks_is_said(tmp_path):
     (tmp_path / "stage-3_fold-1.safetensors").touch()
     assert len(find_weights(tmp_path)) == 6
     assert len(find_weights(tmp_path, (2,))) == 2, "whoever asks for one model misses no other"
+    (tmp_path / "stage-2_fold-200000.safetensors").touch()
+    tracemalloc.start()
+    with pytest.warns(UserWarning, match=r"model 2 of fold 2 in .*, model 2 of fold 6 in \S* and more: what is there"):
+        assert len(find_weights(tmp_path)) == 7
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1e6, "a name of each fold up to there would take more"
 
 
 def test_networks_from_before_there_was_a_choice_are_read_as_what_they_were(tmp_path):

@@ -195,7 +195,7 @@ def test_the_command_speaks_of_calibrated_probabilities_and_of_raw_ones(networks
     assert label == {"label": raw["label"], "probability": pytest.approx(by_hand(raw["probability"]), rel=1e-5)}
     ensemble = Ensemble.load(networks, "cpu")
     np.testing.assert_allclose(pd.read_csv(tmp_path / "t.csv", index_col="path"), ensemble.tag(sound), rtol=1e-5)
-    np.testing.assert_allclose(pd.read_csv(tmp_path / "w.csv").iloc[:, 2:], ensemble.timeline(sound), rtol=1e-5)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "w.csv").iloc[:, 4:], ensemble.timeline(sound), rtol=1e-5)
 
 
 def test_an_event_is_from_even_odds_on_where_probabilities_are_calibrated():
@@ -213,10 +213,14 @@ def test_a_figure_of_calibrated_windows_has_the_labels_of_even_odds():
     assert [text.get_text() for text in timeline_figure(windows).axes[0].get_yticklabels()] == ["Bark"]
 
 
-def test_a_calibration_is_for_the_networks_that_it_was_fitted_on_alone(networks, tmp_path):
+def test_a_calibration_is_for_the_networks_that_it_was_fitted_on_alone(networks, monkeypatch):
     LINE.write(networks)
     both = Ensemble.load(networks, "cpu")
     assert both.select([True, False]).calibration is None and both.select([True, True]).calibration == LINE
+    monkeypatch.chdir(networks.parent)
+    both = Ensemble.load(networks.name, "cpu")
+    monkeypatch.chdir("/")
+    assert both.select([True, True]).calibration == LINE, "of the networks in memory, wherever one is now"
     assert Ensemble.load(weights_path(networks, 2, 0), "cpu").calibration is None
     dataclasses.replace(LINE, fitted=FITTED | {"labels": 80}).write(networks)
     assert Ensemble.load(networks, "cpu").calibration is None

@@ -42,11 +42,15 @@ def test_what_is_said_of_a_sound_and_of_its_windows_is_what_the_network_says(fol
     table = freesound_tagging.tag(["a.wav"], device="cpu", progress=lambda *seconds: heard.append(seconds), **given)
     pd.testing.assert_frame_equal(table, pd.DataFrame([[0.5, 0.75]], pd.Index(["a.wav"], name="path"),
                                                       ["Bark", "Meow"], np.float32))
-    assert heard and all(of == 4 for _, of in heard)
+    assert heard[-1] == (4, 4) and all(0 <= until <= of == 4 for until, of in heard)
     del heard[:]
     table = freesound_tagging.timeline("a.wav", progress=lambda *seconds: heard.append(seconds), **given)
     np.testing.assert_allclose(table, [[0.5, 0.75]] * len(table), atol=1e-6)
     assert heard and table.index[0] == 0 and table.attrs["duration"] == 4
+    sf.write("short.wav", sf.read("a.wav", frames=22_050)[0], 44_100)
+    del heard[:]
+    freesound_tagging.timeline("short.wav", progress=lambda *seconds: heard.append(seconds), **given)
+    assert heard == [(0.5, 0.5)], "though it is padded with zeros, so that its window begins before it"
     if weights is not Ensemble:
         for function in (freesound_tagging.tag, freesound_tagging.timeline):
             with pytest.raises(ValueError, match="device='tube'"):

@@ -235,3 +235,11 @@ def test_a_table_that_cannot_be_read_says_nothing_of_the_labels_of_another(tmp_p
     (tmp_path / "truth.csv").write_text(TRUTH)
     (tmp_path / "s.csv").write_text("fname,Bark,Meow\na.wav,1,0\nb.wav,0,1\n")
     assert score_submission(tmp_path / "s.csv", tmp_path / "truth.csv")[0] == {"overall": 1}
+
+
+def test_labels_called_as_times_are_scored_as_labels(tmp_path, capsys):
+    """Of two clips one has its label first and the other one second: a lwlrap of 0.75."""
+    (tmp_path / "submission.csv").write_text("fname,start,stop\na.wav,0.9,0.2\nb.wav,0.8,0.1\n")
+    (tmp_path / "truth.csv").write_text("fname,labels\na.wav,start\nb.wav,stop\n")
+    assert main([str(tmp_path / "submission.csv"), str(tmp_path / "truth.csv")]) == 0
+    assert "lwlrap overall 0.75000" in capsys.readouterr().out

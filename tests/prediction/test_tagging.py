@@ -10,7 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -261,7 +263,7 @@ def test_of_nothing_that_could_be_read_the_tables_say_so(finished_run, demo, tmp
     row = pd.read_csv(tmp_path / "t.csv", index_col="path")
     assert row.isna().all(axis=None) and list(row.columns) == demo.vocabulary
     table = pd.read_csv(tmp_path / "when.csv")
-    assert list(table.columns) == ["path", "second", *demo.vocabulary] and table.empty
+    assert list(table.columns) == ["path", "second", "window", "duration", *demo.vocabulary] and table.empty
 
 
 def test_headerless_names_do_not_stop_a_sound_that_has_a_header(ensemble, two_sounds, tmp_path):
@@ -329,6 +331,16 @@ def test_the_package_is_imported_without_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="attribute tga"):
         _ = freesound_tagging.tga
+
+
+@pytest.mark.parametrize("name", ["plain", "t.csv.gz"])
+def test_a_table_that_is_none_by_its_name_is_refused_before_it_is_there(tmp_path, name, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "none.wav"), "--csv", str(tmp_path / name)])
+    assert f"{name} is no table by its name, and is written as plain text; name a file that" in capsys.readouterr().err
+    for there in ("/dev/null", str(tmp_path / "t.tsv")):
+        assert main([str(tmp_path / "none.wav"), "--csv", there]) == 1
+        assert "none.wav: no such file" in capsys.readouterr().err
 
 
 def test_the_table_takes_the_place_of_no_sound_and_of_no_link(demo, finished_run, tmp_path, capsys):
@@ -600,7 +612,7 @@ def test_hours_of_silence_are_told_of_section_by_section(tmp_path, monkeypatch):
     sf.write(tmp_path / "a.wav", signal, 8000)
     sound, = listen([tmp_path / "a.wav"], share_of_frames_with_the_tone, MelConfig(), ["Tone"], 32,
                     lambda *seconds: told.append(seconds))
-    assert told == [(0, 110), (20, 110), (40, 110), (60, 110), (sound.timeline.index[-1], 110)]
+    assert told == [(20, 110), (40, 110), (60, 110), (80, 110), (110, 110)]
     assert sound.timeline.index[0] == pytest.approx(105, abs=0.1)
     alone, = listen([tmp_path / "a.wav"], share_of_frames_with_the_tone, MelConfig(), ["Tone"], 1, False)
     pd.testing.assert_frame_equal(sound.timeline, alone.timeline)
@@ -651,10 +663,11 @@ def test_the_command_writes_timelines_by_their_ending(finished_run, ensemble, tw
     weights = ["--weights", str(finished_run.weights), "--device", "cpu"]
     assert main([*two_sounds, *weights, "--timeline", str(tmp_path / "t.csv")]) == 0
     table = pd.read_csv(tmp_path / "t.csv")
-    assert list(table.columns[:2]) == ["path", "second"]
+    assert list(table.columns[:4]) == ["path", "second", "window", "duration"]
     for path in two_sounds:
-        own = table[table["path"] == path].set_index("second").drop(columns="path")
-        np.testing.assert_allclose(own, ensemble.timeline(path), atol=1e-6)
+        own, heard = table[table["path"] == path].set_index("second"), ensemble.timeline(path)
+        np.testing.assert_allclose(own.iloc[:, 3:], heard, atol=1e-6)
+        assert own[["window", "duration"]].drop_duplicates().to_dict("records") == [heard.attrs]
 
     threshold = float(ensemble.timeline(two_sounds[0]).max().nlargest(3).iloc[-1])
     assert main([two_sounds[0], *weights, "--timeline", str(tmp_path / "t.txt"), "--threshold", str(threshold)]) == 0
@@ -713,6 +726,46 @@ def test_options_of_timelines_that_cannot_be_are_refused(finished_run, two_sound
     with pytest.raises(SystemExit):
         main([*two_sounds, "--weights", str(finished_run.weights), *arguments])
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def readable():
+    """A folder with `closed`, which may neither be read nor entered, and `listed`, read only: by who is not root."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder, before = Path(folder), os.geteuid()
+        folder.chmod(0o755)
+        for name, rights in (("closed", 0), ("listed", 0o444), ("open", 0o755)):
+            (folder / name).mkdir()
+            sf.write(folder / name / "a.wav", np.zeros(8), 8000)
+            (folder / name).chmod(rights)
+        if before == 0:
+            os.seteuid(65534)
+        yield folder
+        if before == 0:
+            os.seteuid(0)
+        for name in ("closed", "listed"):
+            (folder / name).chmod(0o755)
+
+
+def test_what_may_not_be_read_is_named_as_missing_and_the_rest_is_tagged(readable, capsys):
+    given = [readable / "open", readable / "closed", readable / "listed", readable / "closed/a.wav",
+             readable / ("long" * 99)]
+    assert sounds_of(given) == [readable / "open/a.wav", *given[1:]]
+    assert main([str(path) for path in given[1:]]) == 1
+    assert capsys.readouterr().err == "".join(f"{path}: no such file, or it may not be read\n" for path in given[1:])
+    for name in ("closed", "closed/below"):
+        with pytest.raises(PermissionError, match=r"closed.* may not be read; give a folder of networks that may"):
+            find_weights(readable / name)
+
+
+def test_what_is_in_a_folder_may_have_a_name_that_is_no_text(tmp_path):
+    """As old archives have it, in Latin-1; what a sound is called does not matter."""
+    sf.write(tmp_path / "a", np.zeros(8), 8000, format="WAV")
+    os.rename(tmp_path / "a", os.fsencode(tmp_path) + b"/caf\xe9")
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.txt", "w") as file:
+        file.write("no sound")
+    with pytest.warns(UserWarning, match=r"no sounds, passed over: caf.*\.txt$"):
+        assert [os.fsencode(path.name) for path in sounds_of(tmp_path)] == [b"caf\xe9"]
 
 
 def test_two_sounds_of_one_name_do_not_overwrite_each_others_labels(finished_run, two_sounds, tmp_path, capsys):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from freesound_tagging.annotations.reading import read_all_events
+from freesound_tagging.prediction.__main__ import main
 from freesound_tagging.prediction.formats import timelines_writer
 from freesound_tagging.prediction.listening import Heard
 from freesound_tagging.prediction.tagging import events
@@ -53,6 +54,7 @@ def test_timelines_that_were_written_are_read_as_they_were(night, tmp_path):
     assert is_timelines(tmp_path / "t.csv") and list(tables) == [sound.path for sound in night]
     for sound in night:
         pd.testing.assert_frame_equal(tables[sound.path].astype(np.float32), sound.timeline, check_index_type=False)
+        assert tables[sound.path].attrs == sound.timeline.attrs
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\0")
     assert not is_timelines(tmp_path / "t.csv") and not is_timelines(tmp_path / "none.csv")
 
@@ -76,3 +78,67 @@ def test_two_sounds_of_one_name_stay_two(night, tmp_path):
                 writer.add(sound)
         files = read_all_events(tmp_path / name)["file"].unique()
         assert [file[-len("x/a.wav"):] for file in files] == ["x/a.wav", "y/a.wav"]
+
+
+def written(path, sounds, labels=("Bark",), window=1.0):
+    """Timelines of sounds: of each its name, how long it lasts, and the probabilities of each window by its start."""
+    with closing(timelines_writer(path, [name for name, *_ in sounds])) as writer:
+        for name, duration, windows in sounds:
+            table = pd.DataFrame(list(windows.values()), pd.Index([*windows], name="second", dtype=float), labels)
+            table.attrs = {"window": window, "duration": duration}
+            writer.add(Heard(name, table, table.mean().to_numpy()))
+    return path
+
+
+def test_a_timeline_is_scored_by_its_own_windows_up_to_the_end_of_the_sound(tmp_path):
+    """Windows of 4 s, a second apart, speak for the second about their middles; one of 2 s for a sound of 0.5 s."""
+    (tmp_path / "long.txt").write_text("4\t5\tBark\n")
+    windows = {second: [0.9 if second == 2.5 else 0.1] for second in np.arange(0.5, 6)}
+    path = written(tmp_path / "long.csv", [("long.wav", 10.0, windows)], window=4.0)
+    assert score_timed(path, tmp_path / "long.txt")[0]["event F1"] == 1
+    (tmp_path / "short.txt").write_text("0\t0.5\tBark\n")
+    path = written(tmp_path / "short.csv", [("short.wav", 0.5, {-0.75: [0.9]})], window=2.0)
+    totals, _ = score_timed(path, tmp_path / "short.txt")
+    assert totals["event F1"] == totals["segment F1"] == totals["PSDS1"] == 1
+
+
+@pytest.mark.parametrize(("duration", "expected"), [(3600.0, 0.99), (36.0, 0.0)])
+def test_false_detections_are_those_an_hour_of_sound_whatever_of_it_is_silent(tmp_path, duration, expected):
+    """One beside the true event, and surer: up to one an hour of an hour's sound nothing is found, then all of it."""
+    (tmp_path / "truth.txt").write_text("2\t3\tBark\n")
+    windows = {second: [{2: 0.8, 6: 0.9}.get(second, 0.1)] for second in range(10)}
+    path = written(tmp_path / "t.csv", [("truth.wav", duration, windows)])
+    assert score_timed(path, tmp_path / "truth.txt")[0]["PSDS1"] == pytest.approx(expected)
+
+
+def test_timelines_that_do_not_say_how_long_windows_are_are_read_with_a_warning(tmp_path):
+    (tmp_path / "t.csv").write_text("path,second,Bark\na.wav,0.0,0.9\n")
+    with pytest.warns(UserWarning, match=r"t\.csv does not say .*: windows are taken as 2\.01 s, and sounds"):
+        tables = read_timelines(tmp_path / "t.csv")
+    assert tables["a.wav"].to_dict() == {"Bark": {0.0: 0.9}} and tables["a.wav"].attrs == {}
+
+
+def test_labels_called_as_columns_and_a_sound_called_na_are_read_as_they_were_written(tmp_path):
+    labels = ["second", "path", "window", "Bark"]
+    tables = read_timelines(written(tmp_path / "t.csv", [("NA", 1.0, {0.0: [0.5, 0.25, 0.75, 0.125]})], labels))
+    assert [*tables] == ["NA"] and [*tables["NA"].columns] == labels
+    assert tables["NA"].loc[0.0].tolist() == [0.5, 0.25, 0.75, 0.125]
+    assert set(events(tables["NA"], 0.3)["label"]) == {"second", "window"}
+    written(tmp_path / "start.csv", [("a", 1.0, {0.0: [0.5, 0.25]})], ["start", "Bark"])
+    (tmp_path / "a.txt").write_text("0\t1\tstart\n")
+    with pytest.raises(ValueError, match=r"start\.csv has the label 'start', which is called as a column"):
+        score_timed(tmp_path / "start.csv", tmp_path / "a.txt")
+
+
+def test_labels_of_a_sound_in_which_nothing_was_heard_are_scored_as_no_event(tmp_path, capsys):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "truth.tsv").write_text("filename\tonset\toffset\tevent_label\na.wav\t1\t2\tBark\n")
+    for out, found in (("a.txt", "a.txt"), ("labels", "labels/a.wav.txt")):
+        with closing(timelines_writer(tmp_path / out, ["a.wav"])) as writer:
+            writer.add(Heard("a.wav", pd.DataFrame({"Bark": [0.1]}, pd.Index([0.0], name="second")), np.array([0.1])))
+        assert (tmp_path / found).read_text() == ""
+        with pytest.warns(UserWarning, match="nothing was found in a: events there count as missed"):
+            totals, per_label = score_timed(tmp_path / out, tmp_path / "truth.tsv")
+        assert totals["event F1"] == 0 and per_label.loc["Bark", ["true", "found"]].tolist() == [1, 0]
+    assert main([str(tmp_path / "a.txt"), str(tmp_path / "truth.tsv")]) == 0
+    assert "nothing was found in a" in capsys.readouterr().err

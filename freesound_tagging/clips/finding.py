@@ -70,7 +70,7 @@ class SoundsBelow:
             self._alike[keys] = _Alike([path for key in keys for path in self._stems[key]])
         return self._alike[keys].best(listed, tuple(hints))
 
-    def find_all(self, names, hints=None):
+    def find_all(self, names, hints=None, of_tables=False):
         """The sounds that each of many names may mean, none of them another one's.
 
         Parameters
@@ -78,13 +78,16 @@ class SoundsBelow:
         names : sequence of str
         hints : sequence of sequence of str, optional
             Of each name.
+        of_tables : bool
+            Whether the names are those of tables, each called after a sound: tables may lie in folders of their own.
 
         Returns
         -------
         list of list of pathlib.Path
             As of `find`, but for names that come to a sound with other folders before them than it lies in: none, if
             another name comes to it by more of its folders, or any name to its own by the folders before it. And of
-            names without its folders those have it of which most hints are its folders.
+            names without its folders those have it of which most hints are its folders. Tables' names have none only
+            where another comes to the sound by more of its folders, and theirs is not below the sound's.
         """
         hints = [()] * len(names) if hints is None else hints
         found = [self.find(name, own) for name, own in zip(names, hints)]
@@ -95,7 +98,8 @@ class SoundsBelow:
             shared[path], hinted[path] = max(shared[path], fit.shared), max(hinted[path], fit.hinted)
         by_folders = any(shared.values())
         for row, path, fit in fits:
-            if (fit.other and fit.shared < shared[path]) or (fit.elsewhere and by_folders) or (
+            less = fit.other and fit.shared < shared[path]
+            if less and not fit.below if of_tables else less or (fit.elsewhere and by_folders) or (
                     not fit.shared and fit.hinted < hinted[path]):
                 found[row] = []
         return found
@@ -153,6 +157,7 @@ class _Fit(NamedTuple):
     hinted: int  # of its folders are hints
     other: bool  # the folder before the shared ones is another
     elsewhere: bool  # neither is the last folder of one among those of the other
+    below: bool  # all folders of the sound come before it, and others
 
 
 def _fit(name, path, hints):
@@ -161,7 +166,8 @@ def _fit(name, path, hints):
     while shared < most and listed[-1 - shared] == folders[-1 - shared]:
         shared += 1
     return _Fit(shared, len(set(map(same_name, hints)) & set(folders)), shared < most,
-                most > 0 and listed[-1] not in folders and folders[-1] not in listed)
+                most > 0 and listed[-1] not in folders and folders[-1] not in listed,
+                listed[:len(folders)] == folders)
 
 
 def _as_listed(name):

@@ -66,9 +66,13 @@ def stretches(paths, sounds, options, notes, root):
                              "say by --class-folders or --whole that these times do not count")
         return None
     rows = pd.concat(found, ignore_index=True)
-    listed = rows["file"].unique()
-    of_others = [name for name, which in zip(listed, sounds.find_all(listed)) if not which]
-    rows, unknown = rows[~rows["file"].isin(of_others)].drop(columns="file"), unknown + of_others
+    of_others = set()
+    for named, own in rows.drop_duplicates(["named", "file"]).groupby("named"):
+        for file, sound, which in zip(own["file"], own["name"], sounds.find_all(own["file"], of_tables=not named)):
+            if not which:
+                of_others.add((named, file))
+                unknown.append(file if named else f"{file} (a table nearer to {sound} is there)")
+    rows = rows[[key not in of_others for key in zip(rows["named"], rows["file"])]].drop(columns="file")
     if unknown:
         notes.append(f"labels with times of {len(unknown)} sounds that are not there, or not one alone, are left out: "
                      f"{few(unknown)}")

@@ -323,8 +323,8 @@ def test_a_track_of_a_recording_that_is_not_there_is_not_taken_for_another_of_it
     source = (tracks, "--sounds", str(sounds)) if apart else (sounds,)
     table = prepare(source[0], tmp_path / "made", "--test", "0", "--background", "no", *source[1:]).curated
     assert [*zip(table["fname"], table["labels"], table["start"])] == [("0300.wav", ("owl",), 2)]
-    assert "labels with times of 1 sounds that are not there, or not one alone, are left out: south/0300" in (
-        capsys.readouterr().out)
+    assert ("labels with times of 1 sounds that are not there, or not one alone, are left out: south/0300 "
+            "(a table nearer to north/0300.wav is there)") in capsys.readouterr().out
 
 
 def test_tracks_of_two_listeners_in_folders_of_their_own_both_count(tmp_path):
@@ -334,6 +334,28 @@ def test_tracks_of_two_listeners_in_folders_of_their_own_both_count(tmp_path):
         track(tmp_path / "in" / who / "0300.txt", (2, 4, label))
     table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
     assert table["labels"].tolist() == [("fox", "owl")]
+
+
+def test_tracks_in_a_folder_below_the_sounds_count_beside_those_that_lie_with_the_sounds(tmp_path):
+    recording(tmp_path / "in/night/a.wav", 20)
+    (tmp_path / "in/night/raven").mkdir()
+    track(tmp_path / "in/night/a.txt", (1, 3, "owl"))
+    track(tmp_path / "in/night/raven/a.txt", (8, 10, "fox"))
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [*zip(table["labels"], table["start"])] == [(("owl",), 1), (("fox",), 8)]
+
+
+@pytest.mark.parametrize("beside", ["z.txt", "z.csv"])
+def test_tracks_in_a_folder_of_labels_count_where_another_one_lies_beside_its_sound(tmp_path, beside):
+    for name in "abz":
+        recording(tmp_path / f"in/audio/{name}.wav", 20)
+    (tmp_path / "in/labels").mkdir()
+    for name in "ab":
+        track(tmp_path / f"in/labels/{name}.txt", (8, 10, "fox"))
+    (tmp_path / "in/audio" / beside).write_text({"z.txt": "1\t2\towl\n",
+                                                 "z.csv": "file,start,end,label\naudio/z.wav,1,2,owl\n"}[beside])
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [*zip(table["fname"], table["labels"])] == [("a.wav", ("fox",)), ("b.wav", ("fox",)), ("z.wav", ("owl",))]
 
 
 def test_a_copy_further_down_is_another_recording(tmp_path):

@@ -164,9 +164,10 @@ def _beside(path, sounds, root):
     def of(folder):
         names = (str(folder / stem) for stem in names_of(path))
         return next(((name, found) for name in names if (found := sounds.find(name))), ("", []))
-    here = path.resolve().parent
+    inside = path.parent.relative_to(root)  # where it was found: it or its folder may be a link to elsewhere
+    here = root.resolve() / inside
     if not here.is_relative_to(sounds.root):  # the sounds are elsewhere, perhaps in folders of the same names
-        return of(PurePosixPath(here.relative_to(root.resolve()).as_posix()))
+        return of(PurePosixPath(inside.as_posix()))
     folder = here.relative_to(sounds.root)
     name, found = of(PurePosixPath(folder.as_posix()))
     if folder in sounds.folders:  # where sounds are, a table is about one of these

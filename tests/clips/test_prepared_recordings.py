@@ -296,6 +296,24 @@ def test_labels_are_in_folders_like_those_of_the_sounds(tmp_path):
         (site, (site,), f"{site}/0300.wav") for site in ("north", "south")]
 
 
+@pytest.mark.parametrize("linked", ["the track", "its folder"])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_track_is_where_it_was_found_and_not_where_a_link_leads(tmp_path, linked, apart):
+    recording(tmp_path / "in/night/a.wav", 20)
+    (tmp_path / "annex").mkdir()
+    track(tmp_path / "annex/a.txt", (2, 4, "owl"))
+    labels = tmp_path / ("tracks" if apart else "in") / "labels"
+    labels.parent.mkdir(exist_ok=True)
+    if linked == "its folder":
+        labels.symlink_to(tmp_path / "annex")
+    else:
+        labels.mkdir()
+        (labels / "a.txt").symlink_to(tmp_path / "annex/a.txt")
+    sounds = ("--sounds", str(tmp_path / "in")) if apart else ()
+    table = prepare(labels.parent, tmp_path / "made", "--test", "0", "--background", "no", *sounds).curated
+    assert [*zip(table["fname"], table["labels"])] == [("a.wav", ("owl",))]
+
+
 @pytest.mark.parametrize("tables", [1, 2])
 def test_labels_of_a_recording_that_is_not_there_are_not_put_into_one_of_its_name(tmp_path, capsys, tables):
     recording(tmp_path / "in/north/0300.wav", 20)

@@ -90,6 +90,7 @@ def stretches(paths, sounds, options, notes, root):
     if beyond.any():
         notes.append(f"{beyond.sum()} labels reach beyond the end of their sound: {few(rows['name'][beyond].unique())}")
     rows["end"] = np.minimum(rows["end"], length)
+    rows[["start", "end"]] = rows[["start", "end"]].round(6)  # as they are written: microseconds
     endless = rows["background"] & np.isinf(rows["end"])  # a silent one of which nobody knows how long it is
     rows = _once(rows[~late & ~endless], notes)
     group = rows.groupby("name")["group"].transform("max")  # the same of all stretches of a recording

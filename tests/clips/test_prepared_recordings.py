@@ -507,6 +507,14 @@ def test_calls_of_milliseconds_all_count_and_what_two_tables_say_counts_once(tmp
     assert all(one.end <= 2 - 0.1 or one.start >= 26 for one in table[table["background"]].itertuples())
 
 
+def test_labels_whose_times_are_written_the_same_are_of_one_stretch(tmp_path):
+    recording(tmp_path / "in/a.wav", 20)
+    (tmp_path / "in/t.csv").write_text("file,start,end,label\na.wav,12.34,13.1,owl\n"
+                                       "a.wav,12.340000000000002,13.1000004,fox\na.wav,12.340001,13.1,dog\n")
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [*zip(table["labels"], table["start"])] == [(("fox", "owl"), 12.34), (("dog",), 12.340001)]
+
+
 def test_what_somebody_marked_and_did_not_name_is_no_background(tmp_path):
     for name in "ab":
         recording(tmp_path / f"in/{name}.wav", 30)

@@ -59,7 +59,7 @@ def stretches(paths, sounds, options, notes, root):
                                        "file": file, "table": str(path)}))
         elif is_events(path):
             found += _of_table(path, sounds, options, notes, root, unknown)
-    if not found:
+    if all(own["background"].all() for own in found):  # silence alone says nothing of what is heard
         if unknown:
             raise ValueError(f"{root} has labels with times, and none of its sounds, or not one alone: {few(unknown)}; "
                              "give the recordings' folder by --sounds, the column of their names by --file-column, or "

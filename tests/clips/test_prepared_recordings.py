@@ -274,6 +274,36 @@ def test_an_empty_table_of_labels_says_that_nothing_is_to_be_heard(night, tmp_pa
     assert "quiet.flac" not in set(without["fname"])
 
 
+def test_an_empty_table_of_labels_alone_hides_neither_class_folders_nor_a_table(tmp_path):
+    for label in ("cat", "dog"):
+        recording(tmp_path / f"in/{label}/{label}0.wav", 2)
+    (tmp_path / "in/dog/dog0.txt").write_text("")
+    data = prepare(tmp_path / "in", tmp_path / "made", "--test", "0")
+    assert [*zip(data.curated["fname"], data.curated["labels"])] == [("cat0.wav", ("cat",)), ("dog0.wav", ("dog",))]
+    (tmp_path / "in/t.csv").write_text("file,label\ncat0.wav,purr\ndog0.wav,bark\n")
+    data = prepare(tmp_path / "in", tmp_path / "made", "--test", "0")
+    assert data.curated["labels"].tolist() == [("purr",), ("bark",)]
+
+
+def test_what_labels_with_times_come_before_is_said(tmp_path, capsys):
+    for label in ("cat", "dog"):
+        for number in range(2):
+            recording(tmp_path / f"in/{label}/{label}{number}.wav", 5)
+    track(tmp_path / "in/dog/dog0.txt", (1, 2, "bark"))
+    assert len(prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated) == 1
+    why = f"are not used, as {tmp_path / 'in/dog/dog0.txt'} has labels with times"
+    said = capsys.readouterr().out
+    assert f"3 sounds in the folders cat, dog {why}; if the folders' names are the labels, say --class-folders" in said
+    assert "--whole" not in said
+    assert len(prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--class-folders").curated) == 4
+    (tmp_path / "in/t.csv").write_text("file,label\ncat0.wav,purr\ndog0.wav,bark\n")
+    prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no")
+    assert (f"{tmp_path / 'in/t.csv'}: what is said of whole sounds {why.replace('are', 'is', 1)}; --whole takes it"
+            in capsys.readouterr().out)
+    data = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--whole")
+    assert data.curated["labels"].tolist() == [("purr",), ("bark",)]
+
+
 def test_a_table_is_about_the_sound_in_its_folder(tmp_path, capsys):
     source = tmp_path / "in"
     for folder, name in (("n1", "r1"), ("n2", "r2")):

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile as sf
 
 from ..machine.files import as_path
-from .containers import Contents, contents_of
+from .containers import ENDLESS, Contents, contents_of
 from .streams import Forward, Stream, is_pipe, opened
 
 MAX_SECONDS = 900  # of a clip, whose image is made in one piece
@@ -58,9 +58,9 @@ def read_audio(path, content=None):
     Returns
     -------
     Audio
-        Of a truncated file, or one that cannot be decoded to its end, what comes before; of a WAV or FLAC that does not
-        say how long it is, as its recording was broken off or came through a pipe, all to the end of the file; of
-        recordings that were joined byte by byte, all.
+        Of a truncated file, or one that cannot be decoded to its end, what comes before; of a WAV, FLAC or MP3 that
+        does not say how long it is, as its recording was broken off or came through a pipe, all to the end of the file;
+        of recordings that were joined byte by byte, all.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def _blocks_of(raw):
         while not endless:
             if streamed and raw.error:
                 raise raw.error
-            yield block, file.samplerate, file.frames
+            yield block, file.samplerate, file.frames if file.frames < ENDLESS else 0
             if not len(block := _next(file, size)) and not (streamed and raw.error):
                 return
     raw.seek(0)

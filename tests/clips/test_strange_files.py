@@ -68,6 +68,27 @@ def test_recordings_that_were_joined_byte_by_byte_are_read_all(tmp_path, kind):
     np.testing.assert_array_equal(read_audio(tmp_path / "a", b"".join(pieces)).signal, audio.signal)
 
 
+def without_its_length(mp3):
+    """An MP3 without its first frame, in which the encoder says how long it is: the next begins with the same bytes."""
+    return mp3[mp3.index(mp3[:2], max(mp3.find(b"Xing"), mp3.find(b"Info"))):]
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "AVERAGE", "CONSTANT"])
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 1), (48_000, 2), (22_050, 1), (16_000, 2), (8_000, 1)])
+def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(tmp_path, mode, rate, channels):
+    """Noise comes first, in longer frames than the tone's; what LAME has before a sound are 576 samples."""
+    file = io.BytesIO()
+    signal = np.concatenate([NOISE[:2 * rate] * 3, TONE[:3 * rate] / 3])
+    sf.write(file, np.stack([signal] * channels, 1), rate, format="MP3", bitrate_mode=mode, compression_level=0.5)
+    whole = sf.read(io.BytesIO(file.getvalue()), dtype="float32", always_2d=True)[0].mean(1)
+    (tmp_path / "a.mp3").write_bytes(content := without_its_length(file.getvalue()))
+    audio = read_audio(tmp_path / "a.mp3")
+    np.testing.assert_allclose(audio.signal[576:576 + 5 * rate], whole, atol=1e-3)
+    assert examine([tmp_path / "a.mp3"], progress=False)["problem"].tolist() == [""]
+    (tmp_path / "b.mp3").write_bytes(file.getvalue() + content)  # behind another that says it
+    np.testing.assert_allclose(read_audio(tmp_path / "b.mp3").signal, np.concatenate([whole, audio.signal]), atol=1e-6)
+
+
 def test_of_a_recording_that_cannot_follow_another_it_is_said(tmp_path):
     first = encoded(NOISE, "FLAC")
     for second, said in ((encoded(NOISE, "FLAC", None, 8000), "which is of 8000 Hz and not of 44100"),

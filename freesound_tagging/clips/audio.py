@@ -268,15 +268,19 @@ def digest_of(path, content=None):
 
 
 def seconds_of(path):
-    """How long a sound lasts by its header; None where that cannot be told, as of a pipe."""
+    """How long a sound lasts by its headers; None where that cannot be told, as of a pipe."""
     if is_pipe(path):
         return None
     try:
         with open(as_path(path), "rb") as file:  # by a handle, as soundfile takes no names that are not text
-            info = sf.info(file)
+            recordings = contents_of(file).recordings
+            file.seek(0)
+            infos = [sf.info(recording) for recording in recordings]
     except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
         return None
-    return info.duration if 0 < info.frames < 1 << 60 else None  # a FLAC may leave open how many there are
+    if len({info.samplerate for info in infos}) > 1 or not all(0 < info.frames < ENDLESS for info in infos):
+        return None  # not all of it is read, or a FLAC or MP3 leaves open how many samples there are
+    return sum(info.duration for info in infos)
 
 
 def first_bytes(path):

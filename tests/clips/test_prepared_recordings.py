@@ -264,6 +264,17 @@ def test_a_recording_of_unknown_length_ends_with_its_labels(tmp_path):
     assert quiet.groupby("fname")["end"].max()["a.flac"] <= 11.9 < quiet["end"].max() <= 20
 
 
+@pytest.mark.parametrize("kind", ["flac", "mp3", "wav"])
+def test_labels_in_recordings_that_were_joined_count_to_the_end_of_the_last(tmp_path, capsys, kind):
+    pieces = [recording(tmp_path / f"{n}.{kind}", seconds) for n, seconds in enumerate((5, 15))]
+    (tmp_path / "in").mkdir()
+    (tmp_path / f"in/j.{kind}").write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    track(tmp_path / "in/j.txt", (1, 2, "owl"), (18, 19, "fox"), (25, 26, "dog"))
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [*zip(table["labels"], table["start"])] == [(("owl",), 1), (("fox",), 18)]
+    assert f"1 labels after the end of their sound are left out: j.{kind} at 25 s" in capsys.readouterr().out
+
+
 def test_an_empty_table_of_labels_says_that_nothing_is_to_be_heard(night, tmp_path):
     recording(night / "quiet.flac", 12)
     (night / "quiet.txt").write_text("\n")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from freesound_tagging.clips.audio import read_audio, read_blocks
+from freesound_tagging.clips.audio import read_audio, read_blocks, seconds_of
 from freesound_tagging.clips.doctor import check, examine
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.store import SpectrogramStore
@@ -66,6 +66,7 @@ def test_recordings_that_were_joined_byte_by_byte_are_read_all(tmp_path, kind):
     np.testing.assert_array_equal(audio.signal, np.concatenate(apart))
     assert (audio.promised, audio.remarks) == (sum(map(len, apart)), {})
     np.testing.assert_array_equal(read_audio(tmp_path / "a", b"".join(pieces)).signal, audio.signal)
+    assert seconds_of(tmp_path / "a") == pytest.approx(sum(map(len, apart)) / audio.rate)
 
 
 def without_its_length(mp3):
@@ -85,6 +86,7 @@ def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(tmp_path, mo
     audio = read_audio(tmp_path / "a.mp3")
     np.testing.assert_allclose(audio.signal[576:576 + 5 * rate], whole, atol=1e-3)
     assert examine([tmp_path / "a.mp3"], progress=False)["problem"].tolist() == [""]
+    assert seconds_of(tmp_path / "a.mp3") is None
     (tmp_path / "b.mp3").write_bytes(file.getvalue() + content)  # behind another that says it
     np.testing.assert_allclose(read_audio(tmp_path / "b.mp3").signal, np.concatenate([whole, audio.signal]), atol=1e-6)
 
@@ -98,6 +100,7 @@ def test_of_a_recording_that_cannot_follow_another_it_is_said(tmp_path):
         np.testing.assert_allclose(audio.signal, NOISE, atol=2**-15)
         assert audio.remarks == {"unread": f"{tmp_path}/a.flac is 2 recordings joined byte by byte, and from number 2 "
                                            f"on, {said}, nothing is read; cut it there"}
+        assert seconds_of(tmp_path / "a.flac") in (None, 8), "by the headers"
 
 
 def wav_that_says(length, path, subtype="PCM_16", size=0, behind=b""):

@@ -1,16 +1,20 @@
 """Files that libsndfile reads and are not what they seem: all of their sound is read, or it is said what is not."""
 
 import io
+import os
+import signal
 import struct
 
 import numpy as np
 import pytest
 import soundfile as sf
 
+from freesound_tagging.clips import containers
 from freesound_tagging.clips.audio import read_audio, read_blocks, seconds_of
 from freesound_tagging.clips.doctor import check, examine
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.machine.commands import Stopped, stoppable
 
 RATE = 44_100
 TONE = np.sin(2 * np.pi * 440 * np.arange(4 * RATE) / RATE)
@@ -101,6 +105,47 @@ def test_of_a_recording_that_cannot_follow_another_it_is_said(tmp_path):
         assert audio.remarks == {"unread": f"{tmp_path}/a.flac is 2 recordings joined byte by byte, and from number 2 "
                                            f"on, {said}, nothing is read; cut it there"}
         assert seconds_of(tmp_path / "a.flac") in (None, 8), "by the headers"
+
+
+def interrupted_at(read, monkeypatch, number):
+    """Have a signal come while libsndfile reads a file by way of Python for the n-th time: how often it has read."""
+    readinto, reads = containers.View.readinto, []
+
+    def interrupted(view, buffer):
+        reads.append(len(buffer))
+        if len(reads) == read:
+            os.kill(os.getpid(), number)
+        return readinto(view, buffer)
+    monkeypatch.setattr(containers.View, "readinto", interrupted)
+    return reads
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 1.0])
+def test_an_interrupt_while_joined_recordings_are_read_is_not_lost_and_leaves_no_wrong_image(tmp_path, monkeypatch,
+                                                                                           share):
+    flac = encoded(NOISE, "FLAC")
+    (tmp_path / "a.flac").write_bytes(flac + flac)
+    (tmp_path / "b.flac").write_bytes(as_from_a_pipe(4) + flac)
+    paths = [tmp_path / "a.flac", tmp_path / "b.flac"]
+    with monkeypatch.context() as patched:
+        reads = interrupted_at(0, patched, signal.SIGINT)
+        alone = SpectrogramStore.build(paths, tmp_path / "alone", progress=False)
+    with monkeypatch.context() as patched:
+        interrupted_at(1 + round(share * (len(reads) - 1)), patched, signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            SpectrogramStore.build(paths, tmp_path / "store", progress=False)
+    store = SpectrogramStore.build(paths, tmp_path / "store", progress=False)
+    np.testing.assert_array_equal(store.pixels, alone.pixels)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_so_is_a_signal_that_ends_a_command(tmp_path, monkeypatch):
+    flac = encoded(NOISE, "FLAC")
+    (tmp_path / "a.flac").write_bytes(flac + flac)
+    interrupted_at(5, monkeypatch, signal.SIGTERM)
+    with pytest.raises(Stopped), stoppable():
+        read_audio(tmp_path / "a.flac")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def wav_that_says(length, path, subtype="PCM_16", size=0, behind=b""):

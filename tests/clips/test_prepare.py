@@ -250,6 +250,9 @@ def test_files_of_one_name_are_told_apart_by_their_folder_and_label(tmp_path, ca
     ("dog/1.flac cat/1.wav", "dog/1.wav,dog", {"1.flac": ("dog",)}, ""),
     # Of bare names the label that is the folder's.
     ("cat/1.wav dog/2.wav", "1.wav,dog 1.wav,cat 2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, "1.wav"),
+    # And labels that are no folders' beside it.
+    ("cat/1.wav dog/2.wav", "1.wav,cat 1.wav,loud 2.wav,near 2.wav,dog", {"1.wav": ("cat", "loud"),
+                                                                          "2.wav": ("near", "dog")}, ""),
     # Folders of another machine, or some of those that are there, and no folder at all.
     ("new/1.wav new/2.wav", "/home/a/old/1.wav,dog D:\\old\\2.wav,cat", {"1.wav": ("dog",), "2.wav": ("cat",)}, ""),
     ("1.wav dog/2.wav", "/home/a/1.wav,cat /home/a/dog/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),

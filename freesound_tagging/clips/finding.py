@@ -1,6 +1,7 @@
 """The sounds below a folder, found by the names that tables give them."""
 
 import collections
+import os
 import posixpath
 import re
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,8 @@ class SoundsBelow:
     ----------
     paths : list of pathlib.Path
         Relative to `root`, sorted.
+    lost : list of pathlib.Path
+        Links that would be such and lead to nothing.
     folders : set of pathlib.Path
         Those that they lie in, relative too.
     """
@@ -35,8 +38,10 @@ class SoundsBelow:
         made = Path(without).resolve() if without is not None else None
         below = [path.relative_to(self.root) for path in files_below(self.root)
                  if made is None or not path.is_relative_to(made)]
-        self.paths = [path for path in below if path.suffix.lower() in ENDINGS
-                      and not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)]
+        paths = [path for path in below if path.suffix.lower() in ENDINGS
+                 and not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)]
+        self.paths = [path for path in paths if os.path.exists(self.root / path)]
+        self.lost = sorted(set(paths) - set(self.paths))
         self.folders = {path.parent for path in self.paths}
         self._names = {same_name(name) for folder in self.folders for name in folder.parts}
         self._exact = {path.as_posix(): path for path in self.paths}

@@ -86,10 +86,13 @@ def read_source(source, options=None, without=None):
     if without is not None and root.resolve().is_relative_to(as_path(without).resolve()):
         raise ValueError(f"{root} is in {without}, the folder to make; give one elsewhere")
     sounds = SoundsBelow(root, without)
+    notes = []
+    if sounds.lost:
+        notes.append(f"{len(sounds.lost)} links to sounds lead to nothing and are left out: {few(sounds.lost)}")
     if not sounds.paths:
         raise FileNotFoundError(f"there is no sound in {sounds.root} or below; give the folder that holds them"
-                                + ("" if options.sounds else ", or the sounds' own by --sounds"))
-    notes = []
+                                + ("" if options.sounds else ", or the sounds' own by --sounds")
+                                + "".join(f" ({note})" for note in notes))
     for layout, read in READERS.items():
         rows = read(source, sounds, options, notes)
         if rows is not None and len(rows):

@@ -418,6 +418,21 @@ def test_a_folder_whose_name_is_no_text_is_no_label(tmp_path, capsys):
     assert rf"{root}: the folder M\udcf6we is not named in UTF-8" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("table", [False, True])
+def test_a_link_into_nothing_is_left_out_and_said(tmp_path, capsys, table):
+    root = sounds(tmp_path / "in", "cat/1.wav", "dog/2.wav")
+    (root / "dog/3.wav").symlink_to(tmp_path / "nowhere.wav")
+    if table:
+        write(root / "t.csv", "file,label\n1.wav,cat\n2.wav,dog\n3.wav,dog\n")
+    assert prepared(root, tmp_path, "--test", "0") == {"curated": {"1.wav": ("cat",), "2.wav": ("dog",)}}
+    said = "1 links to sounds lead to nothing and are left out: dog/3.wav"
+    assert said in capsys.readouterr().out
+    for path in ("cat/1.wav", "dog/2.wav"):
+        (root / path).unlink()
+    assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
+    assert f"or the sounds' own by --sounds ({said})" in capsys.readouterr().err
+
+
 def test_where_links_cannot_be_there_are_copies(tmp_path, monkeypatch, capsys):
     def refused(*_):
         raise OSError("links are not supported")

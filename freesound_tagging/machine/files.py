@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import tempfile
+import warnings
 from pathlib import Path
 
 import filelock
@@ -181,7 +182,7 @@ def only_writer(folder, doing, wait=False, name=""):
 
 
 def files_below(folder):
-    """All files in a folder and those below it, through links, each folder once.
+    """All files in a folder and those below it, through links, each folder once. One that cannot be read is named.
 
     Parameters
     ----------
@@ -192,8 +193,13 @@ def files_below(folder):
     list of pathlib.Path
         Sorted.
     """
+    def passed_over(error):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # there is none
+            warnings.warn(f"{error.filename} cannot be read ({error.strerror}), and nothing in it is used; give leave "
+                          "to read it (chmod), or take it out", stacklevel=1)  # of here, to be said once by a command
+
     seen, found = set(), []
-    for parent, folders, names in os.walk(as_path(folder), followlinks=True):
+    for parent, folders, names in os.walk(as_path(folder), onerror=passed_over, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()

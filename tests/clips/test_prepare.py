@@ -433,6 +433,21 @@ def test_a_link_into_nothing_is_left_out_and_said(tmp_path, capsys, table):
     assert f"or the sounds' own by --sounds ({said})" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_read_is_said_once(tmp_path, capsys):
+    """One whose path is too long, as an administrator may read all others."""
+    root = sounds(tmp_path / "in", "cat/1.wav", "dog/2.wav")
+    write(root / "t.csv", "file,label\n1.wav,cat\n2.wav,dog\n")
+    folder = os.open(root, os.O_RDONLY)
+    for _ in range(17):
+        os.mkdir("d" * 250, dir_fd=folder)
+        folder, above = os.open("d" * 250, os.O_RDONLY, dir_fd=folder), folder
+        os.close(above)
+    os.close(folder)
+    assert main(["prepare", str(root), str(tmp_path / "made"), "--test", "0"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == said.count("dd cannot be read (File name too long), and nothing in it is used") == 1
+
+
 def test_where_links_cannot_be_there_are_copies(tmp_path, monkeypatch, capsys):
     def refused(*_):
         raise OSError("links are not supported")

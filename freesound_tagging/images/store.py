@@ -204,7 +204,8 @@ class SpectrogramStore:
         if missing:
             raise FileNotFoundError(f"no such file: {few(missing)}; complete the data set or leave the clips out")
         folder = as_path(folder) / config.key
-        if not cls._is_current(folder, paths, timed) or cls._stale(folder):
+        # What is left over stays where it cannot be taken away.
+        if not cls._is_current(folder, paths, timed) or (os.access(folder, os.W_OK) and cls._stale(folder)):
             with only_writer(folder, "building the store", wait=True):
                 if not cls._is_current(folder, paths, timed):
                     cls._build(paths, folder, config, n_jobs, progress, executor_of(executor), timed)

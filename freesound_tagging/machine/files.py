@@ -7,7 +7,9 @@ import hashlib
 import itertools
 import os
 import re
+import shutil
 import socket
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -81,6 +83,8 @@ def whole_file(path):
 def output_file(path):
     """`whole_file`, or what is there and no file, such as ``/dev/stdout``, to write to directly.
 
+    Where the standard output goes into a file, its name and ``/dev/stdout`` add to what was printed.
+
     Parameters
     ----------
     path : path
@@ -93,9 +97,22 @@ def output_file(path):
     path = as_path(path)
     if path.exists() and not path.is_file():
         yield path
+    elif _is_stdout(path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield (part := Path(folder) / "part")
+            sys.stdout.flush()
+            with open(part, "rb") as written, open(1, "wb", closefd=False) as out:
+                shutil.copyfileobj(written, out)
     else:
         with whole_file(path) as part:
             yield part
+
+
+def _is_stdout(path):
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
 
 
 def check_writable(path):

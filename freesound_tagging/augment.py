@@ -14,6 +14,7 @@ applied again.
 
 import math
 from functools import partial
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -297,7 +298,7 @@ def _uniform(images, generator):
 
 
 def _pair(value):
-    return (value, value) if isinstance(value, (int, float)) else tuple(value)
+    return (value, value) if isinstance(value, Real) else tuple(value)  # numpy's numbers too
 
 
 def _stripes(images, axis, low, high, count, generator):

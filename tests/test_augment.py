@@ -116,6 +116,13 @@ def test_specmix_weights_are_the_counted_pixels_for_any_shape_and_setting(n, ban
     assert ((weights > 0).sum(1) <= 2).all(), "itself and one partner"
 
 
+def test_settings_may_be_numpys_numbers():
+    images = torch.rand(4, 1, 16, 16, generator=generator(1))
+    one, other = (draw_stripes(images, max_width=width, stripes=stripes, generator=generator())
+                  for width, stripes in ((np.float32(0.25), np.int64(2)), (0.25, 2)))
+    assert torch.equal(one, other)
+
+
 def test_specmix_least_width_is_kept():
     images, _ = clip_ids(500, (40, 40))
     mask = draw_stripes(images, max_width=0.5, min_width=0.25, generator=generator())[:, 0]

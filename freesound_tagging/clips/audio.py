@@ -1,5 +1,6 @@
 """Audio files from strangers: the one place where a sound is read and judged, block by block."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -11,8 +12,9 @@ import librosa
 import numpy as np
 import soundfile as sf
 
+from ..machine.commands import held_signals
 from ..machine.files import as_path
-from .containers import Contents, contents_of
+from .containers import ENDLESS, Contents, contents_of
 from .streams import Forward, Stream, is_pipe, opened
 
 MAX_SECONDS = 900  # of a clip, whose image is made in one piece
@@ -58,9 +60,9 @@ def read_audio(path, content=None):
     Returns
     -------
     Audio
-        Of a truncated file, or one that cannot be decoded to its end, what comes before; of a WAV or FLAC that does not
-        say how long it is, as its recording was broken off or came through a pipe, all to the end of the file; of
-        recordings that were joined byte by byte, all.
+        Of a truncated file, or one that cannot be decoded to its end, what comes before; of a WAV, FLAC or MP3 that
+        does not say how long it is, as its recording was broken off or came through a pipe, all to the end of the file;
+        of recordings that were joined byte by byte, all.
 
     Raises
     ------
@@ -165,20 +167,35 @@ def _blocks_of(raw):
     by_number = os.name == "posix" and isinstance(raw, io.FileIO)  # which is quicker, and soundfile knows on POSIX only
     source = raw.fileno() if by_number else raw
     kind, settings = (Forward, raw.settings) if streamed else (sf.SoundFile, {})
-    with kind(source, closefd=False, **settings) as file:
+    # libsndfile asks what is no file of the system by way of Python, where soundfile would lose an interrupt, and what
+    # was to be read. A pipe keeps it, as it may have to be waited for.
+    whole = contextlib.nullcontext if streamed or by_number else held_signals
+    with whole():
+        file = kind(source, closefd=False, **settings)
+    with file:
         size = max(1, BLOCK // file.channels)
         endless = not streamed and file.format == "FLAC" and file.frames == UNKNOWN
         if not endless:
-            block = _next(file, size)
+            with whole():
+                block = _next(file, size)
         while not endless:
             if streamed and raw.error:
                 raise raw.error
-            yield block, file.samplerate, file.frames
-            if not len(block := _next(file, size)) and not (streamed and raw.error):
+            yield block, file.samplerate, file.frames if file.frames < ENDLESS else 0
+            with whole():
+                block = _next(file, size)
+            if not len(block) and not (streamed and raw.error):
                 return
     raw.seek(0)
-    with _Endless(source, closefd=False) as file:
-        for block in file.blocks(size):
+    with whole():
+        file = _Endless(source, closefd=False)
+    with file:
+        blocks = file.blocks(size)
+        while True:
+            with whole():
+                block = next(blocks, None)
+            if block is None:
+                return
             yield block, file.samplerate, 0
 
 
@@ -268,15 +285,20 @@ def digest_of(path, content=None):
 
 
 def seconds_of(path):
-    """How long a sound lasts by its header; None where that cannot be told, as of a pipe."""
+    """How long a sound lasts by its headers; None where that cannot be told, as of a pipe."""
     if is_pipe(path):
         return None
     try:
         with open(as_path(path), "rb") as file:  # by a handle, as soundfile takes no names that are not text
-            info = sf.info(file)
+            recordings = contents_of(file).recordings
+            file.seek(0)
+            with held_signals():
+                infos = [sf.info(recording) for recording in recordings]
     except (sf.SoundFileError, OSError, ZeroDivisionError, TypeError):  # the last of headerless audio
         return None
-    return info.duration if 0 < info.frames < 1 << 60 else None  # a FLAC may leave open how many there are
+    if len({info.samplerate for info in infos}) > 1 or not all(0 < info.frames < ENDLESS for info in infos):
+        return None  # not all of it is read, or a FLAC or MP3 leaves open how many samples there are
+    return sum(info.duration for info in infos)
 
 
 def first_bytes(path):

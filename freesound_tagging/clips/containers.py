@@ -1,5 +1,5 @@
 """Where the sounds in a file begin and end, where libsndfile would not look: recordings that were joined byte by byte,
-and WAVs whose header does not say how long they are.
+and WAVs and MP3s whose header does not say how long they are.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ import struct
 
 OPEN = 2**32 - 1  # bytes of a chunk that has more than can be said, or of a recording that was broken off
 MOST_BEFORE = 1 << 20  # bytes of a chunk before a WAV's samples
+ENDLESS = 1 << 40  # samples; a header that says so many, years of sound at any rate, does not know
 LEAST_LEFT = 4096  # bytes behind a sound of which something is said; tags are fewer
 FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # how a stream begins
 OGG = re.compile(rb"OggS\x00(.)", re.DOTALL)  # a page, and what kind of page
@@ -47,6 +48,9 @@ def contents_of(raw):
         starts = [place for place, _ in _found(raw, FLAC)]
     elif SYNC.match(kind):
         starts = _of_mp3(raw, size)
+        last, head = _head_of_mp3(raw, starts[-1])
+        if head:
+            return Contents([*map(View, [raw] * len(starts), starts, starts[1:]), View(raw, last, size, head)])
     else:
         return Contents([raw])
     if len(starts) < 2:
@@ -138,9 +142,31 @@ def _of_mp3(raw, size):
         starts.append(place)
 
 
+def _word_of_mp3(head):
+    """Where in an MP3's first frame the encoder says how long it is; -1 if it does not."""
+    return max(head.find(b"Xing", 4, 46), head.find(b"Info", 4, 46))
+
+
+def _head_of_mp3(raw, place):
+    """Where an MP3's frames begin, and one to have before them if they do not say how many there are.
+
+    libsndfile would guess by the first one's length, and read no further.
+    """
+    place = _behind_id3(raw, place)
+    head = _at(raw, place, 64)
+    if _word_of_mp3(head) >= 0 or len(head) < 4 or head[0] != 255 or head[1] & 0xE6 != 0xE2 or head[2] & 12 == 12:
+        return place, b""  # it says so, or is no MPEG audio of layer III
+    version = (head[1] >> 3) & 3  # 3: MPEG 1, 2: 2, of half the sample rates and samples a frame, 0: 2.5, of a quarter
+    rate = (44100, 48000, 32000)[head[2] >> 2 & 3] >> {3: 0, 2: 1, 0: 2}.get(version, 0)
+    kbits, samples, (mono, stereo) = (128, 1152, (17, 32)) if version == 3 else (64, 576, (9, 17))
+    head = bytes([255, head[1] | 1, (0x90 if version == 3 else 0x80) | head[2] & 12, head[3]])
+    head += bytes(mono if head[3] >> 6 == 3 else stereo) + b"Xing" + struct.pack(">2I", 1, 2**31 - 1)
+    return place, head.ljust(kbits * 1000 * samples // 8 // rate, b"\0")
+
+
 def _length_of_mp3(head):
     """Bytes by the encoder's word in an MP3's first frame (Xing, Info); 0 if there is none."""
-    place = max(head.find(b"Xing", 4, 46), head.find(b"Info", 4, 46))
+    place = _word_of_mp3(head)
     if place < 0 or len(head) < place + 16:
         return 0
     said, *numbers = struct.unpack_from(">3I", head, place + 4)

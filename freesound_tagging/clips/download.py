@@ -51,7 +51,7 @@ def download(dest, only=tuple(ARCHIVES), record=RECORD):
     RuntimeError
         If another process downloads into the same folder. The message says which.
     ValueError
-        If an archive's checksum is wrong, or the record has no such archive.
+        If an archive's checksum is wrong, the record has no such archive, or its address is of something else.
     """
     dest = as_path(dest)
     dest.mkdir(parents=True, exist_ok=True)
@@ -85,8 +85,11 @@ def _parts_of(wanted, record):
     """
     answer = requests.get(record, timeout=60)
     answer.raise_for_status()
-    files = [{"name": file["key"], "size": file["size"], "checksum": file["checksum"], "url": file["links"]["self"]}
-             for file in answer.json()["files"]]
+    try:
+        files = [{"name": file["key"], "size": file["size"], "checksum": file["checksum"], "url": file["links"]["self"]}
+                 for file in answer.json()["files"]]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{record} is no record at Zenodo's interface; give an address such as {RECORD}") from None
     parts = {name: sorted((file for file in files if file["name"].rpartition(".")[0] == ARCHIVES[name]),
                           key=lambda file: file["name"]) for name in wanted}
     for name, found in parts.items():

@@ -1,6 +1,7 @@
 """The sounds below a folder, found by the names that tables give them."""
 
 import collections
+import os
 import posixpath
 import re
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,8 @@ class SoundsBelow:
     ----------
     paths : list of pathlib.Path
         Relative to `root`, sorted.
+    lost : list of pathlib.Path
+        Links that would be such and lead to nothing.
     folders : set of pathlib.Path
         Those that they lie in, relative too.
     """
@@ -35,9 +38,12 @@ class SoundsBelow:
         made = Path(without).resolve() if without is not None else None
         below = [path.relative_to(self.root) for path in files_below(self.root)
                  if made is None or not path.is_relative_to(made)]
-        self.paths = [path for path in below if path.suffix.lower() in ENDINGS
-                      and not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)]
+        paths = [path for path in below if path.suffix.lower() in ENDINGS
+                 and not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)]
+        self.paths = [path for path in paths if os.path.exists(self.root / path)]
+        self.lost = sorted(set(paths) - set(self.paths))
         self.folders = {path.parent for path in self.paths}
+        self._names = {same_name(name) for folder in self.folders for name in folder.parts}
         self._exact = {path.as_posix(): path for path in self.paths}
         self._stems, self._alike = collections.defaultdict(list), {}
         for path in self.paths:
@@ -70,7 +76,7 @@ class SoundsBelow:
             self._alike[keys] = _Alike([path for key in keys for path in self._stems[key]])
         return self._alike[keys].best(listed, tuple(hints))
 
-    def find_all(self, names, hints=None):
+    def find_all(self, names, hints=None, of_tables=False):
         """The sounds that each of many names may mean, none of them another one's.
 
         Parameters
@@ -78,25 +84,30 @@ class SoundsBelow:
         names : sequence of str
         hints : sequence of sequence of str, optional
             Of each name.
+        of_tables : bool
+            Whether the names are those of tables, each called after a sound: tables may lie in folders of their own.
 
         Returns
         -------
         list of list of pathlib.Path
             As of `find`, but for names that come to a sound with other folders before them than it lies in: none, if
             another name comes to it by more of its folders, or any name to its own by the folders before it. And of
-            names without its folders those have it of which most hints are its folders.
+            names without its folders, of which a hint is another sound's folder, those have it of which most hints are
+            its folders. Tables' names have none only where another comes to the sound by more of its folders, and
+            theirs is not below the sound's.
         """
         hints = [()] * len(names) if hints is None else hints
         found = [self.find(name, own) for name, own in zip(names, hints)]
-        fits = [(row, paths[0], _fit(name, paths[0], own))
+        fits = [(row, paths[0], _fit(name, paths[0], own, self._names))
                 for row, (name, paths, own) in enumerate(zip(names, found, hints)) if len(paths) == 1]
         shared, hinted = collections.defaultdict(int), collections.defaultdict(int)
         for _, path, fit in fits:
             shared[path], hinted[path] = max(shared[path], fit.shared), max(hinted[path], fit.hinted)
         by_folders = any(shared.values())
         for row, path, fit in fits:
-            if (fit.other and fit.shared < shared[path]) or (fit.elsewhere and by_folders) or (
-                    not fit.shared and fit.hinted < hinted[path]):
+            less = fit.other and fit.shared < shared[path]
+            if less and not fit.below if of_tables else less or (fit.elsewhere and by_folders) or (
+                    not fit.shared and fit.misled and fit.hinted < hinted[path]):
                 found[row] = []
         return found
 
@@ -151,17 +162,21 @@ class _Fit(NamedTuple):
 
     shared: int  # folders before both names, from the last on
     hinted: int  # of its folders are hints
+    misled: bool  # a hint is the folder of another sound
     other: bool  # the folder before the shared ones is another
     elsewhere: bool  # neither is the last folder of one among those of the other
+    below: bool  # all folders of the sound come before it, and others
 
 
-def _fit(name, path, hints):
+def _fit(name, path, hints, names):
     listed, folders = _folders(_as_listed(name)), _folders(path)
     shared, most = 0, min(len(listed), len(folders))
     while shared < most and listed[-1 - shared] == folders[-1 - shared]:
         shared += 1
-    return _Fit(shared, len(set(map(same_name, hints)) & set(folders)), shared < most,
-                most > 0 and listed[-1] not in folders and folders[-1] not in listed)
+    hinted = set(map(same_name, hints)) & names
+    return _Fit(shared, len(hinted & set(folders)), not hinted <= set(folders), shared < most,
+                most > 0 and listed[-1] not in folders and folders[-1] not in listed,
+                listed[:len(folders)] == folders)
 
 
 def _as_listed(name):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..annotations import cut_of
+from ..annotations import cut_of, is_events
 from ..machine.files import as_path, files_below
 from ..machine.texts import ENDINGS_OF_TABLES
 from .finding import NO_CLASS, SoundsBelow
@@ -86,10 +86,13 @@ def read_source(source, options=None, without=None):
     if without is not None and root.resolve().is_relative_to(as_path(without).resolve()):
         raise ValueError(f"{root} is in {without}, the folder to make; give one elsewhere")
     sounds = SoundsBelow(root, without)
+    notes = []
+    if sounds.lost:
+        notes.append(f"{len(sounds.lost)} links to sounds lead to nothing and are left out: {few(sounds.lost)}")
     if not sounds.paths:
         raise FileNotFoundError(f"there is no sound in {sounds.root} or below; give the folder that holds them"
-                                + ("" if options.sounds else ", or the sounds' own by --sounds"))
-    notes = []
+                                + ("" if options.sounds else ", or the sounds' own by --sounds")
+                                + "".join(f" ({note})" for note in notes))
     for layout, read in READERS.items():
         rows = read(source, sounds, options, notes)
         if rows is not None and len(rows):
@@ -177,8 +180,9 @@ def _recordings(source, sounds, options, notes):
         return None
     rows = stretches(_tables_in(source, ENDINGS_OF_TABLES), sounds, options, notes,
                      source if source.is_dir() else source.parent)
-    if rows is None:
+    if rows is None or rows.empty:
         return None
+    notes += _passed_over(source, sounds, options, rows)
     if options.background == "no":
         rows = rows[~rows["background"]]
     bare = (rows["labels"].map(len) == 0) & ~rows["background"]
@@ -187,6 +191,27 @@ def _recordings(source, sounds, options, notes):
                      "background)")
     notes.append(f"{len(rows)} stretches of {rows['name'].nunique()} recordings have labels, or say that there is none")
     return rows.assign(hints=[()] * len(rows), known=True, complete=True)
+
+
+def _passed_over(source, sounds, options, rows):
+    """Sentences on tables of whole sounds and class folders that are there beside labels with times."""
+    why, notes = f"as {rows['table'].iloc[0]} has labels with times", []
+    if tables := [path for path in _tables_in(source, ENDINGS_OF_TABLES) if _lists_whole(path, sounds, options)]:
+        notes.append(f"{few(tables)}: what is said of whole sounds is not used, {why}; --whole takes it, and no times")
+    folders = _folders(source, sounds, options, [])
+    left = () if folders is None else folders["labels"][~folders["name"].isin(set(rows["name"]))]
+    if len(left) and folders["labels"].nunique() > 1:
+        notes.append(f"{len(left)} sounds in the folders {few(left.explode().unique())} are not used, {why}; if the "
+                     "folders' names are the labels, say --class-folders")
+    return notes
+
+
+def _lists_whole(path, sounds, options):
+    try:
+        return may_be_table(path, options.file_column) and not is_events(path) and not _wrong_with(
+            listed_clips(path, options, []), path, sounds)
+    except ValueError:
+        return False
 
 
 def _tables(source, sounds, options, notes):

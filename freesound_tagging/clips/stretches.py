@@ -59,16 +59,20 @@ def stretches(paths, sounds, options, notes, root):
                                        "file": file, "table": str(path)}))
         elif is_events(path):
             found += _of_table(path, sounds, options, notes, root, unknown)
-    if not found:
+    if all(own["background"].all() for own in found):  # silence alone says nothing of what is heard
         if unknown:
             raise ValueError(f"{root} has labels with times, and none of its sounds, or not one alone: {few(unknown)}; "
                              "give the recordings' folder by --sounds, the column of their names by --file-column, or "
                              "say by --class-folders or --whole that these times do not count")
         return None
     rows = pd.concat(found, ignore_index=True)
-    listed = rows["file"].unique()
-    of_others = [name for name, which in zip(listed, sounds.find_all(listed)) if not which]
-    rows, unknown = rows[~rows["file"].isin(of_others)].drop(columns="file"), unknown + of_others
+    of_others = set()
+    for named, own in rows.drop_duplicates(["named", "file"]).groupby("named"):
+        for file, sound, which in zip(own["file"], own["name"], sounds.find_all(own["file"], of_tables=not named)):
+            if not which:
+                of_others.add((named, file))
+                unknown.append(file if named else f"{file} (a table nearer to {sound} is there)")
+    rows = rows[[key not in of_others for key in zip(rows["named"], rows["file"])]].drop(columns="file")
     if unknown:
         notes.append(f"labels with times of {len(unknown)} sounds that are not there, or not one alone, are left out: "
                      f"{few(unknown)}")
@@ -86,6 +90,7 @@ def stretches(paths, sounds, options, notes, root):
     if beyond.any():
         notes.append(f"{beyond.sum()} labels reach beyond the end of their sound: {few(rows['name'][beyond].unique())}")
     rows["end"] = np.minimum(rows["end"], length)
+    rows[["start", "end"]] = rows[["start", "end"]].round(6)  # as they are written: microseconds
     endless = rows["background"] & np.isinf(rows["end"])  # a silent one of which nobody knows how long it is
     rows = _once(rows[~late & ~endless], notes)
     group = rows.groupby("name")["group"].transform("max")  # the same of all stretches of a recording
@@ -155,9 +160,10 @@ def _beside(path, sounds, root):
     def of(folder):
         names = (str(folder / stem) for stem in names_of(path))
         return next(((name, found) for name in names if (found := sounds.find(name))), ("", []))
-    here = path.resolve().parent
+    inside = path.parent.relative_to(root)  # where it was found: it or its folder may be a link to elsewhere
+    here = root.resolve() / inside
     if not here.is_relative_to(sounds.root):  # the sounds are elsewhere, perhaps in folders of the same names
-        return of(PurePosixPath(here.relative_to(root.resolve()).as_posix()))
+        return of(PurePosixPath(inside.as_posix()))
     folder = here.relative_to(sounds.root)
     name, found = of(PurePosixPath(folder.as_posix()))
     if folder in sounds.folders:  # where sounds are, a table is about one of these

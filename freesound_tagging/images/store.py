@@ -94,7 +94,8 @@ class SpectrogramStore:
         some.fnames = [self.fnames[clip] for clip in clips]
         some.lengths, some.starts = self.lengths[clips], self.starts[clips]
         some.spans = None if self.spans is None else self.spans[clips]
-        some.problems = {row: self.problems[clip] for row, clip in enumerate(clips) if clip in self.problems}
+        some.problems, some.remarks = ({row: said[clip] for row, clip in enumerate(clips) if clip in said}
+                                       for said in (self.problems, self.remarks))
         return some
 
     def cut(self, files, spans):
@@ -203,7 +204,8 @@ class SpectrogramStore:
         if missing:
             raise FileNotFoundError(f"no such file: {few(missing)}; complete the data set or leave the clips out")
         folder = as_path(folder) / config.key
-        if not cls._is_current(folder, paths, timed) or cls._stale(folder):
+        # What is left over stays where it cannot be taken away.
+        if not cls._is_current(folder, paths, timed) or (os.access(folder, os.W_OK) and cls._stale(folder)):
             with only_writer(folder, "building the store", wait=True):
                 if not cls._is_current(folder, paths, timed):
                     cls._build(paths, folder, config, n_jobs, progress, executor_of(executor), timed)
@@ -219,7 +221,7 @@ class SpectrogramStore:
                           f"{few(store.problems.values())}", stacklevel=2)
         if store.remarks:
             warnings.warn(f"{len(store.remarks)} of {len(store)} clips may not be what they should be: "
-                          f"{few(store.remarks.values())}", stacklevel=2)
+                          f"{few(dict.fromkeys(store.remarks.values()))}", stacklevel=2)
         return store
 
     @classmethod

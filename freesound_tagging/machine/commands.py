@@ -137,6 +137,35 @@ def stoppable():
             signal.signal(number, signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def held_signals():
+    """Have what handlers of signals raise, such as KeyboardInterrupt, come at the end of the block.
+
+    For calls of libraries that call Python back, and lose what is raised there. Signals without a handler of Python's
+    do what they do.
+    """
+    handlers = {number: handler for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))
+                and threading.current_thread() is threading.main_thread()
+                and callable(handler := signal.getsignal(number))}
+    held, within = [], True
+
+    def hold(number, frame):
+        if within:
+            held.append(number)
+        else:  # another one has come before this one's handler was back
+            handlers[number](number, frame)
+    try:
+        for number in handlers:
+            signal.signal(number, hold)
+        yield
+    finally:
+        within = False
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in held:
+            handlers[number](number, None)
+
+
 def command(main):
     """Make of a function a command: an error is one line, and its exit status 1; so is a warning of this package.
 

@@ -7,8 +7,11 @@ import hashlib
 import itertools
 import os
 import re
+import shutil
 import socket
+import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import filelock
@@ -80,6 +83,8 @@ def whole_file(path):
 def output_file(path):
     """`whole_file`, or what is there and no file, such as ``/dev/stdout``, to write to directly.
 
+    Where the standard output goes into a file, its name and ``/dev/stdout`` add to what was printed.
+
     Parameters
     ----------
     path : path
@@ -92,9 +97,22 @@ def output_file(path):
     path = as_path(path)
     if path.exists() and not path.is_file():
         yield path
+    elif _is_stdout(path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield (part := Path(folder) / "part")
+            sys.stdout.flush()
+            with open(part, "rb") as written, open(1, "wb", closefd=False) as out:
+                shutil.copyfileobj(written, out)
     else:
         with whole_file(path) as part:
             yield part
+
+
+def _is_stdout(path):
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
 
 
 def check_writable(path):
@@ -181,7 +199,7 @@ def only_writer(folder, doing, wait=False, name=""):
 
 
 def files_below(folder):
-    """All files in a folder and those below it, through links, each folder once.
+    """All files in a folder and those below it, through links, each folder once. One that cannot be read is named.
 
     Parameters
     ----------
@@ -192,8 +210,13 @@ def files_below(folder):
     list of pathlib.Path
         Sorted.
     """
+    def passed_over(error):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):  # there is none
+            warnings.warn(f"{error.filename} cannot be read ({error.strerror}), and nothing in it is used; give leave "
+                          "to read it (chmod), or take it out", stacklevel=1)  # of here, to be said once by a command
+
     seen, found = set(), []
-    for parent, folders, names in os.walk(as_path(folder), followlinks=True):
+    for parent, folders, names in os.walk(as_path(folder), onerror=passed_over, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()

@@ -211,6 +211,15 @@ def test_a_record_without_the_archive_and_an_unreachable_one_are_errors(zenodo, 
     assert "127.0.0.1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("page", ["<html>", "[]", "null", '{"metadata": {}}', '{"files": [{"filename": "a.zip"}]}'])
+def test_an_address_of_something_else_than_a_record_is_said(zenodo, tmp_path, page):
+    zenodo.folder = tmp_path
+    (tmp_path / "records").write_text(page)
+    address = zenodo.record.replace("record", "records")
+    with pytest.raises(ValueError, match=rf"^{address} is no record at Zenodo's interface; give an address such"):
+        download(tmp_path / "input", ["meta"], address)
+
+
 @pytest.mark.parametrize("folder", ["../", "/tmp/", "sub/"])
 def test_an_archive_that_would_go_elsewhere_is_not_taken(zenodo, tmp_path, monkeypatch, folder):
     name = f"{folder}{ARCHIVES['meta']}.zip"

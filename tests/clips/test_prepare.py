@@ -250,6 +250,9 @@ def test_files_of_one_name_are_told_apart_by_their_folder_and_label(tmp_path, ca
     ("dog/1.flac cat/1.wav", "dog/1.wav,dog", {"1.flac": ("dog",)}, ""),
     # Of bare names the label that is the folder's.
     ("cat/1.wav dog/2.wav", "1.wav,dog 1.wav,cat 2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, "1.wav"),
+    # And labels that are no folders' beside it.
+    ("cat/1.wav dog/2.wav", "1.wav,cat 1.wav,loud 2.wav,near 2.wav,dog", {"1.wav": ("cat", "loud"),
+                                                                          "2.wav": ("near", "dog")}, ""),
     # Folders of another machine, or some of those that are there, and no folder at all.
     ("new/1.wav new/2.wav", "/home/a/old/1.wav,dog D:\\old\\2.wav,cat", {"1.wav": ("dog",), "2.wav": ("cat",)}, ""),
     ("1.wav dog/2.wav", "/home/a/1.wav,cat /home/a/dog/2.wav,dog", {"1.wav": ("cat",), "2.wav": ("dog",)}, ""),
@@ -413,6 +416,36 @@ def test_a_folder_whose_name_is_no_text_is_no_label(tmp_path, capsys):
     sounds(root, os.fsdecode(b"M\xf6we/1.wav"))
     assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
     assert rf"{root}: the folder M\udcf6we is not named in UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_a_link_into_nothing_is_left_out_and_said(tmp_path, capsys, table):
+    root = sounds(tmp_path / "in", "cat/1.wav", "dog/2.wav")
+    (root / "dog/3.wav").symlink_to(tmp_path / "nowhere.wav")
+    if table:
+        write(root / "t.csv", "file,label\n1.wav,cat\n2.wav,dog\n3.wav,dog\n")
+    assert prepared(root, tmp_path, "--test", "0") == {"curated": {"1.wav": ("cat",), "2.wav": ("dog",)}}
+    said = "1 links to sounds lead to nothing and are left out: dog/3.wav"
+    assert said in capsys.readouterr().out
+    for path in ("cat/1.wav", "dog/2.wav"):
+        (root / path).unlink()
+    assert main(["prepare", str(root), str(tmp_path / "made")]) == 1
+    assert f"or the sounds' own by --sounds ({said})" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_read_is_said_once(tmp_path, capsys):
+    """One whose path is too long, as an administrator may read all others."""
+    root = sounds(tmp_path / "in", "cat/1.wav", "dog/2.wav")
+    write(root / "t.csv", "file,label\n1.wav,cat\n2.wav,dog\n")
+    folder = os.open(root, os.O_RDONLY)
+    for _ in range(17):
+        os.mkdir("d" * 250, dir_fd=folder)
+        folder, above = os.open("d" * 250, os.O_RDONLY, dir_fd=folder), folder
+        os.close(above)
+    os.close(folder)
+    assert main(["prepare", str(root), str(tmp_path / "made"), "--test", "0"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("\n") == said.count("dd cannot be read (File name too long), and nothing in it is used") == 1
 
 
 def test_where_links_cannot_be_there_are_copies(tmp_path, monkeypatch, capsys):

@@ -273,6 +273,17 @@ def test_a_recording_of_unknown_length_ends_with_its_labels(tmp_path):
     assert quiet.groupby("fname")["end"].max()["a.flac"] <= 11.9 < quiet["end"].max() <= 20
 
 
+@pytest.mark.parametrize("kind", ["flac", "mp3", "wav"])
+def test_labels_in_recordings_that_were_joined_count_to_the_end_of_the_last(tmp_path, capsys, kind):
+    pieces = [recording(tmp_path / f"{n}.{kind}", seconds) for n, seconds in enumerate((5, 15))]
+    (tmp_path / "in").mkdir()
+    (tmp_path / f"in/j.{kind}").write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    track(tmp_path / "in/j.txt", (1, 2, "owl"), (18, 19, "fox"), (25, 26, "dog"))
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [*zip(table["labels"], table["start"])] == [(("owl",), 1), (("fox",), 18)]
+    assert f"1 labels after the end of their sound are left out: j.{kind} at 25 s" in capsys.readouterr().out
+
+
 def test_an_empty_table_of_labels_says_that_nothing_is_to_be_heard(night, tmp_path):
     recording(night / "quiet.flac", 12)
     (night / "quiet.txt").write_text("\n")
@@ -281,6 +292,36 @@ def test_an_empty_table_of_labels_says_that_nothing_is_to_be_heard(night, tmp_pa
     assert quiet[["start", "end", "background"]].to_numpy().tolist() == [[0, 12, True]]
     without = prepare(night, tmp_path / "made", "--test", "0", "--background", "no").curated
     assert "quiet.flac" not in set(without["fname"])
+
+
+def test_an_empty_table_of_labels_alone_hides_neither_class_folders_nor_a_table(tmp_path):
+    for label in ("cat", "dog"):
+        recording(tmp_path / f"in/{label}/{label}0.wav", 2)
+    (tmp_path / "in/dog/dog0.txt").write_text("")
+    data = prepare(tmp_path / "in", tmp_path / "made", "--test", "0")
+    assert [*zip(data.curated["fname"], data.curated["labels"])] == [("cat0.wav", ("cat",)), ("dog0.wav", ("dog",))]
+    (tmp_path / "in/t.csv").write_text("file,label\ncat0.wav,purr\ndog0.wav,bark\n")
+    data = prepare(tmp_path / "in", tmp_path / "made", "--test", "0")
+    assert data.curated["labels"].tolist() == [("purr",), ("bark",)]
+
+
+def test_what_labels_with_times_come_before_is_said(tmp_path, capsys):
+    for label in ("cat", "dog"):
+        for number in range(2):
+            recording(tmp_path / f"in/{label}/{label}{number}.wav", 5)
+    track(tmp_path / "in/dog/dog0.txt", (1, 2, "bark"))
+    assert len(prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated) == 1
+    why = f"are not used, as {tmp_path / 'in/dog/dog0.txt'} has labels with times"
+    said = capsys.readouterr().out
+    assert f"3 sounds in the folders cat, dog {why}; if the folders' names are the labels, say --class-folders" in said
+    assert "--whole" not in said
+    assert len(prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--class-folders").curated) == 4
+    (tmp_path / "in/t.csv").write_text("file,label\ncat0.wav,purr\ndog0.wav,bark\n")
+    prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no")
+    assert (f"{tmp_path / 'in/t.csv'}: what is said of whole sounds {why.replace('are', 'is', 1)}; --whole takes it"
+            in capsys.readouterr().out)
+    data = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--whole")
+    assert data.curated["labels"].tolist() == [("purr",), ("bark",)]
 
 
 def test_a_table_is_about_the_sound_in_its_folder(tmp_path, capsys):
@@ -303,6 +344,24 @@ def test_labels_are_in_folders_like_those_of_the_sounds(tmp_path):
     table = prepare(tmp_path / "labels", tmp_path / "made", *arguments).curated
     assert [(row.path.resolve().parent.name, row.labels, row.group) for row in table.itertuples()] == [
         (site, (site,), f"{site}/0300.wav") for site in ("north", "south")]
+
+
+@pytest.mark.parametrize("linked", ["the track", "its folder"])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_track_is_where_it_was_found_and_not_where_a_link_leads(tmp_path, linked, apart):
+    recording(tmp_path / "in/night/a.wav", 20)
+    (tmp_path / "annex").mkdir()
+    track(tmp_path / "annex/a.txt", (2, 4, "owl"))
+    labels = tmp_path / ("tracks" if apart else "in") / "labels"
+    labels.parent.mkdir(exist_ok=True)
+    if linked == "its folder":
+        labels.symlink_to(tmp_path / "annex")
+    else:
+        labels.mkdir()
+        (labels / "a.txt").symlink_to(tmp_path / "annex/a.txt")
+    sounds = ("--sounds", str(tmp_path / "in")) if apart else ()
+    table = prepare(labels.parent, tmp_path / "made", "--test", "0", "--background", "no", *sounds).curated
+    assert [*zip(table["fname"], table["labels"])] == [("a.wav", ("owl",))]
 
 
 @pytest.mark.parametrize("tables", [1, 2])
@@ -332,8 +391,8 @@ def test_a_track_of_a_recording_that_is_not_there_is_not_taken_for_another_of_it
     source = (tracks, "--sounds", str(sounds)) if apart else (sounds,)
     table = prepare(source[0], tmp_path / "made", "--test", "0", "--background", "no", *source[1:]).curated
     assert [*zip(table["fname"], table["labels"], table["start"])] == [("0300.wav", ("owl",), 2)]
-    assert "labels with times of 1 sounds that are not there, or not one alone, are left out: south/0300" in (
-        capsys.readouterr().out)
+    assert ("labels with times of 1 sounds that are not there, or not one alone, are left out: south/0300 "
+            "(a table nearer to north/0300.wav is there)") in capsys.readouterr().out
 
 
 def test_tracks_of_two_listeners_in_folders_of_their_own_both_count(tmp_path):
@@ -343,6 +402,28 @@ def test_tracks_of_two_listeners_in_folders_of_their_own_both_count(tmp_path):
         track(tmp_path / "in" / who / "0300.txt", (2, 4, label))
     table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
     assert table["labels"].tolist() == [("fox", "owl")]
+
+
+def test_tracks_in_a_folder_below_the_sounds_count_beside_those_that_lie_with_the_sounds(tmp_path):
+    recording(tmp_path / "in/night/a.wav", 20)
+    (tmp_path / "in/night/raven").mkdir()
+    track(tmp_path / "in/night/a.txt", (1, 3, "owl"))
+    track(tmp_path / "in/night/raven/a.txt", (8, 10, "fox"))
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [*zip(table["labels"], table["start"])] == [(("owl",), 1), (("fox",), 8)]
+
+
+@pytest.mark.parametrize("beside", ["z.txt", "z.csv"])
+def test_tracks_in_a_folder_of_labels_count_where_another_one_lies_beside_its_sound(tmp_path, beside):
+    for name in "abz":
+        recording(tmp_path / f"in/audio/{name}.wav", 20)
+    (tmp_path / "in/labels").mkdir()
+    for name in "ab":
+        track(tmp_path / f"in/labels/{name}.txt", (8, 10, "fox"))
+    (tmp_path / "in/audio" / beside).write_text({"z.txt": "1\t2\towl\n",
+                                                 "z.csv": "file,start,end,label\naudio/z.wav,1,2,owl\n"}[beside])
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [*zip(table["fname"], table["labels"])] == [("a.wav", ("fox",)), ("b.wav", ("fox",)), ("z.wav", ("owl",))]
 
 
 def test_a_copy_further_down_is_another_recording(tmp_path):
@@ -474,6 +555,14 @@ def test_calls_of_milliseconds_all_count_and_what_two_tables_say_counts_once(tmp
     assert len(labelled) == 1600
     np.testing.assert_allclose(labelled["start"], [start for start, *_ in calls], atol=0.0051)
     assert all(one.end <= 2 - 0.1 or one.start >= 26 for one in table[table["background"]].itertuples())
+
+
+def test_labels_whose_times_are_written_the_same_are_of_one_stretch(tmp_path):
+    recording(tmp_path / "in/a.wav", 20)
+    (tmp_path / "in/t.csv").write_text("file,start,end,label\na.wav,12.34,13.1,owl\n"
+                                       "a.wav,12.340000000000002,13.1000004,fox\na.wav,12.340001,13.1,dog\n")
+    table = prepare(tmp_path / "in", tmp_path / "made", "--test", "0", "--background", "no").curated
+    assert [*zip(table["labels"], table["start"])] == [(("fox", "owl"), 12.34), (("dog",), 12.340001)]
 
 
 def test_what_somebody_marked_and_did_not_name_is_no_background(tmp_path):

@@ -1,16 +1,20 @@
 """Files that libsndfile reads and are not what they seem: all of their sound is read, or it is said what is not."""
 
 import io
+import os
+import signal
 import struct
 
 import numpy as np
 import pytest
 import soundfile as sf
 
-from freesound_tagging.clips.audio import read_audio, read_blocks
+from freesound_tagging.clips import containers
+from freesound_tagging.clips.audio import read_audio, read_blocks, seconds_of
 from freesound_tagging.clips.doctor import check, examine
 from freesound_tagging.demo.data import write_demo
 from freesound_tagging.images.store import SpectrogramStore
+from freesound_tagging.machine.commands import Stopped, stoppable
 
 RATE = 44_100
 TONE = np.sin(2 * np.pi * 440 * np.arange(4 * RATE) / RATE)
@@ -66,6 +70,29 @@ def test_recordings_that_were_joined_byte_by_byte_are_read_all(tmp_path, kind):
     np.testing.assert_array_equal(audio.signal, np.concatenate(apart))
     assert (audio.promised, audio.remarks) == (sum(map(len, apart)), {})
     np.testing.assert_array_equal(read_audio(tmp_path / "a", b"".join(pieces)).signal, audio.signal)
+    assert seconds_of(tmp_path / "a") == pytest.approx(sum(map(len, apart)) / audio.rate)
+
+
+def without_its_length(mp3):
+    """An MP3 without its first frame, in which the encoder says how long it is: the next begins with the same bytes."""
+    return mp3[mp3.index(mp3[:2], max(mp3.find(b"Xing"), mp3.find(b"Info"))):]
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "AVERAGE", "CONSTANT"])
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 1), (48_000, 2), (22_050, 1), (16_000, 2), (8_000, 1)])
+def test_an_mp3_that_does_not_say_how_long_it_is_is_read_to_its_end(tmp_path, mode, rate, channels):
+    """Noise comes first, in longer frames than the tone's; what LAME has before a sound are 576 samples."""
+    file = io.BytesIO()
+    signal = np.concatenate([NOISE[:2 * rate] * 3, TONE[:3 * rate] / 3])
+    sf.write(file, np.stack([signal] * channels, 1), rate, format="MP3", bitrate_mode=mode, compression_level=0.5)
+    whole = sf.read(io.BytesIO(file.getvalue()), dtype="float32", always_2d=True)[0].mean(1)
+    (tmp_path / "a.mp3").write_bytes(content := without_its_length(file.getvalue()))
+    audio = read_audio(tmp_path / "a.mp3")
+    np.testing.assert_allclose(audio.signal[576:576 + 5 * rate], whole, atol=1e-3)
+    assert examine([tmp_path / "a.mp3"], progress=False)["problem"].tolist() == [""]
+    assert seconds_of(tmp_path / "a.mp3") is None
+    (tmp_path / "b.mp3").write_bytes(file.getvalue() + content)  # behind another that says it
+    np.testing.assert_allclose(read_audio(tmp_path / "b.mp3").signal, np.concatenate([whole, audio.signal]), atol=1e-6)
 
 
 def test_of_a_recording_that_cannot_follow_another_it_is_said(tmp_path):
@@ -77,6 +104,48 @@ def test_of_a_recording_that_cannot_follow_another_it_is_said(tmp_path):
         np.testing.assert_allclose(audio.signal, NOISE, atol=2**-15)
         assert audio.remarks == {"unread": f"{tmp_path}/a.flac is 2 recordings joined byte by byte, and from number 2 "
                                            f"on, {said}, nothing is read; cut it there"}
+        assert seconds_of(tmp_path / "a.flac") in (None, 8), "by the headers"
+
+
+def interrupted_at(read, monkeypatch, number):
+    """Have a signal come while libsndfile reads a file by way of Python for the n-th time: how often it has read."""
+    readinto, reads = containers.View.readinto, []
+
+    def interrupted(view, buffer):
+        reads.append(len(buffer))
+        if len(reads) == read:
+            os.kill(os.getpid(), number)
+        return readinto(view, buffer)
+    monkeypatch.setattr(containers.View, "readinto", interrupted)
+    return reads
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 1.0])
+def test_an_interrupt_while_joined_recordings_are_read_is_not_lost_and_leaves_no_wrong_image(tmp_path, monkeypatch,
+                                                                                           share):
+    flac = encoded(NOISE, "FLAC")
+    (tmp_path / "a.flac").write_bytes(flac + flac)
+    (tmp_path / "b.flac").write_bytes(as_from_a_pipe(4) + flac)
+    paths = [tmp_path / "a.flac", tmp_path / "b.flac"]
+    with monkeypatch.context() as patched:
+        reads = interrupted_at(0, patched, signal.SIGINT)
+        alone = SpectrogramStore.build(paths, tmp_path / "alone", progress=False)
+    with monkeypatch.context() as patched:
+        interrupted_at(1 + round(share * (len(reads) - 1)), patched, signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            SpectrogramStore.build(paths, tmp_path / "store", progress=False)
+    store = SpectrogramStore.build(paths, tmp_path / "store", progress=False)
+    np.testing.assert_array_equal(store.pixels, alone.pixels)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_so_is_a_signal_that_ends_a_command(tmp_path, monkeypatch):
+    flac = encoded(NOISE, "FLAC")
+    (tmp_path / "a.flac").write_bytes(flac + flac)
+    interrupted_at(5, monkeypatch, signal.SIGTERM)
+    with pytest.raises(Stopped), stoppable():
+        read_audio(tmp_path / "a.flac")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def wav_that_says(length, path, subtype="PCM_16", size=0, behind=b""):

@@ -340,10 +340,16 @@ def test_a_store_in_a_folder_that_cannot_be_written_to_is_current_all_the_same(c
     for path in clips:
         os.utime(path, ns=(1, 1))  # as where they are mounted anew
 
-    def refused(*_):
+    def refused(*_, **settings):
         raise PermissionError("read-only")
     monkeypatch.setattr(SpectrogramStore, "_write_index", refused)
     monkeypatch.setattr(SpectrogramStore, "_build", refused)
+    again = SpectrogramStore.build(clips, tmp_path / "store", n_jobs=1, progress=False)
+    np.testing.assert_array_equal(again.pixels, store.pixels)
+    (store.folder / "left.jsonl").write_text("")  # by a build of other files that was killed
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and mode != os.W_OK)
+    monkeypatch.setattr("freesound_tagging.images.store.only_writer", refused)
     again = SpectrogramStore.build(clips, tmp_path / "store", n_jobs=1, progress=False)
     np.testing.assert_array_equal(again.pixels, store.pixels)
 

@@ -110,6 +110,17 @@ def test_a_recording_that_cannot_be_read_is_a_problem_of_all_its_clips(tmp_path)
     assert set(store.problems) == {1, 2} and not store[1].any() and store[0].any()
 
 
+def test_what_is_to_be_known_of_a_recording_is_said_of_all_its_clips_and_once(tmp_path):
+    good, path = write(tmp_path / "a.wav", noise(9)), write(tmp_path / "b.wav", noise(9, seed=1))
+    path.write_bytes(path.read_bytes() + b"\1" * 5000)
+    clips, spans = [good, good, path, path, good], [(0, 3), (3, 6), (0, 3), (5, 8), (6, 9)]
+    with pytest.warns(UserWarning, match="2 of 5 clips may not be what they should be: [^,]*5000 bytes[^,]*$"):
+        store = SpectrogramStore.build(clips, tmp_path / "store", progress=False, spans=spans)
+    assert list(store.remarks) == [2, 3]
+    assert store.take([4, 3]).remarks == {1: store.remarks[3]}
+    assert not store.take([0, 1, 4]).remarks
+
+
 def test_what_else_sounds_in_an_excerpt_is_among_its_targets(tmp_path):
     path = write(tmp_path / "a.wav", noise(30))
     rows = [(10, 10.5, "dog"), (11, 14, "rain"), (11.45, 11.5, "cat"), (20, 26, "rain"), (23, 24, "dog"),

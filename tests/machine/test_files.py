@@ -42,6 +42,21 @@ def test_names_of_any_length_that_the_system_has(tmp_path):
         check_writable(tmp_path / longer)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="there is no /dev/stdout")
+@pytest.mark.parametrize("name", ["/dev/stdout", "out.txt"])
+def test_what_is_written_to_a_redirected_output_stands_between_what_is_printed(tmp_path, name):
+    code = f"""
+from freesound_tagging.machine.files import output_file
+print("before")
+with output_file({name!r}) as part:
+    part.write_text("written\\n")
+print("after")
+"""
+    with open(tmp_path / "out.txt", "w") as out:
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stdout=out, check=True)
+    assert (tmp_path / "out.txt").read_text() == "before\nwritten\nafter\n"
+
+
 def test_a_link_into_a_folder_that_cannot_be_made_is_found_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "link.csv").symlink_to(tmp_path / "file/t.csv")

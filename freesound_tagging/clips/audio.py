@@ -284,13 +284,17 @@ def digest_of(path, content=None):
         return ""
 
 
-def seconds_of(path):
-    """How long a sound lasts by its headers; None where that cannot be told, as of a pipe."""
+def seconds_of(path, joined=False):
+    """How long a sound lasts by its header; None where that cannot be told, as of a pipe.
+
+    Of recordings that were `joined` byte by byte all, for which FLAC and Ogg are read from end to end; else the first.
+    """
     if is_pipe(path):
         return None
     try:
         with open(as_path(path), "rb") as file:  # by a handle, as soundfile takes no names that are not text
-            recordings = contents_of(file).recordings
+            quick = file.read(4) not in (b"fLaC", b"OggS")
+            recordings = contents_of(file).recordings if joined or quick else [file]
             file.seek(0)
             with held_signals():
                 infos = [sf.info(recording) for recording in recordings]

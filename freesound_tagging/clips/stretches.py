@@ -76,7 +76,8 @@ def stretches(paths, sounds, options, notes, root):
     if unknown:
         notes.append(f"labels with times of {len(unknown)} sounds that are not there, or not one alone, are left out: "
                      f"{few(unknown)}")
-    length = rows["name"].map({name: seconds_of(sounds.root / name) or np.inf for name in rows["name"].unique()})
+    length = rows["name"].map({name: _length(sounds.root / name, until)
+                               for name, until in rows.groupby("name")["end"].max().items()})
     late = rows["start"] > length
     one_each = not rows.drop_duplicates(["name", "start", "end"])["name"].duplicated().any()
     if (late & rows["named"]).any() and one_each:  # as of clips that were cut from elsewhere
@@ -95,6 +96,12 @@ def stretches(paths, sounds, options, notes, root):
     rows = _once(rows[~late & ~endless], notes)
     group = rows.groupby("name")["group"].transform("max")  # the same of all stretches of a recording
     return rows.assign(group=group.where(group != "", rows["name"]))
+
+
+def _length(path, needed):
+    """Seconds of a sound, and of all that was joined if labels want more than its first recording has; or infinity."""
+    length = seconds_of(path) or np.inf
+    return seconds_of(path, joined=True) or np.inf if length < needed < np.inf else length
 
 
 def words_of(name):

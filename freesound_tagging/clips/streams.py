@@ -10,6 +10,8 @@ import tempfile
 
 import soundfile as sf
 
+from ..machine.files import as_path
+
 HEAD = 1 << 16  # bytes by which it is told what comes
 ENDLESS = 1 << 62  # the length that libsndfile is told
 UNKNOWN = 0x7FF00000  # from this on, the length in a WAV's header is what its writer put there for want of the true one
@@ -20,14 +22,14 @@ SUBTYPES = {(1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PC
 def is_pipe(path):
     """Whether a path is that of a pipe, such as ``/dev/stdin`` after a ``|``."""
     try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
+        return stat.S_ISFIFO(os.stat(as_path(path)).st_mode)
     except OSError:
         return False
 
 
 def is_given(path):
     """Whether there is something to read at a path: a file or a pipe."""
-    return os.path.isfile(path) or is_pipe(path)
+    return os.path.isfile(as_path(path)) or is_pipe(path)
 
 
 class Forward(sf.SoundFile):

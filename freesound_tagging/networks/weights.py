@@ -12,6 +12,7 @@ from pathlib import Path
 import safetensors.torch
 
 from .. import __version__
+from ..clips.tables import few
 from ..images.mel import MelConfig
 from ..machine.files import as_path, files_below, whole_file
 from .fastai_v1 import read_export
@@ -244,7 +245,7 @@ def find_weights(folder, stages="voting"):
                                 "below; train first, or give the folder that holds the weights")
     if lacking := list(itertools.islice(_lacking(there, is_meant), NAMED + 1)):
         more = " and more" * (len(lacking) > NAMED)
-        warnings.warn(f"there is no {', '.join(lacking[:NAMED])}{more}: what is there is used", stacklevel=2)
+        warnings.warn(f"there is no {few(lacking[:NAMED])}{more}: what is there is used", stacklevel=2)
     return sorted(found)
 
 

@@ -51,13 +51,14 @@ def score_members(members, probabilities, truth, vocabulary, usage=None):
     Returns
     -------
     pandas.DataFrame
-        Rows such as ``"cnn-model-1, model 2"``, ``"cnn-model-1, ensemble"`` and ``"ensemble of all"``; columns as
-        `leaderboards` gives them, and perhaps ``published``.
+        Rows such as ``"cnn-model-1, model 2"``, ``"cnn-model-1, ensemble"`` and ``"ensemble of all"``, the latter two
+        where a network votes; columns as `leaderboards` gives them, and perhaps ``published``.
     """
     voting = members[members["votes"]]
     groups = {member: rows.index for member, rows in members.groupby("member")}
     groups |= {f"{network}, ensemble": rows.index for network, rows in voting.groupby("network")}
-    groups["ensemble of all"] = voting.index
+    if len(voting):
+        groups["ensemble of all"] = voting.index
     scores = pd.DataFrame({name: leaderboards(truth, ensemble_mean(probabilities[rows]), usage)
                            for name, rows in groups.items()}).T
     return scores.assign(published=pd.Series(LEADERBOARD)) if is_competitions(vocabulary) else scores

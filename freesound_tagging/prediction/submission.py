@@ -40,7 +40,7 @@ def write_submission(path, fnames, vocabulary, probabilities):
     ValueError
         If the sizes do not fit or a probability is not a number.
     """
-    probabilities = np.asarray(probabilities)
+    fnames, probabilities = list(fnames), np.asarray(probabilities)  # a Series may be numbered otherwise
     if probabilities.shape != (len(fnames), len(vocabulary)):
         raise ValueError(f"probabilities of shape {probabilities.shape} for {len(fnames)} clips and "
                          f"{len(vocabulary)} labels: expected {(len(fnames), len(vocabulary))}")
@@ -48,7 +48,7 @@ def write_submission(path, fnames, vocabulary, probabilities):
         raise ValueError(f"the probabilities of {fnames[np.flatnonzero(np.isnan(probabilities).any(1))[0]]} "
                          "are not all numbers; nothing was written")
     submission = pd.DataFrame(probabilities, columns=list(vocabulary))
-    submission.insert(0, "fname", list(fnames))
+    submission.insert(0, "fname", fnames)
     with whole_file(path) as part:
         submission.to_csv(part, index=False)
     return submission

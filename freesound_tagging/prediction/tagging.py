@@ -40,7 +40,8 @@ def tag(paths, weights="weights", device=None, progress=False, raw=False):
     pandas.DataFrame, float32
         A row a sound, indexed by its path as it was given; a column a label, in the networks' order. The mean over the
         sound's windows (`Ensemble.listen` says how a long one is seen). A file that cannot be read is named in a
-        warning, and its row is NaN; so is one that is silent, whose channels are opposite, or that was not read whole.
+        warning, and its row is NaN. Named are also sounds that are silent, whose channels are opposite, or that were
+        not read whole, and their rows are of what was read.
 
     Raises
     ------

@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 
 from freesound_tagging.clips.audio import read_blocks, seconds_of
+from freesound_tagging.clips.streams import is_given, is_pipe
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +130,9 @@ def test_how_long_a_sound_lasts_is_told_where_its_header_tells(signal, tmp_path)
     odd.write_bytes((tmp_path / "a.flac").read_bytes())
     assert seconds_of(odd) == seconds_of(str(tmp_path / "a.flac")) == seconds_of(tmp_path / "a.flac")
     assert [seconds_of(tmp_path / f"{name}.flac") for name in ("open", "none", "pipe", "not there")] == [None] * 4
+
+
+def test_a_pipe_in_the_home_folder_is_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    assert is_pipe("~/pipe") and is_given("~/pipe") and not is_given("~/none")

@@ -41,6 +41,8 @@ def test_scores_are_those_of_the_means_of_each_group():
             assert scores.loc[row, name] == pytest.approx(label_ranking_average_precision_score(
                 truth[part], mean[part], sample_weight=truth[part].sum(1)))
     assert len(scores) == 6
+    alone = score_members(members.iloc[3:].reset_index(drop=True), probabilities[3:], truth, ["x"] * 6)
+    assert alone.index.tolist() == ["a, model 1"], "there is no ensemble where none votes"
 
 
 def test_of_the_competitions_labels_the_published_figures_stand_beside(shared):

@@ -24,6 +24,9 @@ def test_a_submission_is_written_whole_and_in_order(tmp_path):
     probabilities[1, 3] = np.nan
     with pytest.raises(ValueError, match=r"probabilities of b\.wav are not all numbers"):
         write_submission(tmp_path / "other.csv", ["a.wav", "b.wav"], LABELS, probabilities)
+    chosen = pd.Series(["c.wav", "a.wav", "b.wav"])[1:]
+    with pytest.raises(ValueError, match=r"probabilities of b\.wav are not all numbers"):
+        write_submission(tmp_path / "other.csv", chosen, LABELS, probabilities)
     with pytest.raises(ValueError, match=r"expected \(1, 5\)"):
         write_submission(tmp_path / "other.csv", ["a.wav"], LABELS, probabilities)
     assert not (tmp_path / "other.csv").exists()

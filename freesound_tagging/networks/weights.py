@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import os
 import re
 import reprlib
 import warnings
@@ -14,7 +13,7 @@ import safetensors.torch
 from .. import __version__
 from ..clips.tables import few
 from ..images.mel import MelConfig
-from ..machine.files import as_path, files_below, whole_file
+from ..machine.files import files_below, whole_file
 from .fastai_v1 import read_export
 from .models import UntrustedCode, check_trusted
 from .tagger import PUBLISHED_ENSEMBLE, NetworkSpec, Tagger
@@ -224,8 +223,6 @@ def find_weights(folder, stages="voting"):
     ------
     FileNotFoundError
         If there is none.
-    PermissionError
-        If there is none, and a folder that may not be read.
     """
     def is_meant(stage, voting):
         return stage in voting if stages == "voting" else stages == "all" or stage in stages
@@ -236,10 +233,6 @@ def find_weights(folder, stages="voting"):
             there.setdefault(path.parent, {})[path] = *which, _voting(path)
     found = [path for files in there.values() for path, (stage, _, voting) in files.items() if is_meant(stage, voting)]
     if not found:
-        unread = []
-        list(os.walk(as_path(folder), onerror=unread.append))
-        if closed := [error.filename for error in unread if isinstance(error, PermissionError)]:
-            raise PermissionError(f"{closed[0]} may not be read; give a folder of networks that may")
         which = f"{stages} stages" if isinstance(stages, str) else f"the stages {', '.join(map(str, stages))}"
         raise FileNotFoundError(f"no stage-<n>_fold-<k>.safetensors (or the author's .pkl) of {which} in {folder} or "
                                 "below; train first, or give the folder that holds the weights")

@@ -94,6 +94,8 @@ def read_source(source, options=None, without=None):
                                 + ("" if options.sounds else ", or the sounds' own by --sounds")
                                 + "".join(f" ({note})" for note in notes))
     for layout, read in READERS.items():
+        if read is _folders and options.sounds is not None and source.is_dir():
+            sounds = SoundsBelow(source, without)  # class folders hold their sounds themselves
         rows = read(source, sounds, options, notes)
         if rows is not None and len(rows):
             rows = _as_text(rows.reset_index(drop=True), source)

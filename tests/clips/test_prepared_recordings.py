@@ -240,6 +240,19 @@ def test_cuts_that_people_have_sorted_are_clips_of_their_recordings(tmp_path, ca
         ("night.wav", 12.34, 13.1, ("dog",), False), ("night.wav", 20, 24.5, ("rain/snow",), False)]
 
 
+def test_class_folders_beside_sorted_cuts_hold_their_sounds_themselves(tmp_path):
+    """As `--with` gives more clips to cuts whose recordings are elsewhere, in folders that are no labels."""
+    recording(tmp_path / "nights/n1/a.wav", 20)
+    for number, start in enumerate((1, 5)):
+        recording(tmp_path / f"sorted/owl/0.{number}00_n1+a.wav_{start}.000-{start + 1}.000.flac", 1)
+    for number in range(3):
+        recording(tmp_path / f"more/fox/{number}.wav", 2, number)
+    table = prepare(tmp_path / "sorted", tmp_path / "made", "--with", str(tmp_path / "more"), "--sounds",
+                    str(tmp_path / "nights"), "--test", "0", "--background", "no").curated
+    assert sorted(zip(table["labels"], table["fname"])) == [
+        *((("fox",), f"{number}.wav") for number in range(3)), *[(("owl",), "a.wav")] * 2]
+
+
 def test_cuts_of_recordings_of_one_name_are_found_by_their_folders(tmp_path):
     for number, site in enumerate(("north", "south")):
         recording(tmp_path / "recordings" / site / "0300.wav", 30, number)

@@ -1,10 +1,8 @@
 """Audio files from strangers: the one place where a sound is read and judged, block by block."""
 
-import contextlib
 import dataclasses
 import hashlib
 import io
-import os
 import re
 import shlex
 
@@ -14,17 +12,16 @@ import soundfile as sf
 
 from ..machine.commands import held_signals
 from ..machine.files import as_path
-from .containers import ENDLESS, Contents, contents_of
-from .streams import Forward, Stream, is_pipe, opened
+from .containers import ENDLESS, contents_of
+from .decoding import samples_of
+from .streams import is_pipe, opened
 
 MAX_SECONDS = 900  # of a clip, whose image is made in one piece
 MAX_NUMBERS = 1 << 30  # samples of all channels of a clip: such as 900 s of 6 channels at 192 kHz
 MAX_SAMPLE = 1e6  # of floating-point files; above it powers overflow
 MAX_BYTES = 1 << 30  # no clip's file is that large
 BLOCK = 1 << 20  # samples of all channels read at a time, as a header can promise any number of them
-UNKNOWN = 2**63 - 1  # how many samples libsndfile says there are where it cannot tell
 OPPOSITE = 0.01  # of the power that channels have in their mean if they have nothing to do with each other
-DECODED = 4096  # samples that a FLAC is decoded in at a time, of which the last may be broken
 # How formats begin that people have and libsndfile does not read: MP4 and M4A, Matroska and WebM, WMA, AAC, AMR.
 FOREIGN = re.compile(rb"....ftyp|\x1aE\xdf\xa3|0&\xb2u|\xff[\xf1\xf9]|ADIF|#!AMR", re.DOTALL)
 
@@ -111,7 +108,7 @@ def read_blocks(path, content=None, a_clip=True, remarks=None):
         with opened(path) if content is None else io.BytesIO(content) as raw:
             head = raw.read(16)  # libsndfile takes a disk's error for a format that it does not know
             length = 0
-            for block, rate, promised in _blocks(raw, path, remarks):
+            for block, rate, promised in samples_of(raw, path, remarks, BLOCK):
                 length += len(block)
                 if a_clip and length > MAX_SECONDS * rate:
                     raise UnusableAudio.of(path, f"lasts more than {MAX_SECONDS} s; cut it into clips")
@@ -132,110 +129,6 @@ def read_blocks(path, content=None, a_clip=True, remarks=None):
             converted = shlex.join([str(path), str(path.with_suffix(".wav"))])
             wrong = f"is of a format that libsndfile does not read (ffmpeg -i {converted} converts it)"
         raise UnusableAudio.of(path, wrong) from error
-
-
-class _OtherRate(sf.SoundFileError):
-    """A recording cannot follow another one."""
-
-
-def _blocks(raw, path, remarks):
-    """An open file's samples (samples, channels) in blocks, at least one, each with the rate and how many there are."""
-    contents, rate, promised = Contents([raw]) if isinstance(raw, Stream) else contents_of(raw), 0, 0
-    if contents.left:
-        remarks["unread"] = f"{path} has {contents.left} bytes behind its sound that are of no known kind and not read"
-    for number, recording in enumerate(contents.recordings):
-        try:
-            for block, its_rate, frames in _blocks_of(recording):
-                if number and its_rate != rate:
-                    raise _OtherRate(f"is of {its_rate} Hz and not of {rate}")
-                rate = its_rate
-                yield block, rate, promised + frames
-            promised += frames
-        except sf.SoundFileError as error:
-            if not number:
-                raise
-            reason = error if isinstance(error, _OtherRate) else "cannot be decoded"
-            remarks["unread"] = (f"{path} is {len(contents.recordings)} recordings joined byte by byte, and from "
-                                 f"number {number + 1} on, which {reason}, nothing is read; cut it there")
-            return
-
-
-def _blocks_of(raw):
-    """As `_blocks`, of one recording."""
-    raw.seek(0)
-    streamed = isinstance(raw, Stream)
-    by_number = os.name == "posix" and isinstance(raw, io.FileIO)  # which is quicker, and soundfile knows on POSIX only
-    source = raw.fileno() if by_number else raw
-    kind, settings = (Forward, raw.settings) if streamed else (sf.SoundFile, {})
-    # libsndfile asks what is no file of the system by way of Python, where soundfile would lose an interrupt, and what
-    # was to be read. A pipe keeps it, as it may have to be waited for.
-    whole = contextlib.nullcontext if streamed or by_number else held_signals
-    with whole():
-        file = kind(source, closefd=False, **settings)
-    with file:
-        size = max(1, BLOCK // file.channels)
-        endless = not streamed and file.format == "FLAC" and file.frames == UNKNOWN
-        if not endless:
-            with whole():
-                block = _next(file, size)
-        while not endless:
-            if streamed and raw.error:
-                raise raw.error
-            yield block, file.samplerate, file.frames if file.frames < ENDLESS else 0
-            with whole():
-                block = _next(file, size)
-            if not len(block) and not (streamed and raw.error):
-                return
-    raw.seek(0)
-    with whole():
-        file = _Endless(source, closefd=False)
-    with file:
-        blocks = file.blocks(size)
-        while True:
-            with whole():
-                block = next(blocks, None)
-            if block is None:
-                return
-            yield block, file.samplerate, 0
-
-
-def _next(file, size):
-    """The next samples. Where decoding fails, as at the end of a truncated FLAC, those before, if there are any."""
-    place, few, failed = file.tell(), [np.zeros((0, file.channels), np.float32)], None
-    try:
-        if file.seekable():
-            return file.read(size, dtype="float32", always_2d=True)
-    except sf.SoundFileError as error:
-        failed = error
-    try:
-        if failed:
-            file.seek(place)
-        for _ in range(0, size, DECODED):
-            few.append(file.read(DECODED, dtype="float32", always_2d=True))
-    except sf.SoundFileError as error:
-        failed = failed or error
-    if failed and not place and len(few) == 1:
-        raise failed
-    return np.concatenate(few)[:size]
-
-
-class _Endless(Forward):
-    """A FLAC that does not say how long it is, as pipes leave it: in its middle libsndfile finds no place again."""
-
-    def blocks(self, size):
-        """The samples to its end, or to where decoding fails."""
-        some, number, begun = [np.zeros((0, self.channels), np.float32)], 0, False
-        try:
-            while len(block := self.read(min(DECODED, size - number), dtype="float32", always_2d=True)):
-                some.append(block)
-                number, begun = number + len(block), True
-                if number >= size:
-                    yield np.concatenate(some)
-                    some, number = some[:1], 0
-        except sf.SoundFileError:
-            if not begun:
-                raise
-        yield np.concatenate(some)
 
 
 class _Power:

@@ -4,7 +4,8 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "check": ["check_network"],
-    "models": ["PUBLISHED_NETWORKS", "BodyAndHead", "cnn_model_1", "create", "register", "vgg16_bn"],
+    "head": ["BodyAndHead"],
+    "models": ["PUBLISHED_NETWORKS", "cnn_model_1", "create", "register", "vgg16_bn"],
     "tagger": ["NetworkSpec", "Tagger", "fold_batchnorm"],
     "weights": ["find_weights", "import_fastai_v1", "load_tagger", "read_spec", "save_tagger", "weights_path"],
 })

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from .models import ConcatPool
+from .head import ConcatPool
 from .pickles import Thing
 from .tagger import NetworkSpec
 

@@ -7,15 +7,14 @@ import reprlib
 import sys
 from itertools import pairwise
 
-import torch
 from torch import nn
 
 from ..machine.checks import of_python
+from .head import with_head
 
 # How they begin, for runs to be told apart: torch 1.0.1 starts the weights of every batch normalization from U(0, 1),
 # and only those of the bodies are set to 1 afterwards, by the author's ConvBlock and by torchvision 0.2.2.
 FIRST_WEIGHTS = "Kaiming-normal; batch normalizations of bodies 1, of heads U(0, 1)"
-HEAD_UNITS = 512  # the head's hidden layer, whatever the width of the body
 VGG16 = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 WIDTH_AT_MOST = 4096  # 64 times what is published
 VALUES = (bool, int, float, str, type(None))  # that an option may have: what a file can say
@@ -23,21 +22,6 @@ VALUES = (bool, int, float, str, type(None))  # that an option may have: what a 
 
 class UntrustedCode(ImportError):
     """A file's network is code that this program has not asked for itself."""
-
-
-class BodyAndHead(nn.Sequential):
-    """A body from images to a feature map, then a head to logits: a network that a CPU predicts in portions."""
-
-    def __init__(self, body, head):
-        super().__init__(body, head)
-
-    @property
-    def body(self):
-        return self[0]
-
-    @property
-    def head(self):
-        return self[1]
 
 
 def cnn_model_1(n_classes, width=64):
@@ -222,36 +206,6 @@ def complete(name, options):
     if missing := [option for option in known if known[option] is inspect.Parameter.empty and option not in options]:
         raise ValueError(f"{name} needs the option {missing[0]}")
     return tuple(sorted({**known, **options}.items()))
-
-
-class ConcatPool(nn.Module):
-    """Maximum and mean over the image, maximum first as in fastai: (batch, channels, ...) to (batch, 2 channels)."""
-
-    def forward(self, x):
-        return torch.cat([x.amax((2, 3)), x.mean((2, 3))], 1)
-
-
-def with_head(body, channels, n_classes, fan=None):
-    """A body with the published head, and their start; without `fan` the body keeps its own."""
-    head = nn.Sequential(
-        ConcatPool(),
-        nn.BatchNorm1d(2 * channels),
-        nn.Dropout(0.25),
-        nn.Linear(2 * channels, HEAD_UNITS),
-        nn.ReLU(inplace=True),
-        nn.BatchNorm1d(HEAD_UNITS),
-        nn.Dropout(0.5),
-        nn.Linear(HEAD_UNITS, n_classes),
-    )
-    for layer in [*(body if fan else ()), *head]:
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(layer.weight, mode=fan if isinstance(layer, nn.Conv2d) else "fan_in",
-                                    nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
-    for layer in head:
-        if isinstance(layer, nn.BatchNorm1d):
-            nn.init.uniform_(layer.weight)  # as torch 1.0.1's BatchNorm.reset_parameters: see FIRST_WEIGHTS
-    return BodyAndHead(body, head)
 
 
 def _check_width(width):

@@ -12,7 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 
 from ..images.mel import MelConfig, is_finite
-from .models import PUBLISHED_NETWORKS, BodyAndHead, complete, create, find
+from .head import BodyAndHead
+from .models import PUBLISHED_NETWORKS, complete, create, find
 
 # Images that a CPU predicts at a time: few, so that what one layer leaves is in the cache when the next one wants it.
 # It takes the time of 256 at a time times 0.4 at a width of 4, 0.6 at 16 and 0.9 at 64.

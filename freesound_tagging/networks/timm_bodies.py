@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from .models import with_head
+from .head import with_head
 
 
 def check_body(name):

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..networks.models import BodyAndHead, ConcatPool
+from ..networks.head import BodyAndHead, ConcatPool
 
 
 def network_table(network, config, inputs=3):

@@ -17,7 +17,8 @@ from torch import nn
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.networks import models
 from freesound_tagging.networks.check import check_network
-from freesound_tagging.networks.models import BodyAndHead, create, register
+from freesound_tagging.networks.head import BodyAndHead
+from freesound_tagging.networks.models import create, register
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger, fold_batchnorm
 from freesound_tagging.networks.tracing import normalized_convolutions
 from freesound_tagging.networks.weights import find_weights, load_tagger, read_spec, save_tagger

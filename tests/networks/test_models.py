@@ -13,7 +13,8 @@ from torch import nn
 from freesound_tagging.images.excerpts import to_images
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.machine.device import default_device, inference_precision, runs_on, training_precision
-from freesound_tagging.networks.models import ConcatPool, cnn_model_1, vgg16_bn
+from freesound_tagging.networks.head import ConcatPool
+from freesound_tagging.networks.models import cnn_model_1, vgg16_bn
 from freesound_tagging.networks.tagger import NetworkSpec, Tagger, fold_batchnorm
 
 SPEC = NetworkSpec("cnn-model-1", {"width": 2}, ("Bark", "Meow"), MelConfig(), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3))

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from .explorer import SETTINGS, SHOWN, explorer_figure, settings_of, some_of_each, unlike
+from .augmented import SETTINGS, SHOWN, explorer_figure, settings_of, some_of_each, unlike
 from .plots import player, some_excerpts, span_of
 
 

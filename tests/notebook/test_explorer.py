@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from freesound_tagging.augment import PUBLISHED, mixup, spec_augment, specmix
-from freesound_tagging.notebook import explorer
-from freesound_tagging.notebook.explorer import SHOWN, augmentation_explorer, augmented, settings_of
+from freesound_tagging.notebook.augmented import SETTINGS, SHOWN, augmented, explorer_figure, settings_of
+from freesound_tagging.notebook.explorer import augmentation_explorer
 from freesound_tagging.notebook.plots import player, some_excerpts, sound_element
 
 
@@ -113,7 +113,7 @@ def test_every_widget_changes_the_picture(shown):
 
     for name in [name for name in SHOWN if name != shown.augmentation.value]:
         assert moved(shown.augmentation, name)
-        assert len(shown._sliders.children) == sum(len(explorer.SETTINGS[setting]) for setting in settings_of(name))
+        assert len(shown._sliders.children) == sum(len(SETTINGS[setting]) for setting in settings_of(name))
     assert moved(shown.augmentation, "SpecMix")
     assert moved(shown.settings["max_width"][0], 1.0)
     assert moved(shown.settings["stripes"][1], 3)
@@ -134,7 +134,7 @@ def test_a_width_takes_the_other_along_where_they_would_disagree_and_there_is_on
     assert shown.settings[other][0].value == shown.settings[moved][0].value == to
     assert len(pictures) == 1
     clips = [dropdown.value for dropdown in shown.clips]
-    expected = explorer.explorer_figure(some_excerpts(shown._store, clips), shown._targets[clips], shown._vocabulary,
+    expected = explorer_figure(some_excerpts(shown._store, clips), shown._targets[clips], shown._vocabulary,
                                         "SpecMix", {"min_width": to, "max_width": to, "stripes": (1, 1)},
                                         config=shown._store.config)
     file = io.BytesIO()
@@ -149,7 +149,7 @@ def test_widths_that_agree_are_left_alone(shown):
 
 
 def test_the_ends_of_a_range_have_one_pair_of_words():
-    said = [slider[0] for sliders in explorer.SETTINGS.values() for slider in sliders]
+    said = [slider[0] for sliders in SETTINGS.values() for slider in sliders]
     assert [words for words in said if words.startswith("greatest")] == [
         "greatest zoom", "greatest change", "greatest stripe width"]
     assert "least stripe width" in said

@@ -130,7 +130,7 @@ class Tagger(nn.Module):
     def __init__(self, spec, precision=torch.float32, compiled=False, weights=None):
         super().__init__()
         self.spec, self.precision, self.compiled = spec, precision, compiled
-        self.network = spec.unfilled() if weights else spec.build()
+        self.network = (spec.unfilled() if weights else spec.build()).float()  # whatever torch's default is
         if weights:
             self.network.load_state_dict(weights, assign=True)
         self.register_buffer("mean", _normal_of(spec.mean), persistent=False)

@@ -32,6 +32,19 @@ def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tm
     assert (tmp_path / "[a]*.csv").exists() and alive.exists() and not dead.exists()
 
 
+def test_a_folder_of_many_files_is_not_looked_through_for_each(tmp_path, monkeypatch):
+    """300 files are there: by hand, it is listed for the 1st one, the 5th, the 9th and so on."""
+    for number in range(300):
+        (tmp_path / f"{number}.txt").touch()
+    listed, listing = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or listing(folder))
+    monkeypatch.setattr(os, "scandir", None)  # by which pathlib looks
+    for number in range(21):
+        with whole_file(tmp_path / f"{number}.wav") as part:
+            part.touch()
+    assert listed == [tmp_path] * 6
+
+
 def test_names_of_any_length_that_the_system_has(tmp_path):
     name, longer = "a" * 251 + ".csv", "a" * 252 + ".csv"
     check_writable(tmp_path / name)

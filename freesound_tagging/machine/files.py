@@ -188,6 +188,8 @@ def only_writer(folder, doing, wait=False, name=""):
 
     Raises
     ------
+    OSError
+        If the disk is full. The message names the folder.
     RuntimeError
         If another process holds it and `wait` is False. The message has its pid and host.
     """
@@ -201,7 +203,8 @@ def only_writer(folder, doing, wait=False, name=""):
         who = holder.read_text() if holder.exists() else "another process"
         raise RuntimeError(f"{folder}: {who} is {doing}; let it finish or stop it, or give another folder") from None
     try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        with told_of_a_full_disk(holder):
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
         holder.unlink(missing_ok=True)
     finally:

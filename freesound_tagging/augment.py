@@ -56,7 +56,7 @@ def draw_mixup(images, alpha=0.4, generator=None):
     if not alpha > 0:
         raise ValueError(f"mixup's alpha={alpha}: expected a positive number")
     partner = _partners(images, generator)
-    radius, angle = torch.rand(2, len(images), generator=generator, device=images.device)
+    radius, angle = _random(images, 2, len(images), generator=generator)
     w, cosine = radius ** (1 / alpha), (2 * math.pi * angle).cos()
     # t / sqrt(2 alpha + t^2), written so that neither a small nor a great w overflows.
     return partner, 0.5 + 0.5 * cosine.abs() / (cosine**2 + w / (1 - w)).sqrt()
@@ -177,7 +177,7 @@ def draw_spec_augment(images, warp=0.1, max_width=0.25, stripes=(1, 1), generato
         moved = point + warp * (2 * _uniform(images, generator) - 1)
         point, moved = point[:, None], moved[:, None].clamp(0.01, 0.99)
         n_frames = images.shape[3]
-        time = (torch.arange(n_frames, device=images.device) + 0.5) / n_frames  # (frames,)
+        time = (_counted(images, n_frames) + 0.5) / n_frames  # (frames,)
         source = torch.where(time < moved, time * point / moved, 1 - (1 - time) * (1 - point) / (1 - moved))
     return source, draw_stripes(images, max_width, 0.0, stripes, generator)
 
@@ -292,9 +292,18 @@ def _blend(own, others, share):
     return (share * own + (1 - share) * others).to(own.dtype)
 
 
+def _random(images, *shape, generator):
+    """Numbers in [0, 1), and below whole ones, in float32 where the images are, whatever torch's defaults are."""
+    return torch.rand(shape, generator=generator, device=images.device, dtype=torch.float32)
+
+
+def _counted(images, n):
+    return torch.arange(n, device=images.device, dtype=torch.float32)
+
+
 def _uniform(images, generator):
     """One number in [0, 1) a sample."""
-    return torch.rand(len(images), generator=generator, device=images.device)
+    return _random(images, len(images), generator=generator)
 
 
 def _pair(value):
@@ -308,10 +317,10 @@ def _stripes(images, axis, low, high, count, generator):
                          "expected fractions 0 <= least <= greatest <= 1 and a count of at least 0")
     size = images.shape[axis]
     low, high = round(low * size), round(high * size)
-    draws = torch.rand(2, len(images), count, 1, generator=generator, device=images.device)
+    draws = _random(images, 2, len(images), count, 1, generator=generator)
     width = low + (draws[0] * (high - low + 1)).floor()
     start = (draws[1] * (size - width)).floor()
-    place = torch.arange(size, device=images.device)
+    place = _counted(images, size)
     return ((place >= start) & (place < start + width)).any(1)
 
 
@@ -323,7 +332,7 @@ def _at_least_float32(images):
 def _centres(images, axis):
     """Where mel bands (axis 2) or frames (3) lie for `grid_sample`: (1, size), from just above -1 to just below 1."""
     n = images.shape[axis]
-    return ((2 * torch.arange(n, device=images.device) + 1) / n - 1)[None]
+    return ((2 * _counted(images, n) + 1) / n - 1)[None]
 
 
 def _sample(images, down, across):

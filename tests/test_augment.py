@@ -144,6 +144,20 @@ def test_the_same_seed_gives_the_same_batch(augmentation):
 
 
 @each
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16], ids=str)
+def test_whatever_a_programs_default_format_is_the_batch_is_the_same(augmentation, default):
+    images, targets = batch()
+    expected = augmentation(images, targets, generator=generator())
+    try:
+        torch.set_default_dtype(default)
+        found = augmentation(images, targets, generator=generator())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for ours, theirs in zip(found, expected):
+        torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
+
+
+@each
 def test_images_stay_images_and_weights_sum_to_what_they_were(augmentation):
     images, targets = batch()
     new, weights = augmentation(images, targets, generator=generator())

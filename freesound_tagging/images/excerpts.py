@@ -129,8 +129,17 @@ def pixels_on(device, *stores, stream=None):
     -------
     torch.Tensor, uint8 (all frames, mel bands), or HostPixels
         On the CPU a single store's memory map itself; on a GPU one copy, made store by store.
+
+    Raises
+    ------
+    ValueError
+        If the stores' images were made otherwise than one another.
     """
     device = torch.device(device)
+    for store in stores[1:]:
+        if store.config != stores[0].config:
+            raise ValueError(f"{store.folder} has images of {store.config}, and {stores[0].folder} of "
+                             f"{stores[0].config}; build the stores with the same settings")
     if stream is None and device.type == "cuda":
         stream = sum(store.pixels.nbytes for store in stores) > torch.cuda.mem_get_info(device)[0] / 2
     if stream or (stream is None and device.type == "cpu" and len(stores) > 1):

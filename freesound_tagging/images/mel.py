@@ -57,6 +57,8 @@ class MelConfig:
             value = getattr(self, field.name)
             if field.type is not str and not (is_finite(value) and value > 0):
                 raise ValueError(f"MelConfig.{field.name}={reprlib.repr(value)}: expected a positive number")
+            if field.type is float:
+                object.__setattr__(self, field.name, float(value))  # what is equal has one `key`
             if field.type is int and not isinstance(value, int):
                 raise ValueError(f"MelConfig.{field.name}={value!r}: expected a whole number")
             if field.name in AT_MOST and value > AT_MOST[field.name]:
@@ -83,7 +85,7 @@ class MelConfig:
     @property
     def min_frames(self):
         """Frames of the shortest image."""
-        return 1 + self.min_samples // self.hop_length
+        return _count_frames(self.min_samples, self.n_fft, self.hop_length)
 
     @property
     def excerpt_seconds(self):
@@ -104,6 +106,11 @@ class MelConfig:
 def hop_of(window):
     """Frames from one window over a clip to the next, at most: 48, or a window's length where that is less."""
     return min(HOP, window)
+
+
+def _count_frames(samples, window, hop):
+    """Of a signal that is padded by half a window at both ends; one less of an odd window that would end beyond."""
+    return 1 + (samples - window % 2) // hop
 
 
 def fingerprint(settings):
@@ -235,12 +242,18 @@ def sounding(signal, config=MelConfig()):
     energy = np.concatenate([librosa.feature.rms(y=piece, frame_length=2048, hop_length=512, center=False)[0]
                              for piece in _pieces(signal, 2048, 512, config)]) ** 2
     loud = np.flatnonzero(librosa.power_to_db(energy, ref=np.max, top_db=None) > -config.trim_db)
+    if not len(loud):
+        raise ValueError("a signal with samples that are not finite numbers: expected such in [-1, 1]")
     return int(loud[0]) * 512, min(len(signal), (int(loud[-1]) + 1) * 512)
 
 
 def _pieces(signal, window, hop, config):
     """What at most `FRAMES_AT_A_TIME` frames see of a signal whose ends are padded; cut so, they are the whole's."""
-    half, frames = window // 2, 1 + len(signal) // hop
+    signal = np.asarray(signal)
+    if signal.ndim != 1 or not len(signal):
+        raise ValueError(f"a signal of shape {signal.shape}: expected mono, (samples,), and one sample at least; "
+                         "librosa.to_mono mixes (channels, samples)")
+    half, frames = window // 2, _count_frames(len(signal), window, hop)
     mode, most = config.padding, min(FRAMES_AT_A_TIME, max(1, FRAMES_AT_A_TIME * MelConfig.n_fft // window))
     if frames <= most:
         yield np.pad(signal, half, mode)

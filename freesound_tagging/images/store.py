@@ -193,6 +193,8 @@ class SpectrogramStore:
             raise ValueError(f"no clips to build a store in {folder} from; expected at least one path")
         timed = set()  # files of which clips are stretches
         if spans is not None:
+            if len(spans) != len(paths):
+                raise ValueError(f"{len(spans)} spans for {len(paths)} clips: expected one of each, NaN for all of it")
             timed = {path for path, span in zip(paths, spans) if not np.isnan(span[0])}
             both = [path for path, span in zip(paths, spans) if np.isnan(span[0]) and path in timed]
             if both:

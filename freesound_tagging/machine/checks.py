@@ -33,5 +33,7 @@ def as_python(settings):
 
 
 def of_python(value):
-    """A number of numpy's as one of Python's; all else as it is."""
+    """A number of numpy's as one of Python's, also in a tuple; all else as it is."""
+    if type(value) is tuple:
+        return tuple(map(of_python, value))
     return value.item() if isinstance(value, np.generic) else value

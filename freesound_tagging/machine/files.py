@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import glob
 import hashlib
 import itertools
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 import filelock
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_listed = {}  # by folder: how many files more it gets until it is listed again, and the parts that were in it
 _parts = itertools.count()  # so that two threads that write one file have a part each
 
 
@@ -64,10 +64,10 @@ def whole_file(path):
     host, name = socket.gethostname(), path.name
     if len(os.fsencode(name)) > 150:  # names have 255 bytes at most
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    for left in path.parent.glob(f".{glob.escape(name)}.{glob.escape(host)}.*.part"):
-        pid = re.fullmatch(r"(\d{1,9})(-\d+)?", left.suffixes[-2][1:])
-        if pid and not _is_running(int(pid[1])):
-            left.unlink(missing_ok=True)
+    for part in _parts_in(path.parent):
+        left = re.fullmatch(rf"{re.escape(f'.{name}.{host}.')}(\d{{1,9}})(-\d+)?\.part", part)
+        if left and not _is_running(int(left[1])):
+            path.with_name(part).unlink(missing_ok=True)
     beside = path.with_name(f".{name}.{host}.{os.getpid()}-{next(_parts)}.part")
     try:
         with told_of_a_full_disk(path):
@@ -77,6 +77,18 @@ def whole_file(path):
             os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _parts_in(folder):
+    """What is being written into a folder, or was; one of thousands of files is not listed at each of them."""
+    wait, parts = _listed.get(folder, (0, ()))
+    if not wait:
+        names = []
+        with contextlib.suppress(PermissionError):  # as of a folder that can be written to all the same
+            names = os.listdir(folder)
+        wait, parts = 1 + len(names) // 100, [name for name in names if name.endswith(".part")]
+    _listed[folder] = wait - 1, parts
+    return parts
 
 
 @contextlib.contextmanager
@@ -176,6 +188,8 @@ def only_writer(folder, doing, wait=False, name=""):
 
     Raises
     ------
+    OSError
+        If the disk is full. The message names the folder.
     RuntimeError
         If another process holds it and `wait` is False. The message has its pid and host.
     """
@@ -189,7 +203,8 @@ def only_writer(folder, doing, wait=False, name=""):
         who = holder.read_text() if holder.exists() else "another process"
         raise RuntimeError(f"{folder}: {who} is {doing}; let it finish or stop it, or give another folder") from None
     try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        with told_of_a_full_disk(holder):
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
         holder.unlink(missing_ok=True)
     finally:

@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 
 from ..images.mel import MelConfig, is_finite
+from ..machine.checks import as_python
 from .head import BodyAndHead
 from .models import PUBLISHED_NETWORKS, complete, create, find
 
@@ -37,6 +38,7 @@ class NetworkSpec:
     voting: tuple | None = None  # the stages of its run that vote. None: not known, so that the published ones do
 
     def __post_init__(self):
+        as_python(self)
         if not isinstance(self.vocabulary, tuple) or not self.vocabulary or not all(
                 isinstance(label, str) for label in self.vocabulary):
             raise ValueError(f"vocabulary {reprlib.repr(self.vocabulary)}: expected a tuple of labels")
@@ -114,7 +116,7 @@ class Tagger(nn.Module):
     """A network with its description and its input normalization.
 
     Takes images as the augmentations make them, float (batch, 1, mel bands, frames) in [0, 1]: normalizes them,
-    repeats the one channel three times and gives logits, float32 (batch, labels).
+    repeats the one channel three times and gives logits, float32 (batch, labels). Other images are a ValueError.
 
     Parameters
     ----------
@@ -131,7 +133,7 @@ class Tagger(nn.Module):
     def __init__(self, spec, precision=torch.float32, compiled=False, weights=None):
         super().__init__()
         self.spec, self.precision, self.compiled = spec, precision, compiled
-        self.network = spec.unfilled() if weights else spec.build()
+        self.network = (spec.unfilled() if weights else spec.build()).float()  # whatever torch's default is
         if weights:
             self.network.load_state_dict(weights, assign=True)
         self.register_buffer("mean", _normal_of(spec.mean), persistent=False)
@@ -144,6 +146,9 @@ class Tagger(nn.Module):
         self.to(memory_format=self.layout)
 
     def forward(self, images):
+        if images.ndim != 4 or not images.is_floating_point():
+            raise ValueError(f"images of shape {tuple(images.shape)} in {images.dtype}: expected floats from 0 to 1 of "
+                             "shape (batch, 1, mel bands, frames), as images.to_images makes of a store's excerpts")
         # Here and not around the training step, so that an interrupt hardly ever leaves autocast switched on; where it
         # does, `autocast_as_before` helps.
         with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):

@@ -17,7 +17,7 @@ from ..machine.files import files_below, whole_file
 from .fastai_v1 import read_export
 from .models import UntrustedCode, check_trusted
 from .tagger import PUBLISHED_ENSEMBLE, NetworkSpec, Tagger
-from .tensors import check_fit, network_file, read_header, read_tensors
+from .tensors import Place, check_fit, network_file, read_header, read_tensors
 
 FORMATS = ("freesound-tagging-1", "freesound-tagging-2")  # that are read; the last is written
 AUTHORS_STAGES = {2: 2, 10: 3, 11: 4}  # how the author's files number the models
@@ -37,11 +37,21 @@ def save_tagger(tagger, path):
     tagger : Tagger
     path : path
         Ends in ``.safetensors``; an earlier file is replaced.
+
+    Raises
+    ------
+    ValueError
+        If weights are not those that the description has, as after `fold_batchnorm`. An earlier file is as it was.
     """
     # One entry, as safetensors writes several in random order: equal networks make equal files.
     described = {"version": __version__, **dataclasses.asdict(tagger.spec), "options": dict(tagger.spec.options)}
     metadata = {FORMATS[-1]: json.dumps(described)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tagger.network.state_dict().items()}
+    try:
+        check_fit(tagger.spec, {name: Place(tensor.dtype, tensor.shape, 0) for name, tensor in tensors.items()})
+    except ValueError as error:
+        raise ValueError(f"{path} was not written: {error}; write a network as it was trained, in float32 and "
+                         "before it is made ready to predict") from error
     with whole_file(path) as part:
         part.write_bytes(safetensors.torch.save(tensors, metadata))
 

@@ -17,6 +17,7 @@ from ..clips.audio import seconds_of
 from ..clips.streams import is_given
 from ..clips.tables import few
 from ..images.excerpts import count_windows, pixels_on, to_images
+from ..machine.checks import check_number
 from ..machine.device import as_prepared, autocast_as_before, device_named, enough_memory, precision_named
 from ..machine.files import as_path
 from ..machine.numerics import USUAL, as_usual
@@ -167,8 +168,10 @@ class Ensemble:
         Raises
         ------
         ValueError
-            If the networks were trained on images made otherwise than the store's, or one gives what is not a number.
+            If the networks were trained on images made otherwise than the store's, one gives what is not a number, or
+            `batch_size` is not 1 or more.
         """
+        check_number("batch_size", batch_size, 1, whole=True)
         if self.mel != store.config:
             raise ValueError(f"{self.paths[0]} was trained on images of {self.mel}, but the store's are of "
                              f"{store.config}; build the store with the network's settings")
@@ -218,8 +221,7 @@ class Ensemble:
             If a network gives what is not a number, or `batch_size` is not 1 or more.
         """
         paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-        if type(batch_size) is not int or batch_size < 1:
-            raise ValueError(f"batch_size={batch_size!r}: expected a whole number of windows, at least 1")
+        check_number("batch_size", batch_size, 1, whole=True)
         for path in paths:
             if not is_given(as_path(path)):
                 raise FileNotFoundError(f"{path} does not exist or is neither file nor pipe; give the path of a sound")

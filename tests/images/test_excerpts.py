@@ -110,6 +110,14 @@ def test_on_a_cpu_one_store_is_its_memory_map_and_several_stay_where_they_are(st
     np.testing.assert_array_equal(copied.numpy(), joined)
 
 
+def test_images_that_were_made_otherwise_are_not_joined(stores, tmp_path):
+    sf.write(tmp_path / "c.wav", np.ones(90_000), 44_100)
+    config = MelConfig(n_mels=8, excerpt_frames=16, hop_length=500)
+    other = SpectrogramStore.build([tmp_path / "c.wav"], tmp_path, config, n_jobs=1, progress=False)
+    with pytest.raises(ValueError, match=r"hop_length=500.*hop_length=694.*; build the stores with the same settings"):
+        pixels_on("cpu", stores[0], other)
+
+
 def test_pixels_that_cannot_be_written_are_taken_without_a_word(stores):
     """As those are that come through Ray's memory; torch would warn of them, and a warning is an error here."""
     pixels = np.array(stores[0].pixels)

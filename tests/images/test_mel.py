@@ -62,6 +62,35 @@ def test_a_signal_cut_in_pieces_is_seen_as_librosa_sees_it_whole(monkeypatch, pa
         assert sounding(signal, config) == heard
 
 
+@pytest.mark.parametrize("at_a_time", [1, 7, 4096])
+def test_an_odd_window_has_as_many_frames_as_librosas(monkeypatch, at_a_time):
+    """Of 40 hops, half a window put before and behind them: 40 frames, and not the 41 of an even window."""
+    config = dataclasses.replace(SMALL, n_fft=257, excerpt_frames=40)
+    monkeypatch.setattr(mel, "FRAMES_AT_A_TIME", at_a_time)
+    signal = signal_between_silences()[4000:4000 + config.min_samples]
+    expected, _ = librosas(signal, config)
+    np.testing.assert_allclose(log_mel(signal, config), expected, atol=2e-4)
+    assert config.min_frames == expected.shape[1] == 40
+    with pytest.raises(ValueError, match="gives 40 frames, fewer than an excerpt's 41"):
+        dataclasses.replace(config, excerpt_frames=41)
+
+
+@pytest.mark.parametrize("samples", [np.ones((2, 20_000)), np.ones((20_000, 2))], ids=["channels first", "last"])
+def test_several_channels_are_refused_in_place_of_taking_all_memory(samples):
+    for work in (fit_signal, log_mel):
+        with pytest.raises(ValueError, match=r"a signal of shape \(2.*\): expected mono, \(samples,\)"):
+            work(samples.astype(np.float32))
+
+
+def test_what_is_no_signal_is_refused():
+    with pytest.raises(ValueError, match=r"a signal of shape \(0,\): expected mono, \(samples,\), and one sample at"):
+        log_mel(np.zeros(0, np.float32))
+    signal = np.ones(9000, np.float32)
+    signal[4500] = np.nan
+    with pytest.raises(ValueError, match="samples that are not finite numbers"):
+        fit_signal(signal)
+
+
 def test_the_numbers_are_those_of_the_librosa_that_the_padding_stands_for():
     """To the bit of today's; of 0.6.3 with filters in float64, but for what rounds otherwise."""
     config, signal = dataclasses.replace(SMALL, f_min=100.0, f_max=3000.0), signal_between_silences()
@@ -255,3 +284,4 @@ def test_a_fingerprint_is_of_what_is_said_in_whatever_order():
     """The first digits of `printf '{"a": 1, "b": [2]}' | sha256sum`."""
     assert fingerprint({"b": [2], "a": 1}) == fingerprint({"a": 1, "b": [2]}) == "ae8a9a505246"
     assert MelConfig().key != MelConfig(padding="constant").key
+    assert MelConfig(min_seconds=2, f_max=22_050) == MelConfig() and MelConfig(min_seconds=2).key == MelConfig().key

@@ -99,6 +99,9 @@ def test_images_are_made_once_whatever_the_times_and_anew_for_whole_files(tmp_pa
     assert again != made and whole.spans is None and len(whole) == 1
     with pytest.raises(ValueError, match=r"a\.wav: a clip as a whole, and stretches"):
         build([(1, 3), NAN])
+    for spans in ([(1, 3)], [(1, 3)] * 3):
+        with pytest.raises(ValueError, match=f"{len(spans)} spans for 2 clips: expected one of each"):
+            SpectrogramStore.build([path] * 2, tmp_path / "store", progress=False, spans=spans)
 
 
 def test_a_recording_that_cannot_be_read_is_a_problem_of_all_its_clips(tmp_path):

@@ -1,4 +1,5 @@
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from freesound_tagging.machine.commands import a_path, command, printable
-from freesound_tagging.machine.files import as_path, check_writable, output_file, whole_file
+from freesound_tagging.machine.files import as_path, check_writable, only_writer, output_file, whole_file
 
 
 @pytest.mark.parametrize("pid", ["old", "", "12x", "9" * 30, "1.2"])
@@ -30,6 +31,32 @@ def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tm
     with whole_file(tmp_path / "[a]*.csv") as part:
         part.write_text("whole")
     assert (tmp_path / "[a]*.csv").exists() and alive.exists() and not dead.exists()
+
+
+def test_a_folder_of_many_files_is_not_looked_through_for_each(tmp_path, monkeypatch):
+    """300 files are there: by hand, it is listed for the 1st one, the 5th, the 9th and so on."""
+    for number in range(300):
+        (tmp_path / f"{number}.txt").touch()
+    listed, listing = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or listing(folder))
+    monkeypatch.setattr(os, "scandir", None)  # by which pathlib looks
+    for number in range(21):
+        with whole_file(tmp_path / f"{number}.wav") as part:
+            part.touch()
+    assert listed == [tmp_path] * 6
+
+
+def test_a_disk_with_no_room_at_all_is_said_with_the_folder(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(OSError) as caught, only_writer(tmp_path / "store", "building"):
+            raise AssertionError("nothing is built")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(tmp_path / "store") in str(caught.value) and "free some and run again" in str(caught.value)
+    with only_writer(tmp_path / "store", "building"):
+        assert (tmp_path / "store/.holder").read_text().startswith("process ")
 
 
 def test_names_of_any_length_that_the_system_has(tmp_path):

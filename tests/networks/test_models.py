@@ -152,6 +152,13 @@ def test_a_tagger_normalizes_each_of_the_three_channels():
     torch.testing.assert_close(tagger(images), tagger.network(channels))
 
 
+@pytest.mark.parametrize("images", [torch.zeros(3, 128, 128), torch.zeros(2, 1, 128, 128, dtype=torch.uint8)])
+def test_a_stores_bytes_and_images_without_channels_are_no_images(images):
+    """Bytes would be taken for numbers up to 255, and three images without channels for one of three."""
+    with pytest.raises(ValueError, match=r"images of shape .*: expected floats from 0 to 1 of shape \(batch, 1, mel"):
+        Tagger(SPEC)(images)
+
+
 def test_a_tagger_computes_in_bfloat16_but_answers_in_float32():
     tagger = Tagger(SPEC).eval()
     images = torch.rand(2, 1, 128, 128)
@@ -217,6 +224,12 @@ def test_descriptions_that_cannot_be_are_refused(wrong):
 def test_settings_of_images_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=rf"MelConfig\.{next(iter(wrong))}=.*expected"):
         MelConfig(**wrong)
+
+
+def test_numbers_of_a_description_may_be_numpys():
+    numpys = dataclasses.replace(SPEC, mean=(np.float32(0.5),) * 3, fold=np.int64(1), voting=(np.int64(2),))
+    assert numpys == dataclasses.replace(SPEC, mean=(0.5,) * 3, fold=1, voting=(2,))
+    assert [type(value) for value in (*numpys.mean, numpys.fold, *numpys.voting)] == [float] * 3 + [int] * 2
 
 
 def test_given_weights_are_taken_and_not_copied():

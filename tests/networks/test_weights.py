@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from freesound_tagging.images.mel import MelConfig
-from freesound_tagging.networks.tagger import NetworkSpec, Tagger
+from freesound_tagging.networks.tagger import NetworkSpec, Tagger, fold_batchnorm
 from freesound_tagging.networks.weights import find_weights, load_tagger, read_spec, save_tagger, weights_path
 
 MEL = MelConfig(hop_length=347)
@@ -55,6 +55,27 @@ def test_weights_that_do_not_fit_their_description_are_refused(tmp_path):
     safetensors.torch.save_file(tensors, path, {"freesound-tagging-2": spec})
     with pytest.raises(ValueError, match=r"a\.safetensors .* do not fit .* of shape \(4, 3, 3, 3\), expected \(8, "):
         load_tagger(path)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    save_tagger(Tagger(SPEC), path := tmp_path / "a.safetensors")
+    written = path.read_bytes()
+    for change, said in ((fold_batchnorm, "'0.1.weight' is missing"),
+                         (Tagger.double, "is of torch.float64, expected torch.float32")):
+        with pytest.raises(ValueError, match=rf"a\.safetensors was not written: .* do not fit .*{said}; write"):
+            save_tagger(change(Tagger(SPEC).eval()), path)
+        assert path.read_bytes() == written
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_weights_are_float32_whatever_torchs_default_is(tmp_path, default):
+    try:
+        torch.set_default_dtype(default)
+        save_tagger(Tagger(SPEC), tmp_path / "a.safetensors")
+        loaded = load_tagger(tmp_path / "a.safetensors")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
 
 
 @pytest.mark.filterwarnings("ignore:there is no model")

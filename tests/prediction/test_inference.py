@@ -174,6 +174,13 @@ def test_a_network_that_is_too_large_for_the_precision_that_was_asked_for_is_not
     Ensemble.load(tmp_path / "stage-2_fold-0.safetensors", "cpu").predict(demo_stores["test"], progress=False)
 
 
+@pytest.mark.parametrize("size", [0, -1, 2.5])
+def test_windows_are_predicted_at_least_one_at_a_time(demo_stores, tmp_path, size):
+    save_tagger(tagger_of(0), tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=f"batch_size={size}: expected a whole number, at least 1"):
+        Ensemble.load(tmp_path / "a.safetensors", "cpu").predict(demo_stores["test"], batch_size=size)
+
+
 def test_a_network_under_the_name_of_another_is_refused(demo_stores, tmp_path):
     save_tagger(tagger_of(0), tmp_path / "stage-4_fold-1.safetensors")
     with pytest.raises(ValueError, match="is named as model 4 of fold 1 and is model 2 of fold 0"):

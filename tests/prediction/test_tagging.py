@@ -619,7 +619,7 @@ def test_hours_of_silence_are_told_of_section_by_section(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("call", "said"), [
-    (lambda e: next(e.listen("a.wav", batch_size=0)), "batch_size=0: expected a whole number of windows"),
+    (lambda e: next(e.listen("a.wav", batch_size=0)), "batch_size=0: expected a whole number, at least 1"),
     (lambda e: e.select([0, 2]), r"chosen=\[0, 2\]: expected True or False for each of 9 networks"),
     (lambda e: e.select([False] * 9), "and one True at least"),
     (lambda e: freesound_tagging.Ensemble.load(e.paths, "cpu", torch.float64), "precision=torch.float64: expected one"),

@@ -50,6 +50,37 @@ def test_a_network_of_ones_own_is_a_table_of_its_parts():
     assert table["arithmetic"].tolist() == [0, 1, 1]
 
 
+class Recurrent(torch.nn.Module):
+    """As many are for sounds: convolutions, a GRU over the frames, a layer over what it gives, and its mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolutions = torch.nn.ModuleList([torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.MaxPool2d((8, 2))])
+        self.over_time = torch.nn.GRU(4 * 16, 10, batch_first=True)
+        self.last = torch.nn.Linear(10, 5)
+
+    def forward(self, images):
+        for layer in self.convolutions:
+            images = layer(images)
+        found, _ = self.over_time(images.flatten(1, 2).transpose(1, 2))
+        return self.last(found).mean(1)
+
+
+def test_of_a_network_of_ones_own_every_layer_counts_as_often_as_it_is_used():
+    """By hand: 64 of 128 frames are left for the GRU, of three gates, and for the layer behind it."""
+    table = network_table(Recurrent(), MelConfig())
+    assert table["output"].tolist() == ["", "64 x 10", "64 x 5", ""]
+    assert table["parameters"].tolist()[:3] == [3 * 9 * 4 + 4, 3 * 10 * (64 + 10 + 2), 10 * 5 + 5]
+    products = np.array([128 * 128 * 3 * 9 * 4, 64 * 3 * 10 * (64 + 10), 64 * 10 * 5])
+    np.testing.assert_allclose(table["arithmetic"][:3], products / products.sum())
+
+
+def test_kernels_of_two_sizes_are_named_by_both():
+    network = torch.nn.Sequential(torch.nn.MaxPool2d((8, 2)), torch.nn.AvgPool2d(2), torch.nn.AdaptiveAvgPool2d((1, 4)))
+    assert network_table(torch.nn.Sequential(*network, torch.nn.Conv2d(3, 1, (1, 4))), MelConfig())["layers"].tolist(
+        ) == ["max pool 8x2", "average pool 2x2", "average pool to 1x4", "conv 1x4", ""]
+
+
 def test_the_longest_clip_of_a_label_alone_is_picked(finished_run):
     clips, store = finished_run.clips, finished_run.store
     table = clips.table.assign(length=store.lengths)

@@ -81,6 +81,16 @@ def test_kernels_of_two_sizes_are_named_by_both():
         ) == ["max pool 8x2", "average pool 2x2", "average pool to 1x4", "conv 1x4", ""]
 
 
+def test_the_first_clip_that_can_be_read_is_picked(demo, tmp_path):
+    broken = tmp_path / "broken.wav"
+    broken.write_text("no sound")
+    table = demo.curated.head(3).copy()
+    assert byhand.first_readable(table, MelConfig())["path"] == table["path"][0]
+    table["path"] = [broken, *table["path"][1:]]
+    assert byhand.first_readable(table, MelConfig())["path"] == table["path"][1]
+    assert byhand.first_readable(table.head(1), MelConfig())["path"] == broken, "of which its cell says what is wrong"
+
+
 def test_the_longest_clip_of_a_label_alone_is_picked(finished_run):
     clips, store = finished_run.clips, finished_run.store
     table = clips.table.assign(length=store.lengths)

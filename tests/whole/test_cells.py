@@ -202,3 +202,11 @@ def test_members_frames_go_on_as_pandas_has_them(run, finished_run, demo, monkey
     written = (tmp_path / "s.scores.txt").read_text()
     assert "cnn-model-1, model 2" in written and "published" not in written
     assert isinstance(left["scores"], pd.DataFrame)
+
+
+def test_no_score_of_an_earlier_submission_is_left_where_the_truth_is_not_known(run, tmp_path):
+    """`make submission` prints the file that is there."""
+    (tmp_path / "s.scores.txt").write_text("of others")
+    run("1c69ed1a", name="inference-kernel", data=SimpleNamespace(truth=None), submission_file=tmp_path / "s.csv",
+        Path=type(tmp_path))
+    assert not (tmp_path / "s.scores.txt").exists()

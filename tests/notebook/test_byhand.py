@@ -167,6 +167,16 @@ def test_a_clips_windows_stand_over_their_time_and_their_mean_beside(demo_stores
     assert [bar.get_width() for bar in bars.patches] == pytest.approx([0.7, 0.2])
 
 
+def test_of_a_quarter_of_an_hour_the_windows_fit_on_a_page():
+    """900 s are 57,190 frames; each of their windows has its bar, and the figure is no longer than a page or two."""
+    starts, config = np.arange(0, 57_190 - 128, 48), MelConfig()
+    says = np.zeros((len(starts), 3))
+    figure = windows.windows_figure(np.zeros((128, 57_190), np.uint8), starts, says, ["a", "b", "c"], config)
+    spans = figure.axes[1]
+    assert [bar.get_x() for bar in spans.patches] == pytest.approx(starts * 694 / 44100)
+    assert figure.get_size_inches()[1] < 15 and not spans.texts
+
+
 def test_what_an_answer_hangs_on_is_drawn_over_the_image():
     drop = np.zeros((16, 16))
     drop[3, 5] = 0.4

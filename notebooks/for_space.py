@@ -37,7 +37,7 @@ sdk_version: {gradio}
 python_version: "3.11"
 app_file: app.py
 license: mit
-short_description: Tags any sound with the labels of FSDKaggle2019
+short_description: Tags any sound with {labels} labels
 ---
 
 # What is to be heard?

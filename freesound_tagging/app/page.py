@@ -20,6 +20,7 @@ from .visits import MOST, Visits
 
 LIVE = 4  # microphones that are heard at a time, as each slows the others down; who comes later waits in a queue
 WAITING = 32  # people in the queue; who comes later is told so
+LEAST = 0.05  # probability from which on a label can be asked to be an event, and its distance from 1
 MIB_A_MINUTE = 24  # of an upload: 48 kHz, two channels of 32 bits, and a little
 # The browser asks no other machine for anything, whatever the libraries of the page would like to.
 POLICY = ("default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -166,7 +167,10 @@ def _page(networks, visits, max_minutes, folder):
 
     def events_of(threshold, request: gr.Request):
         visit = visits.of(request.session_hash)
-        return events_view(visit, threshold) if visit and visit.heard else ""
+        if not visit or not visit.heard:
+            return ""
+        is_one = isinstance(threshold, (int, float)) and LEAST <= threshold <= 1 - LEAST
+        return events_view(visit, threshold) if is_one else gr.skip()  # on the way to a number that is typed
 
     def hear_microphone(given, live):
         live = live or Live()
@@ -192,7 +196,7 @@ def _page(networks, visits, max_minutes, folder):
                     sources=["microphone"], type="filepath", label="Record", editable=False, buttons=[], min_width=260))
             stop = gr.Button("Stop listening", interactive=False, size="sm")
             view = gr.HTML(elem_id="view", apply_default_css=False, min_height=100)  # room for progress
-            threshold = gr.Slider(0.05, 0.95, default_threshold(networks.calibration), step=0.05,
+            threshold = gr.Slider(LEAST, 1 - LEAST, default_threshold(networks.calibration), step=0.05,
                                   label="An event from which probability on?")
             table = gr.HTML(elem_id="events", apply_default_css=False)
         with gr.Tab("Live"):
@@ -207,7 +211,9 @@ def _page(networks, visits, max_minutes, folder):
             taken.then(listen, threshold, [view, table, stop], show_progress_on=view, concurrency_limit=MOST,
                        concurrency_id="listening", api_visibility="private")
         stop.click(leave, queue=False, api_visibility="private")
-        threshold.release(events_of, threshold, table, show_progress="hidden", api_visibility="private")
+        # Whichever way it is changed: by the arrow keys, a slider is not released.
+        threshold.change(events_of, threshold, table, show_progress="hidden", preprocess=False,
+                         api_visibility="private")
         stream.start_recording(lambda: (None, ""), None, [live, strip], queue=False, api_visibility="private")
         stream.stream(hear_microphone, [stream, live], [strip, live], stream_every=networks.mel.hop_seconds,
                       time_limit=60 * max_minutes, show_progress="hidden", preprocess=False,

@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "augmented": ["augmentation_figure", "batch_figure", "explorer_figure"],
     "blocks": ["network_table"],
-    "byhand": ["agreement_figure", "cycle_figure", "folds_figure", "longest_alone", "show", "told_apart",
-               "trials_figure"],
+    "byhand": ["agreement_figure", "cycle_figure", "first_readable", "folds_figure", "longest_alone", "show",
+               "told_apart", "trials_figure"],
     "explorer": ["augmentation_explorer"],
     "plots": ["clip_figure", "player", "players", "some_excerpts", "span_of"],
     "recordings": ["events_figure"],

@@ -9,8 +9,10 @@ from IPython.display import display
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
+from ..clips.audio import UnusableAudio
+from ..images.mel import load_clip
 from ..lwlrap import geometric_mean
-from .plots import plain, shortened
+from .plots import plain, shortened, span_of
 
 SETS = {"curated": "tab:blue", "noisy": "tab:orange"}
 
@@ -28,6 +30,30 @@ def show(*things):
             display(thing)
         if isinstance(thing, plt.Figure):
             plt.close(thing)
+
+
+def first_readable(table, config):
+    """The first clip of a set that can be read.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row a clip: `path`, and `start` and `end` of stretches.
+    config : MelConfig
+        How clips are read.
+
+    Returns
+    -------
+    pandas.Series
+        Its row; of a set without such a clip the first.
+    """
+    for _, clip in table.iterrows():
+        try:
+            load_clip(clip["path"], config, span=span_of(clip))
+        except UnusableAudio:
+            continue
+        return clip
+    return table.iloc[0]
 
 
 def longest_alone(clips, store, labels, name="curated"):

@@ -6,6 +6,8 @@ from matplotlib.ticker import MaxNLocator
 
 from .plots import plain, shortened, show_frequencies, show_spectrogram
 
+NUMBERED = 50  # windows that have a line each with its number; of more the lines are thinner
+
 
 def windows_figure(image, starts, says, vocabulary, config, title="", top=5):
     """A clip's windows, what a network says of each, and their mean.
@@ -31,7 +33,7 @@ def windows_figure(image, starts, says, vocabulary, config, title="", top=5):
     """
     mean = np.mean(says, axis=0)
     best = np.argsort(-mean, kind="stable")[:top]
-    heights = (2, 0.12 * len(starts) + 0.2, 0.25 * len(best) + 0.2)
+    heights = (2, 0.12 * min(len(starts), NUMBERED) + 0.2, 0.25 * len(best) + 0.2)
     figure = plt.figure(figsize=(9, 1 + sum(heights)), layout="constrained")
     grid = figure.add_gridspec(3, 2, width_ratios=(3, 1), height_ratios=heights)
     mel, spans = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
@@ -41,7 +43,8 @@ def windows_figure(image, starts, says, vocabulary, config, title="", top=5):
     seconds = config.hop_length / config.sample_rate
     for number, start in enumerate(starts):
         spans.barh(number, config.excerpt_seconds, 0.7, left=start * seconds, color="tab:blue")
-        spans.text(start * seconds, number, f" {number + 1}", va="center", fontsize=7, color="white")
+        if len(starts) <= NUMBERED:
+            spans.text(start * seconds, number, f" {number + 1}", va="center", fontsize=7, color="white")
     spans.set(xlim=mel.get_xlim(), ylim=(len(starts) - 0.4, -0.6), yticks=[], xlabel="time (s)", ylabel="windows")
     heat, bars = figure.add_subplot(grid[2, 0]), figure.add_subplot(grid[2, 1])
     heat.imshow(np.asarray(says)[:, best].T, vmin=0, vmax=1, cmap="Blues", aspect="auto", extent=(

@@ -21,8 +21,18 @@ def members_of(networks, stages=None):
     -------
     pandas.DataFrame
         A row a network: `network`, `stage`, `member`, such as ``"cnn-model-1, model 2"``, and `votes`, bool.
+
+    Raises
+    ------
+    ValueError
+        If none of the networks is in the ensemble.
     """
     specs = [tagger.spec for tagger in networks.taggers]
+    if not any(spec.stage in stages if stages else spec.votes for spec in specs):
+        there = ", ".join(map(str, sorted({spec.stage for spec in specs})))
+        raise ValueError(f"networks are there of the stages {there}, and none " + (
+            f"of those asked for, {', '.join(map(str, stages))}: give others" if stages else
+            "of them votes: train on, or name the stages of the ensemble (stages=)"))
     return pd.DataFrame({
         "network": [spec.network for spec in specs], "stage": [spec.stage for spec in specs],
         "member": [f"{spec.network}, model {spec.stage}" for spec in specs],

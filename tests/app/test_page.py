@@ -151,6 +151,22 @@ def test_an_error_of_a_sound_leaves_the_one_that_has_taken_its_place(networks, v
     assert "right.wav" in listen(0.3, me)[0]
 
 
+def test_the_events_follow_the_slider_whichever_way_it_is_moved(networks, visits, tmp_path):
+    """Gradio calls it released after the mouse alone, not after an arrow key; what is typed begins with 0."""
+    pytest.importorskip("gradio")
+    async def functions():
+        return {function.name: function for function in _page(networks, visits, 90, tmp_path).fns.values()}
+
+    events_of = asyncio.run(functions())["events_of"]
+    assert [event for _, event in events_of.targets] == ["change"] and not events_of.preprocess
+    me, visit = types.SimpleNamespace(session_hash="me"), listened(networks, visits, uploaded(visits))
+    for threshold in (0.05, 0.4, 0.95):
+        assert events_of.fn(threshold, me) == events_view(visit, threshold)
+    for typed in (0, 7, None):
+        assert "<" not in str(events_of.fn(typed, me)), "the table stays as it is"
+    assert events_of.fn(0.4, types.SimpleNamespace(session_hash="you")) == ""
+
+
 def test_a_sound_that_lasts_too_long_is_refused_in_a_line(networks, visits):
     visit = visits.begin("me", uploaded(visits, "night.wav", noise(61)))
     with pytest.raises(TooLong, match=r"^night\.wav lasts more than 1 minutes; cut it, .*--max-minutes"):

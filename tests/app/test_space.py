@@ -44,6 +44,7 @@ def test_the_front_matter_says_how_the_page_is_started(built):
     assert front["sdk"] == "gradio" and front["sdk_version"] == version("gradio")
     assert (built / front["app_file"]).exists()
     assert len(front["short_description"]) <= 60, "or the Space is refused"
+    assert "FSDKaggle2019" not in front["short_description"], "whose labels these networks do not have"
 
 
 def test_the_package_and_the_weights_are_there_and_nothing_of_before(built, weights):

@@ -50,6 +50,47 @@ def test_a_network_of_ones_own_is_a_table_of_its_parts():
     assert table["arithmetic"].tolist() == [0, 1, 1]
 
 
+class Recurrent(torch.nn.Module):
+    """As many are for sounds: convolutions, a GRU over the frames, a layer over what it gives, and its mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolutions = torch.nn.ModuleList([torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.MaxPool2d((8, 2))])
+        self.over_time = torch.nn.GRU(4 * 16, 10, batch_first=True)
+        self.last = torch.nn.Linear(10, 5)
+
+    def forward(self, images):
+        for layer in self.convolutions:
+            images = layer(images)
+        found, _ = self.over_time(images.flatten(1, 2).transpose(1, 2))
+        return self.last(found).mean(1)
+
+
+def test_of_a_network_of_ones_own_every_layer_counts_as_often_as_it_is_used():
+    """By hand: 64 of 128 frames are left for the GRU, of three gates, and for the layer behind it."""
+    table = network_table(Recurrent(), MelConfig())
+    assert table["output"].tolist() == ["", "64 x 10", "64 x 5", ""]
+    assert table["parameters"].tolist()[:3] == [3 * 9 * 4 + 4, 3 * 10 * (64 + 10 + 2), 10 * 5 + 5]
+    products = np.array([128 * 128 * 3 * 9 * 4, 64 * 3 * 10 * (64 + 10), 64 * 10 * 5])
+    np.testing.assert_allclose(table["arithmetic"][:3], products / products.sum())
+
+
+def test_kernels_of_two_sizes_are_named_by_both():
+    network = torch.nn.Sequential(torch.nn.MaxPool2d((8, 2)), torch.nn.AvgPool2d(2), torch.nn.AdaptiveAvgPool2d((1, 4)))
+    assert network_table(torch.nn.Sequential(*network, torch.nn.Conv2d(3, 1, (1, 4))), MelConfig())["layers"].tolist(
+        ) == ["max pool 8x2", "average pool 2x2", "average pool to 1x4", "conv 1x4", ""]
+
+
+def test_the_first_clip_that_can_be_read_is_picked(demo, tmp_path):
+    broken = tmp_path / "broken.wav"
+    broken.write_text("no sound")
+    table = demo.curated.head(3).copy()
+    assert byhand.first_readable(table, MelConfig())["path"] == table["path"][0]
+    table["path"] = [broken, *table["path"][1:]]
+    assert byhand.first_readable(table, MelConfig())["path"] == table["path"][1]
+    assert byhand.first_readable(table.head(1), MelConfig())["path"] == broken, "of which its cell says what is wrong"
+
+
 def test_the_longest_clip_of_a_label_alone_is_picked(finished_run):
     clips, store = finished_run.clips, finished_run.store
     table = clips.table.assign(length=store.lengths)
@@ -124,6 +165,16 @@ def test_a_clips_windows_stand_over_their_time_and_their_mean_beside(demo_stores
     assert [label.get_text() for label in heat.get_yticklabels()] == ["b", r"a\$"]
     assert [text.get_text() for text in heat.texts] == ["0.90", "0.10", "0.50", "0.30"]
     assert [bar.get_width() for bar in bars.patches] == pytest.approx([0.7, 0.2])
+
+
+def test_of_a_quarter_of_an_hour_the_windows_fit_on_a_page():
+    """900 s are 57,190 frames; each of their windows has its bar, and the figure is no longer than a page or two."""
+    starts, config = np.arange(0, 57_190 - 128, 48), MelConfig()
+    says = np.zeros((len(starts), 3))
+    figure = windows.windows_figure(np.zeros((128, 57_190), np.uint8), starts, says, ["a", "b", "c"], config)
+    spans = figure.axes[1]
+    assert [bar.get_x() for bar in spans.patches] == pytest.approx(starts * 694 / 44100)
+    assert figure.get_size_inches()[1] < 15 and not spans.texts
 
 
 def test_what_an_answer_hangs_on_is_drawn_over_the_image():

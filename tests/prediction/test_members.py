@@ -24,6 +24,15 @@ def test_members_are_told_by_network_and_stage_and_vote_as_their_files_say_or_as
     assert counted.index.tolist() == [("cnn-model-1", stage) for stage in (1, 2, 3, 4)]
 
 
+def test_an_ensemble_of_none_is_refused(networks):
+    with pytest.raises(ValueError, match=r"of the stages 1, 2, 3, 4, and none of those asked for, 7, 9: give others"):
+        members_of(networks, stages=(7, 9))
+    begun = networks.select([tagger.spec.stage == 1 for tagger in networks.taggers])
+    with pytest.raises(ValueError, match="of the stages 1, and none of them votes: train on"):
+        members_of(begun)
+    assert members_of(begun, stages=[1])["votes"].all()
+
+
 def test_scores_are_those_of_the_means_of_each_group():
     rng = np.random.default_rng(0)
     truth = (rng.random((30, 6)) < 0.3).astype(float)

@@ -1,5 +1,7 @@
 """What the notebooks do by hand is what the package does: their cells, run as they stand, against its functions."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from helpers import NOTEBOOKS, nbformat
 from sklearn.metrics import label_ranking_average_precision_score
 
 from freesound_tagging import augment
+from freesound_tagging.images import MelConfig
 from freesound_tagging.machine import device_named
 from freesound_tagging.networks import NetworkSpec, Tagger
 from freesound_tagging.prediction import Ensemble, members_of
@@ -75,6 +78,16 @@ def test_mixup_by_hand_is_mixup_to_the_bit(run, two):
         left = run("mixup-steps", images=images, targets=targets, draw=draw)
         expected = augment.mixup(images, targets, generator=torch.Generator().manual_seed(draw))
         assert torch.equal(left["blended"], expected[0]) and torch.equal(left["weights_blended"], expected[1])
+
+
+def test_a_clip_is_shown_again_after_later_cells_have_picked_others(run, demo):
+    """Where `clip` is the number of one."""
+    config = MelConfig()
+    left = run("sound-to-image", data=demo, settings=SimpleNamespace(mel=config), clip=np.int64(3))
+    given = {name: left[name] for name in ("example", "span", "clip")} | {"config": config}
+    run("fcc23fa5", **given)
+    run("clip-player", **given)
+    assert left["example"]["fname"] == demo.curated["fname"][0]
 
 
 def test_lwlrap_by_hand_is_scikit_learns(run, demo):
@@ -149,13 +162,22 @@ def test_a_clips_windows_by_hand_give_what_the_ensemble_predicts(run, finished_r
     assert members_of(networks)["votes"].all()
 
 
+def test_what_cannot_be_read_is_not_counted_among_the_labels(run, finished_run, demo, monkeypatch):
+    curated = np.flatnonzero(finished_run.clips.is_of("curated"))
+    known = finished_run.known.copy()
+    known[curated[:2]] = False
+    monkeypatch.setattr(finished_run, "known", known)
+    left = run("3292a1c1", pipeline=finished_run, curated=curated, data=demo)
+    assert left["per_class"]["clips"].sum() == finished_run.targets[curated[2:]].sum()
+
+
 def test_where_a_patch_is_covered_the_answer_falls_if_it_hangs_on_it(run, finished_run):
     """A network that says how bright one pixel is: nothing else that is covered changes its answer."""
     def network(images):
         return 10 * images[:, 0, 60, 100, None].expand(-1, 12)
 
     curated = np.flatnonzero(finished_run.clips.is_of("curated"))
-    left = run("occlusion-steps", finished=[4], last=4, curated=curated, pipeline=finished_run,
+    left = run("occlusion-steps", finished=[4], last=4, read=curated, pipeline=finished_run,
                clips=finished_run.clips, weights=finished_run.weights, store=finished_run.store, seed=0,
                config=finished_run.profile.mel, data=finished_run.clips, load_tagger=lambda path: network)
     drop, image = left["drop"], left["image"]
@@ -180,3 +202,11 @@ def test_members_frames_go_on_as_pandas_has_them(run, finished_run, demo, monkey
     written = (tmp_path / "s.scores.txt").read_text()
     assert "cnn-model-1, model 2" in written and "published" not in written
     assert isinstance(left["scores"], pd.DataFrame)
+
+
+def test_no_score_of_an_earlier_submission_is_left_where_the_truth_is_not_known(run, tmp_path):
+    """`make submission` prints the file that is there."""
+    (tmp_path / "s.scores.txt").write_text("of others")
+    run("1c69ed1a", name="inference-kernel", data=SimpleNamespace(truth=None), submission_file=tmp_path / "s.csv",
+        Path=type(tmp_path))
+    assert not (tmp_path / "s.scores.txt").exists()

@@ -12,6 +12,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fastai uses what newer torch and pandas call deprecated
     import fastai.callback.schedule  # noqa: F401  (gives Learner its fit_one_cycle)
     from fastai.callback.core import Callback, CancelFitException, CancelStepException, TrainEvalCallback
+    from fastai.callback.tracker import TerminateOnNaNCallback
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner, Recorder
     from fastai.optimizer import OptimWrapper
@@ -83,14 +84,13 @@ class History(Callback):
         The step of the last epoch whose loss, or else its validation, was not finite; training ends with that epoch.
     """
 
+    order = TerminateOnNaNCallback.order - 1  # which ends a training at once: the loss is noted before
+
     def __init__(self, on_step=None, on_epoch=None):
         self.on_step, self.on_epoch, self.broken = on_step, on_epoch, None
 
     def before_fit(self):
-        self.losses, self.lwlraps, self.broken = [], [], None
-
-    def before_epoch(self):
-        self.pending, self.outputs = [], []
+        self.losses, self.lwlraps, self.pending, self.outputs, self.broken = [], [], [], [], None
 
     def after_batch(self):
         if self.training:
@@ -100,13 +100,23 @@ class History(Callback):
         else:
             self.outputs.append((self.yb[0], self.pred))
 
-    def after_epoch(self):
-        losses = torch.stack(self.pending).float().cpu().tolist()
+    def _fetch(self):
+        """Fetch the losses of the epoch, and what its validation has said: (losses, truth, scores)."""
+        losses = torch.stack(self.pending).float().cpu().tolist() if self.pending else []
         self.losses += losses
         truth, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*self.outputs)) if self.outputs else ([], [])
         finite = np.append(np.isfinite(losses), np.isfinite(scores).all())
         if not finite.all():
             self.broken = min(int(finite.argmin()), len(losses) - 1)
+        self.pending, self.outputs = [], []
+        return losses, truth, scores
+
+    def after_cancel_fit(self):
+        self._fetch()  # what there is of an epoch that another callback has ended
+
+    def after_epoch(self):
+        losses, truth, scores = self._fetch()
+        if self.broken is not None:
             raise CancelFitException
         self.lwlraps.append(lwlrap(truth, scores) if len(truth) else float("nan"))
         if self.on_epoch:
@@ -250,7 +260,7 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
                 raise
             failed = error  # of a callback that had nothing to go on with, as SaveModelCallback in a first epoch
     if history.broken is not None:
-        epoch = len(history.losses) // len(train)
+        epoch = -(-len(history.losses) // len(train))
         raise FloatingPointError(
             f"the loss is not finite in step {history.broken + 1} of epoch {epoch} of {epochs}. Its batch: "
             f"{few(train.fnames(history.broken), 16)}. Listen to these clips, or lower the learning rate of {lr:g}"

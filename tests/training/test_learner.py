@@ -399,6 +399,18 @@ def test_a_loss_that_is_not_finite_is_said_whatever_callbacks_do_then(pool, demo
         fit_with(change, pool, demo)
 
 
+def test_a_callback_that_ends_a_training_keeps_no_network_that_is_not_finite(pool, demo):
+    from fastai.callback.tracker import TerminateOnNaNCallback
+
+    steps = []
+
+    def not_a_number(images, targets, generator=None):
+        steps.append(1)
+        return images * np.nan if len(steps) == 3 else images, targets
+    with pytest.raises(FloatingPointError, match=r"the loss is not finite in step 1 of epoch 2 of 2\. Its batch: "):
+        fit_with(lambda learner: learner.add_cb(TerminateOnNaNCallback()), pool, demo, not_a_number)
+
+
 def test_a_compiled_network_trains_as_an_uncompiled_one(pool, demo):
     """In float32, as compiled bfloat16 is refused on CPUs; and without dropout, whose draws differ."""
     losses = []

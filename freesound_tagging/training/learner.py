@@ -11,7 +11,8 @@ import torch._dynamo  # its optimizers import it when the first is made, where a
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fastai uses what newer torch and pandas call deprecated
     import fastai.callback.schedule  # noqa: F401  (gives Learner its fit_one_cycle)
-    from fastai.callback.core import Callback, CancelFitException, CancelStepException, TrainEvalCallback
+    from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
+    from fastai.callback.fp16 import MixedPrecision
     from fastai.callback.tracker import TerminateOnNaNCallback
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner, Recorder
@@ -47,19 +48,23 @@ class LossScaling(Callback):
     """Loss scaling for float16: a step whose gradients overflow is skipped, without the host ever waiting to know.
 
     torch's scaler tells a fused optimizer on the device. fastai's `MixedPrecision` puts itself between the two, and
-    fetches at each step whether there was an overflow.
+    fetches at each step whether there was an overflow. Gradients are scaled back where it does that: callbacks that
+    gather them come before, those that clip them behind.
     """
 
+    order = MixedPrecision.order
+
     def before_fit(self):
-        self.scaler = torch.amp.GradScaler(self.learn.dls.device.type)
+        self.learn.loss_scaler = torch.amp.GradScaler(self.learn.dls.device.type)
 
     def before_backward(self):
-        self.learn.loss_grad = self.scaler.scale(self.learn.loss_grad)
+        self.learn.loss_grad = self.learn.loss_scaler.scale(self.learn.loss_grad)
 
     def before_step(self):
-        self.scaler.step(self.learn.opt.opt)
-        self.scaler.update()
-        raise CancelStepException  # the step has been taken
+        self.learn.loss_scaler.unscale_(self.learn.inmost_optimizer())
+
+    def after_step(self):
+        self.learn.loss_scaler.update()
 
 
 class History(Callback):
@@ -125,6 +130,18 @@ class History(Callback):
 
 class TaggerLearner(Learner):
     """A fastai Learner over batches that are cut on their device, and not over items."""
+
+    loss_scaler = None  # a torch.amp.GradScaler in float16 (`LossScaling`)
+
+    def inmost_optimizer(self):
+        """torch's optimizer that fastai's wraps, or one of fastai's own."""
+        return self.opt.opt if isinstance(self.opt, OptimWrapper) else self.opt
+
+    def _step(self):
+        if self.loss_scaler is None:
+            super()._step()
+        else:
+            self.loss_scaler.step(self.inmost_optimizer())
 
     def export(self, *_, **__):
         """Raises, and says how a trained network is kept."""

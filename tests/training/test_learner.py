@@ -256,6 +256,44 @@ def test_training_in_float16_scales_the_loss_and_skips_the_steps_that_overflow(p
     assert not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_gradients_are_gathered_and_clipped_before_a_step_in_every_number_format(pool, demo, precision):
+    """Each step of plain descent is as long as the clipped gradient, the learning rate times 0.5; half are gathered."""
+    from fastai.callback.training import GradientAccumulation, GradientClip
+    from fastai.optimizer import OptimWrapper
+
+    lengths = []
+
+    class Length(Callback):
+        order = GradientClip.order + 1
+
+        def weights(self):
+            return torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
+
+        def before_step(self):
+            self.opt.set_hypers(mom=0.0, wd=0.0)
+            self.before, self.rate = self.weights(), self.opt.hypers[0]["lr"]
+
+        def after_step(self):
+            lengths.append(float((self.weights() - self.before).norm()) / self.rate)
+
+    def change(learner):
+        learner.opt_func = partial(OptimWrapper, opt=partial(torch.optim.SGD, momentum=0.9))
+        learner.add_cbs([GradientAccumulation(16), GradientClip(0.5), Length()])
+    fit(tagger_for(demo, precision=precision), RandomExcerpts(pool, np.arange(40), 8, 8, generator()),
+        MiddleExcerpts(pool, []), 1, 1e-2, change=change)
+    assert lengths == pytest.approx([0.5] * 4, rel=1e-3)
+
+
+def test_an_optimizer_of_fastais_own_trains_in_float16(pool, demo):
+    from fastai.optimizer import Adam
+
+    losses = [fit(tagger_for(demo, precision=precision), RandomExcerpts(pool, np.arange(40), 8, 6, generator()),
+                  MiddleExcerpts(pool, []), 1, 1e-3, change=lambda learner: setattr(learner, "opt_func", Adam)).losses
+              for precision in (torch.float32, torch.float16)]
+    np.testing.assert_allclose(*losses, rtol=0.02)
+
+
 def test_a_learner_knows_its_device_from_the_batches(pool, demo):
     learner = make_learner(tagger_for(demo), RandomExcerpts(pool, np.arange(8), 8, 2, generator()),
                            MiddleExcerpts(pool, []))

@@ -122,6 +122,17 @@ def test_clips_of_one_recording_are_held_out_together_in_either_set_and_in_both(
     assert len(seen) == len(alone) * (2 * EACH - 1), "no others have to be together"
 
 
+def test_more_folds_than_recordings_are_refused_by_set(folder):
+    groups = [f"r{clip}" for clip in range(EACH)]
+    with pytest.raises(ValueError, match=r"^n_folds=9: expected at most 8, the number of curated clips$"):
+        deal(folder, 9)
+    with pytest.raises(ValueError, match=r"^n_folds=3: expected at most 2, the number of recordings that the 8 noisy "
+                                          "clips are of, each of which is held out whole$"):
+        deal(folder, 3, group=groups + ["n1"] * 6 + ["n2"] * 2)
+    with pytest.raises(ValueError, match=r"^n_folds=2: expected at most 1, .*; there have to be two or more$"):
+        deal(folder, 2, group=["one"] * EACH + groups)
+
+
 def test_the_recordings_of_clips_that_are_the_same_are_held_out_together(folder):
     """And with them all that is linked to one of them: a chain over two recordings."""
     shutil.copy(folder / "curated/curated1.wav", folder / "noisy/noisy2.wav")

@@ -272,7 +272,7 @@ def test_names_of_augmentations_are_the_same_in_every_process():
     assert name_of(made_with(2)) == "step(gain=2)"
     for step in (lambda images, targets, generator: (images, targets), Gain(), Gain().__call__, Gain().apply,
                  partial(specmix, stripes=np.arange(2000))):
-        with pytest.raises(ValueError, match="^the function .* has no name by which a run would know it: give one"):
+        with pytest.raises(ValueError, match=r"^the function .* has no name by which a run would know it: give one"):
             name_of(step)
 
 

@@ -108,7 +108,6 @@ class History(Callback):
     def _fetch(self):
         """Fetch the losses of the epoch, and what its validation has said: (losses, truth, scores)."""
         losses = torch.stack(self.pending).float().cpu().tolist() if self.pending else []
-        self.losses += losses
         truth, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*self.outputs)) if self.outputs else ([], [])
         finite = np.append(np.isfinite(losses), np.isfinite(scores).all())
         if not finite.all():
@@ -117,10 +116,11 @@ class History(Callback):
         return losses, truth, scores
 
     def after_cancel_fit(self):
-        self._fetch()  # what there is of an epoch that another callback has ended
+        self._fetch()  # of an epoch that another callback has ended: whether it was finite
 
     def after_epoch(self):
         losses, truth, scores = self._fetch()
+        self.losses += losses
         if self.broken is not None:
             raise CancelFitException
         self.lwlraps.append(lwlrap(truth, scores) if len(truth) else float("nan"))
@@ -277,7 +277,7 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
                 raise
             failed = error  # of a callback that had nothing to go on with, as SaveModelCallback in a first epoch
     if history.broken is not None:
-        epoch = -(-len(history.losses) // len(train))
+        epoch = len(history.lwlraps) + 1
         raise FloatingPointError(
             f"the loss is not finite in step {history.broken + 1} of epoch {epoch} of {epochs}. Its batch: "
             f"{few(train.fnames(history.broken), 16)}. Listen to these clips, or lower the learning rate of {lr:g}"

@@ -22,6 +22,7 @@ from freesound_tagging.prediction.inference import predict
 from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
 from freesound_tagging.training.learner import AugmentBatch, History, fit, fit_one_cycle, make_learner
 from freesound_tagging.training.pool import ClipPool
+from freesound_tagging.training.progress import EpochLogs
 
 
 @pytest.fixture(scope="module")
@@ -495,6 +496,24 @@ def test_tensorboard_has_the_same_figures_and_changes_nothing(make_pipeline, fin
         ours, theirs = (run.weights / f"{name}.safetensors" for run in (pipeline, finished_run))
         assert ours.read_bytes() == theirs.read_bytes(), "the same weights as without"
     assert not list(finished_run.work.glob("**/events*"))
+
+
+def test_a_training_that_is_taken_up_again_is_logged_once(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    interrupted = EpochLogs(tmp_path)
+    interrupted.epoch(25, 0.7, 0.3)
+    interrupted.epoch(50, 0.6, 0.4)
+    interrupted.close()
+    again = EpochLogs(tmp_path)
+    again.epoch(25, 0.7, 0.3)
+    again.whole({"loss": np.repeat([0.7, 0.6, 0.5], 25), "lwlrap": np.array([0.3, 0.4, 0.45])})
+    logs = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, round(event.value, 6)) for event in logs.Scalars("loss")] == [(25, 0.7), (50, 0.6), (75, 0.5)]
+
+
+def test_logs_of_a_training_that_a_callback_ended_in_its_first_epoch_are_empty(tmp_path):
+    pytest.importorskip("tensorboard")
+    EpochLogs(tmp_path).whole({"loss": np.array([]), "lwlrap": np.array([])})
 
 
 def test_without_tensorboard_it_says_what_to_install(make_pipeline, tmp_path, monkeypatch):

@@ -76,7 +76,8 @@ def _recordings(clips):
 
     A recording is what the table calls a `group`; without one, clips of one file are of one recording.
     """
-    groups = clips.table["group"].fillna("") if "group" in clips.table else pd.Series("", clips.table.index)
+    groups = clips.table.get("group", pd.Series("", clips.table.index))
+    groups = groups.map(lambda group: "" if pd.isna(group) else str(group))  # 0 is a recording too
     files = clips.table["path"].astype(str)
     groups = groups.where((groups != "") | ~files.duplicated(keep=False), "\1" + files)
     if not groups.any():

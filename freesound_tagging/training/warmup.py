@@ -56,7 +56,7 @@ class WarmupPipeline:
         by it (docs/speed.md); compiled bfloat16 gives NaN there (torch 2.15). On a GPU nobody has measured whether it
         pays (``make bench``).
     tensorboard : path, optional
-        A folder for logs that TensorBoard shows, a run a stage and fold.
+        A folder of this run's own for logs that TensorBoard shows, a run a stage and fold.
     executor : {"auto", "in-process", "processes", "ray"} or RayExecutor
         Where folds are trained: in this process one after the other, side by side in processes that share the cores,
         or over the GPUs and machines of a Ray cluster (see `machine.RayExecutor`). "auto" is "processes" on a CPU, a

@@ -133,6 +133,13 @@ def test_more_folds_than_recordings_are_refused_by_set(folder):
         deal(folder, 2, group=["one"] * EACH + groups)
 
 
+def test_recordings_may_be_called_by_numbers_of_which_0_is_one(folder):
+    folds, _ = deal(folder, group=np.arange(2 * EACH) % EACH // 2)
+    for recording in range(EACH // 2):
+        assert len(set(folds[np.arange(2 * EACH) % EACH // 2 == recording])) == 1
+    assert set(folds) == {0, 1, 2, 3}
+
+
 def test_the_recordings_of_clips_that_are_the_same_are_held_out_together(folder):
     """And with them all that is linked to one of them: a chain over two recordings."""
     shutil.copy(folder / "curated/curated1.wav", folder / "noisy/noisy2.wav")

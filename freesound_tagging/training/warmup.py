@@ -160,6 +160,8 @@ class WarmupPipeline:
         ------
         RuntimeError
             If a stage that it builds on is not finished.
+        ValueError
+            If the profile has no such stage.
         FloatingPointError, OutOfMemory
             If a loss is not finite or the GPU has too little memory. Finished folds are kept.
         """
@@ -186,6 +188,8 @@ class WarmupPipeline:
 
     def _inputs(self, stage, fold):
         """The folds that a fold of a stage builds on: that which it starts from, all of the stages that select."""
+        if stage not in self.stages:
+            raise ValueError(f"stage={stage!r}: expected one of the profile's, {', '.join(map(str, self.stages))}")
         config = self.stages[stage]
         if config.starts_from is not None:
             yield config.starts_from, fold

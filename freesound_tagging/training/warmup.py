@@ -357,7 +357,8 @@ class WarmupPipeline:
         nothing = [f"Stage {stage} has selected no {config.selects_from} clip, as the models agree with none by its "
                    f"threshold of {config.threshold:g}." for stage, config in self.stages.items()
                    if config.selects_from and stage in self.finished() and not self.selected(stage).any()]
-        return "\n".join([self.table().round(5).to_string(), *nothing, *filter(None, [self.who_votes()])])
+        table = self.table().round(5).to_string() if self.finished() else "no stage is finished yet"
+        return "\n".join([table, *nothing, *filter(None, [self.who_votes()])])
 
     def write_card(self):
         """Once all folds are finished: say beside the networks what they are (`card`), and keep their calibration."""

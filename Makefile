@@ -125,7 +125,7 @@ train: $(VENV)/installed
 	@$(TRAIN) $(NETWORKS)
 
 train-both: $(VENV)/installed
-	@$(TRAIN)
+	@$(TRAIN) --networks cnn-model-1 vgg16
 
 # Paths are made absolute, as the notebook runs in its own folder; by Python, as macOS has no realpath -m.
 absolute = "$(1)=$$($(PYTHON) -IS -c 'import os, sys; os.write(1, os.fsencode(os.path.realpath(sys.argv[1])))' "$$$(2)")$(3)"

@@ -17,6 +17,7 @@ from ..machine.executors import EXECUTORS, executor_of
 from ..networks.models import PUBLISHED_NETWORKS
 from ..prediction.calibration import CALIBRATION
 from .estimate import estimate
+from .held_out import check_folds
 from .profile import NAMES, load_profile
 from .queue import SessionBudget
 from .warmup import WarmupPipeline, run_together
@@ -69,9 +70,7 @@ def main(arguments=None):
     clips = data.clips()
     profile = profile.fitted(clips)
     profiles = [dataclasses.replace(profile, network=network) for network in dict.fromkeys(networks)]
-    most = min(int(clips.is_of(name).sum()) for name in profile.sets)
-    if profile.n_folds > most:
-        raise ValueError(f"n_folds={profile.n_folds}: expected 2 to {most}, the clips of the smaller set")
+    check_folds(clips, profile.n_folds)  # before their images are made
     executor = executor_of(options.executor, profile.n_folds, default_device())
     store = SpectrogramStore.build(clips.paths, options.output / "work/spectrograms/training", profile.mel,
                                    executor=executor, spans=clips.spans)

@@ -51,7 +51,7 @@ def check_modules(functions, folder):
 
 
 def name_of(step):
-    """An augmentation and its settings as text, the same in every process: ``"specmix(stripes=(1, 2))"``.
+    """A function and its settings as text, the same in every process: ``"specmix(stripes=(1, 2))"``.
 
     Raises
     ------
@@ -71,8 +71,8 @@ def name_of(step):
         text = f"{getattr(function, '__name__', '<none>')}({', '.join(given)})"
         is_known = text[0] != "<" and not inspect.ismethod(function)
     if not is_known:
-        raise ValueError(f"the augmentation {step!r} has no name by which a run would know it: give a function made by "
-                         "def, its settings as numbers and texts by functools.partial")
+        raise ValueError(f"the function {step!r} has no name by which a run would know it: give one made by def, its "
+                         "settings as numbers and texts by functools.partial")
     return text
 
 

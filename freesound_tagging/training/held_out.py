@@ -12,6 +12,26 @@ from ..clips.folds import stratified_folds
 from ..clips.twins import find_twins, name_twins
 
 
+def check_folds(clips, n_folds):
+    """Raise a ValueError if a set has not a recording for each fold to hold out.
+
+    Parameters
+    ----------
+    clips : Clips
+    n_folds : int
+    """
+    recordings = _recordings(clips)
+    for name in clips.sets:
+        mine = clips.is_of(name)
+        count = int(mine.sum())
+        most = count if recordings is None else len(np.unique(recordings[mine]))
+        if n_folds > most:
+            these = f"{name} clips" if most == count else (
+                f"recordings that the {count} {name} clips are of, each of which is held out whole")
+            raise ValueError(f"n_folds={n_folds}: expected at most {most}, the number of {these}"
+                             + ("; there have to be two or more" if most < 2 else ""))
+
+
 def deal_folds(clips, store, n_folds, seed, test=()):
     """Deal clips to folds; those of one recording (the table's `group`, else the file) to one.
 
@@ -30,7 +50,13 @@ def deal_folds(clips, store, n_folds, seed, test=()):
         The fold that holds each clip out.
     twins : int
         Groups of clips that are the same, and are held out together.
+
+    Raises
+    ------
+    ValueError
+        As `check_folds`.
     """
+    check_folds(clips, n_folds)
     folds, recordings = np.empty(len(clips), np.int64), _recordings(clips)
     for name in clips.sets:
         mine = clips.is_of(name)
@@ -50,7 +76,8 @@ def _recordings(clips):
 
     A recording is what the table calls a `group`; without one, clips of one file are of one recording.
     """
-    groups = clips.table["group"].fillna("") if "group" in clips.table else pd.Series("", clips.table.index)
+    groups = clips.table.get("group", pd.Series("", clips.table.index))
+    groups = groups.map(lambda group: "" if pd.isna(group) else str(group))  # 0 is a recording too
     files = clips.table["path"].astype(str)
     groups = groups.where((groups != "") | ~files.duplicated(keep=False), "\1" + files)
     if not groups.any():

@@ -11,7 +11,9 @@ import torch._dynamo  # its optimizers import it when the first is made, where a
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fastai uses what newer torch and pandas call deprecated
     import fastai.callback.schedule  # noqa: F401  (gives Learner its fit_one_cycle)
-    from fastai.callback.core import Callback, CancelFitException, CancelStepException, TrainEvalCallback
+    from fastai.callback.core import Callback, CancelFitException, TrainEvalCallback
+    from fastai.callback.fp16 import MixedPrecision
+    from fastai.callback.tracker import TerminateOnNaNCallback
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner, Recorder
     from fastai.optimizer import OptimWrapper
@@ -46,19 +48,23 @@ class LossScaling(Callback):
     """Loss scaling for float16: a step whose gradients overflow is skipped, without the host ever waiting to know.
 
     torch's scaler tells a fused optimizer on the device. fastai's `MixedPrecision` puts itself between the two, and
-    fetches at each step whether there was an overflow.
+    fetches at each step whether there was an overflow. Gradients are scaled back where it does that: callbacks that
+    gather them come before, those that clip them behind.
     """
 
+    order = MixedPrecision.order
+
     def before_fit(self):
-        self.scaler = torch.amp.GradScaler(self.learn.dls.device.type)
+        self.learn.loss_scaler = torch.amp.GradScaler(self.learn.dls.device.type)
 
     def before_backward(self):
-        self.learn.loss_grad = self.scaler.scale(self.learn.loss_grad)
+        self.learn.loss_grad = self.learn.loss_scaler.scale(self.learn.loss_grad)
 
     def before_step(self):
-        self.scaler.step(self.learn.opt.opt)
-        self.scaler.update()
-        raise CancelStepException  # the step has been taken
+        self.learn.loss_scaler.unscale_(self.learn.inmost_optimizer())
+
+    def after_step(self):
+        self.learn.loss_scaler.update()
 
 
 class History(Callback):
@@ -83,14 +89,13 @@ class History(Callback):
         The step of the last epoch whose loss, or else its validation, was not finite; training ends with that epoch.
     """
 
+    order = TerminateOnNaNCallback.order - 1  # which ends a training at once: the loss is noted before
+
     def __init__(self, on_step=None, on_epoch=None):
         self.on_step, self.on_epoch, self.broken = on_step, on_epoch, None
 
     def before_fit(self):
-        self.losses, self.lwlraps, self.broken = [], [], None
-
-    def before_epoch(self):
-        self.pending, self.outputs = [], []
+        self.losses, self.lwlraps, self.pending, self.outputs, self.broken = [], [], [], [], None
 
     def after_batch(self):
         if self.training:
@@ -100,13 +105,23 @@ class History(Callback):
         else:
             self.outputs.append((self.yb[0], self.pred))
 
-    def after_epoch(self):
-        losses = torch.stack(self.pending).float().cpu().tolist()
-        self.losses += losses
+    def _fetch(self):
+        """Fetch the losses of the epoch, and what its validation has said: (losses, truth, scores)."""
+        losses = torch.stack(self.pending).float().cpu().tolist() if self.pending else []
         truth, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*self.outputs)) if self.outputs else ([], [])
         finite = np.append(np.isfinite(losses), np.isfinite(scores).all())
         if not finite.all():
             self.broken = min(int(finite.argmin()), len(losses) - 1)
+        self.pending, self.outputs = [], []
+        return losses, truth, scores
+
+    def after_cancel_fit(self):
+        self._fetch()  # of an epoch that another callback has ended: whether it was finite
+
+    def after_epoch(self):
+        losses, truth, scores = self._fetch()
+        self.losses += losses
+        if self.broken is not None:
             raise CancelFitException
         self.lwlraps.append(lwlrap(truth, scores) if len(truth) else float("nan"))
         if self.on_epoch:
@@ -115,6 +130,18 @@ class History(Callback):
 
 class TaggerLearner(Learner):
     """A fastai Learner over batches that are cut on their device, and not over items."""
+
+    loss_scaler = None  # a torch.amp.GradScaler in float16 (`LossScaling`)
+
+    def inmost_optimizer(self):
+        """torch's optimizer that fastai's wraps, or one of fastai's own."""
+        return self.opt.opt if isinstance(self.opt, OptimWrapper) else self.opt
+
+    def _step(self):
+        if self.loss_scaler is None:
+            super()._step()
+        else:
+            self.loss_scaler.step(self.inmost_optimizer())
 
     def export(self, *_, **__):
         """Raises, and says how a trained network is kept."""
@@ -250,7 +277,7 @@ def fit(tagger, train, valid, epochs, lr, augmentation=None, generator=None, on_
                 raise
             failed = error  # of a callback that had nothing to go on with, as SaveModelCallback in a first epoch
     if history.broken is not None:
-        epoch = len(history.losses) // len(train)
+        epoch = len(history.lwlraps) + 1
         raise FloatingPointError(
             f"the loss is not finite in step {history.broken + 1} of epoch {epoch} of {epochs}. Its batch: "
             f"{few(train.fnames(history.broken), 16)}. Listen to these clips, or lower the learning rate of {lr:g}"

@@ -116,10 +116,11 @@ class Profile:
         kept = [config for config in self.stages if config.votes and not set(config.trains_on) & set(lacking)]
         if not kept:
             raise ValueError(f"no {' and no '.join(lacking)} clips, and all of the profile's stages train on them")
-        stage = StageConfig(1, kept[0].trains_on, sum(config.passes for config in kept),
+        sets = tuple(dict.fromkeys(name for config in kept for name in config.trains_on))
+        stage = StageConfig(1, sets, sum(config.passes for config in kept),
                             max(config.lr for config in kept), least_steps=sum(c.least_steps for c in self.stages))
         warnings.warn(f"without {' and '.join(lacking)} clips the profile's {len(self.stages)} stages become one, on "
-                      f"the {' and '.join(stage.trains_on)} ones, of as many steps", stacklevel=2)
+                      f"the {' and '.join(sets)} ones, of as many steps", stacklevel=2)
         return dataclasses.replace(self, stages=(stage,))
 
     def begins_with(self):

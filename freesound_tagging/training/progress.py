@@ -89,7 +89,8 @@ class EpochLogs:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ImportError(f"logs for TensorBoard need it ({error}): pip install tensorboard") from error
-        self.writer, self.logged = SummaryWriter(folder), set()
+        # A fold that is taken up again begins anew: what was logged of it before is hidden.
+        self.writer, self.logged = SummaryWriter(folder, purge_step=0), set()
 
     def epoch(self, step, loss, score):
         """Log an epoch that has ended after so many steps."""
@@ -101,7 +102,7 @@ class EpochLogs:
 
     def whole(self, record):
         """Log the epochs of a finished history of which there was no news."""
-        steps = len(record["loss"]) // len(record["lwlrap"])
+        steps = len(record["loss"]) // max(1, len(record["lwlrap"]))  # a callback may end the first epoch
         for number, score in enumerate(record["lwlrap"]):
             end = (number + 1) * steps
             if end not in self.logged:

@@ -56,7 +56,7 @@ class WarmupPipeline:
         by it (docs/speed.md); compiled bfloat16 gives NaN there (torch 2.15). On a GPU nobody has measured whether it
         pays (``make bench``).
     tensorboard : path, optional
-        A folder for logs that TensorBoard shows, a run a stage and fold.
+        A folder of this run's own for logs that TensorBoard shows, a run a stage and fold.
     executor : {"auto", "in-process", "processes", "ray"} or RayExecutor
         Where folds are trained: in this process one after the other, side by side in processes that share the cores,
         or over the GPUs and machines of a Ray cluster (see `machine.RayExecutor`). "auto" is "processes" on a CPU, a
@@ -160,6 +160,8 @@ class WarmupPipeline:
         ------
         RuntimeError
             If a stage that it builds on is not finished.
+        ValueError
+            If the profile has no such stage.
         FloatingPointError, OutOfMemory
             If a loss is not finite or the GPU has too little memory. Finished folds are kept.
         """
@@ -186,6 +188,8 @@ class WarmupPipeline:
 
     def _inputs(self, stage, fold):
         """The folds that a fold of a stage builds on: that which it starts from, all of the stages that select."""
+        if stage not in self.stages:
+            raise ValueError(f"stage={stage!r}: expected one of the profile's, {', '.join(map(str, self.stages))}")
         config = self.stages[stage]
         if config.starts_from is not None:
             yield config.starts_from, fold
@@ -353,7 +357,8 @@ class WarmupPipeline:
         nothing = [f"Stage {stage} has selected no {config.selects_from} clip, as the models agree with none by its "
                    f"threshold of {config.threshold:g}." for stage, config in self.stages.items()
                    if config.selects_from and stage in self.finished() and not self.selected(stage).any()]
-        return "\n".join([self.table().round(5).to_string(), *nothing, *filter(None, [self.who_votes()])])
+        table = self.table().round(5).to_string() if self.finished() else "no stage is finished yet"
+        return "\n".join([table, *nothing, *filter(None, [self.who_votes()])])
 
     def write_card(self):
         """Once all folds are finished: say beside the networks what they are (`card`), and keep their calibration."""

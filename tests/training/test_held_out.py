@@ -122,6 +122,24 @@ def test_clips_of_one_recording_are_held_out_together_in_either_set_and_in_both(
     assert len(seen) == len(alone) * (2 * EACH - 1), "no others have to be together"
 
 
+def test_more_folds_than_recordings_are_refused_by_set(folder):
+    groups = [f"r{clip}" for clip in range(EACH)]
+    with pytest.raises(ValueError, match=r"^n_folds=9: expected at most 8, the number of curated clips$"):
+        deal(folder, 9)
+    with pytest.raises(ValueError, match=r"^n_folds=3: expected at most 2, the number of recordings that the 8 noisy "
+                                          "clips are of, each of which is held out whole$"):
+        deal(folder, 3, group=groups + ["n1"] * 6 + ["n2"] * 2)
+    with pytest.raises(ValueError, match=r"^n_folds=2: expected at most 1, .*; there have to be two or more$"):
+        deal(folder, 2, group=["one"] * EACH + groups)
+
+
+def test_recordings_may_be_called_by_numbers_of_which_0_is_one(folder):
+    folds, _ = deal(folder, group=np.arange(2 * EACH) % EACH // 2)
+    for recording in range(EACH // 2):
+        assert len(set(folds[np.arange(2 * EACH) % EACH // 2 == recording])) == 1
+    assert set(folds) == {0, 1, 2, 3}
+
+
 def test_the_recordings_of_clips_that_are_the_same_are_held_out_together(folder):
     """And with them all that is linked to one of them: a chain over two recordings."""
     shutil.copy(folder / "curated/curated1.wav", folder / "noisy/noisy2.wav")

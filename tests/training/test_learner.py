@@ -22,6 +22,7 @@ from freesound_tagging.prediction.inference import predict
 from freesound_tagging.training.batches import MiddleExcerpts, RandomExcerpts
 from freesound_tagging.training.learner import AugmentBatch, History, fit, fit_one_cycle, make_learner
 from freesound_tagging.training.pool import ClipPool
+from freesound_tagging.training.progress import EpochLogs
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +257,44 @@ def test_training_in_float16_scales_the_loss_and_skips_the_steps_that_overflow(p
     assert not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+def test_gradients_are_gathered_and_clipped_before_a_step_in_every_number_format(pool, demo, precision):
+    """Each step of plain descent is as long as the clipped gradient, the learning rate times 0.5; half are gathered."""
+    from fastai.callback.training import GradientAccumulation, GradientClip
+    from fastai.optimizer import OptimWrapper
+
+    lengths = []
+
+    class Length(Callback):
+        order = GradientClip.order + 1
+
+        def weights(self):
+            return torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
+
+        def before_step(self):
+            self.opt.set_hypers(mom=0.0, wd=0.0)
+            self.before, self.rate = self.weights(), self.opt.hypers[0]["lr"]
+
+        def after_step(self):
+            lengths.append(float((self.weights() - self.before).norm()) / self.rate)
+
+    def change(learner):
+        learner.opt_func = partial(OptimWrapper, opt=partial(torch.optim.SGD, momentum=0.9))
+        learner.add_cbs([GradientAccumulation(16), GradientClip(0.5), Length()])
+    fit(tagger_for(demo, precision=precision), RandomExcerpts(pool, np.arange(40), 8, 8, generator()),
+        MiddleExcerpts(pool, []), 1, 1e-2, change=change)
+    assert lengths == pytest.approx([0.5] * 4, rel=1e-3)
+
+
+def test_an_optimizer_of_fastais_own_trains_in_float16(pool, demo):
+    from fastai.optimizer import Adam
+
+    losses = [fit(tagger_for(demo, precision=precision), RandomExcerpts(pool, np.arange(40), 8, 6, generator()),
+                  MiddleExcerpts(pool, []), 1, 1e-3, change=lambda learner: setattr(learner, "opt_func", Adam)).losses
+              for precision in (torch.float32, torch.float16)]
+    np.testing.assert_allclose(*losses, rtol=0.02)
+
+
 def test_a_learner_knows_its_device_from_the_batches(pool, demo):
     learner = make_learner(tagger_for(demo), RandomExcerpts(pool, np.arange(8), 8, 2, generator()),
                            MiddleExcerpts(pool, []))
@@ -399,6 +438,18 @@ def test_a_loss_that_is_not_finite_is_said_whatever_callbacks_do_then(pool, demo
         fit_with(change, pool, demo)
 
 
+def test_a_callback_that_ends_a_training_keeps_no_network_that_is_not_finite(pool, demo):
+    from fastai.callback.tracker import TerminateOnNaNCallback
+
+    steps = []
+
+    def not_a_number(images, targets, generator=None):
+        steps.append(1)
+        return images * np.nan if len(steps) == 3 else images, targets
+    with pytest.raises(FloatingPointError, match=r"the loss is not finite in step 1 of epoch 2 of 2\. Its batch: "):
+        fit_with(lambda learner: learner.add_cb(TerminateOnNaNCallback()), pool, demo, not_a_number)
+
+
 def test_a_compiled_network_trains_as_an_uncompiled_one(pool, demo):
     """In float32, as compiled bfloat16 is refused on CPUs; and without dropout, whose draws differ."""
     losses = []
@@ -445,6 +496,24 @@ def test_tensorboard_has_the_same_figures_and_changes_nothing(make_pipeline, fin
         ours, theirs = (run.weights / f"{name}.safetensors" for run in (pipeline, finished_run))
         assert ours.read_bytes() == theirs.read_bytes(), "the same weights as without"
     assert not list(finished_run.work.glob("**/events*"))
+
+
+def test_a_training_that_is_taken_up_again_is_logged_once(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    interrupted = EpochLogs(tmp_path)
+    interrupted.epoch(25, 0.7, 0.3)
+    interrupted.epoch(50, 0.6, 0.4)
+    interrupted.close()
+    again = EpochLogs(tmp_path)
+    again.epoch(25, 0.7, 0.3)
+    again.whole({"loss": np.repeat([0.7, 0.6, 0.5], 25), "lwlrap": np.array([0.3, 0.4, 0.45])})
+    logs = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, round(event.value, 6)) for event in logs.Scalars("loss")] == [(25, 0.7), (50, 0.6), (75, 0.5)]
+
+
+def test_logs_of_a_training_that_a_callback_ended_in_its_first_epoch_are_empty(tmp_path):
+    pytest.importorskip("tensorboard")
+    EpochLogs(tmp_path).whole({"loss": np.array([]), "lwlrap": np.array([])})
 
 
 def test_without_tensorboard_it_says_what_to_install(make_pipeline, tmp_path, monkeypatch):

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from freesound_tagging import augment
 from freesound_tagging.augment import mixup, specmix
+from freesound_tagging.clips.clips import Clips
 from freesound_tagging.training.portable import copy_profile
 from freesound_tagging.training.profile import FOLDER, NAMES, Profile, load_profile, parse_profile, published_stages
 from freesound_tagging.training.stages import StageConfig
@@ -202,3 +204,14 @@ def test_without_noisy_clips_one_stage_takes_the_steps_of_all_and_of_full_that_i
     assert stage.starts_from is stage.selects_from is None
     with pytest.raises(ValueError, match="no curated clips, and all of the profile's stages train on them"):
         full.fitted(demo.clips("noisy"))
+
+
+def test_one_stage_trains_on_the_sets_of_all_voting_stages(demo):
+    table = demo.clips("curated").table
+    others = Clips(table.assign(set=np.where(np.arange(len(table)) % 2, "curated", "checked")), demo.vocabulary)
+    stages = (StageConfig(1, ("noisy",), 5, 0.01, votes=False), StageConfig(2, ("curated",), 3, 0.01, starts_from=1),
+              StageConfig(3, ("curated", "checked"), 2, 0.003, starts_from=2))
+    with pytest.warns(UserWarning, match="stages become one, on the curated and checked ones"):
+        stage, = Profile(2, stages).fitted(others).stages
+    assert stage.trains_on == ("curated", "checked")
+    assert stage.passes == 3 + 2

@@ -75,7 +75,7 @@ def test_no_data_is_said(tmp_path, capsys):
 def test_folds_and_seeds_that_cannot_be_are_said_before_anything_is_computed(demo, tmp_path, capsys):
     command = [str(demo.root), "--output", str(tmp_path / "run"), "--profile", "tiny"]
     assert main([*command, "--folds", "1000"]) == 1
-    assert "n_folds=1000: expected 2 to 36, the clips of the smaller set" in capsys.readouterr().err
+    assert "n_folds=1000: expected at most 36, the number of curated clips" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command, "--seed", "-1"])
     assert "--seed -1: expected 0 to 4294967295" in capsys.readouterr().err

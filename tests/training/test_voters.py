@@ -110,6 +110,7 @@ def test_the_line_of_the_profile_that_makes_it_better_is_said(finished_run, dist
 
 
 def test_a_run_that_is_not_finished_says_nothing_of_it(make_pipeline, tmp_path):
+    assert make_pipeline(tmp_path).report() == "no stage is finished yet"
     assert who_votes(make_pipeline(tmp_path)) == ""
 
 

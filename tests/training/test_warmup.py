@@ -272,7 +272,7 @@ def test_names_of_augmentations_are_the_same_in_every_process():
     assert name_of(made_with(2)) == "step(gain=2)"
     for step in (lambda images, targets, generator: (images, targets), Gain(), Gain().__call__, Gain().apply,
                  partial(specmix, stripes=np.arange(2000))):
-        with pytest.raises(ValueError, match="has no name by which a run would know it"):
+        with pytest.raises(ValueError, match=r"^the function .* has no name by which a run would know it: give one"):
             name_of(step)
 
 
@@ -498,6 +498,8 @@ def test_labels_without_a_clip_in_a_fold_do_no_harm(make_pipeline, finished_run,
 def test_a_stage_needs_the_ones_before(make_pipeline, tmp_path):
     with pytest.raises(RuntimeError, match=r"fold 0 of stage 1 is not finished: run_stage\(1\) first"):
         make_pipeline(tmp_path).run_stage(3)
+    with pytest.raises(ValueError, match="stage=5: expected one of the profile's, 1, 2, 3, 4"):
+        make_pipeline(tmp_path).run_stage(5)
 
 
 def test_the_table_is_cross_validated_lwlrap_of_each_model(finished_run):

@@ -85,13 +85,14 @@ def test_tests_run_one_more_at_a_time_than_there_are_cores(make):
 
 
 def test_a_profile_of_ones_own_names_its_network_and_others_are_of_the_model(make, tmp_path):
-    def networks(**given):
-        called = make("train", OUTPUT=str(tmp_path), **given)
+    def networks(target="train", **given):
+        called = make(target, OUTPUT=str(tmp_path), **given)
         return called[called.index("--networks") + 1:] if "--networks" in called else None
     assert networks() == ["cnn-model-1"]
     assert networks(MODEL="vgg16", PROFILE="laptop") == ["vgg16"]
     assert networks(PROFILE="mine.toml") is None
     assert networks(PROFILE="mine.toml", MODEL="vgg16") == ["vgg16"]
+    assert networks("train-both", PROFILE="mine.toml") == networks("train-both") == ["cnn-model-1", "vgg16"]
 
 
 def test_a_score_of_nothing_says_what_to_give(make):

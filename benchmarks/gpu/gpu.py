@@ -49,7 +49,7 @@ def parts_of(options):
     parts = {
         "tests": ([*PYTHON, "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests/whole/test_device.py"], 100),
         "training": ([*bench, "training"], 120),
-        "step": ([*bench, "step"], 40),
+        "step": ([*bench, "step"], 40 if CUDA else 120),
         "run": ([*PYTHON, "benchmarks.gpu.gpu", "--run-in-small", options.out / "run"], 150),
         "inference": ([*bench, "inference"], 60),
         "compilation": ([*bench, "compilation"], 150),

@@ -15,7 +15,7 @@ import torch
 
 from freesound_tagging.images.mel import MelConfig
 from freesound_tagging.lwlrap import clip_lwlrap, confused_pairs, lwlrap
-from freesound_tagging.notebook import explorer, plots, reports, timelines
+from freesound_tagging.notebook import augmented, plots, reports, timelines
 from freesound_tagging.notebook.plots import some_excerpts
 from freesound_tagging.training.profile import published_stages
 
@@ -219,9 +219,9 @@ def test_spectrograms_have_an_axis_in_hz_that_is_librosas(demo, demo_stores):
     in_hz = [plots.clip_figure(demo.test["path"][0], config).axes[1],
              timelines.timeline_figure(table, store[0], config).axes[0],
              reports.predictions_figure(store, [0], np.ones((len(store), 3)), "abc").axes[0],
-             explorer.augmentation_figure(excerpts, targets, "abc", config=config).axes[0],
-             explorer.explorer_figure(excerpts, targets, "abc", "mixup", {"alpha": 1.0}, config=config).axes[0],
-             explorer.batch_figure(excerpts, targets, excerpts, targets, "abc", config).axes[0]]
+             augmented.augmentation_figure(excerpts, targets, "abc", config=config).axes[0],
+             augmented.explorer_figure(excerpts, targets, "abc", "mixup", {"alpha": 1.0}, config=config).axes[0],
+             augmented.batch_figure(excerpts, targets, excerpts, targets, "abc", config).axes[0]]
     for axis in in_hz:
         assert axis.get_ylabel() == "frequency (Hz)"
         lowest = axis.images[0].get_extent()[2]
@@ -230,7 +230,7 @@ def test_spectrograms_have_an_axis_in_hz_that_is_librosas(demo, demo_stores):
         assert {500, 2000, 8000} <= set(marked)
         for hz, place in marked.items():
             assert int(place) in np.argsort(np.abs(centres - hz))[:2], "the middle of band b is at b + 0.5"
-    bands = explorer.batch_figure(excerpts, targets, excerpts, targets, "abc").axes[0]
+    bands = augmented.batch_figure(excerpts, targets, excerpts, targets, "abc").axes[0]
     assert bands.get_ylabel() == "mel band", "without the config nothing is known of Hz"
 
 
@@ -249,8 +249,8 @@ def test_nothing_from_data_is_mathematics_or_mark_up(demo, demo_stores, tmp_path
                reports.predictions_figure(store, [0], np.ones((len(store), 5)), COSTLY),
                timelines.timeline_figure(table, store[0], store.config, "$\\nonsense$"),
                reports.per_class_figure(per_class), reports.confusion_figure(pairs),
-               explorer.augmentation_figure(excerpts, targets, COSTLY),
-               explorer.explorer_figure(excerpts, targets, COSTLY, "mixup", {"alpha": 1.0})]
+               augmented.augmentation_figure(excerpts, targets, COSTLY),
+               augmented.explorer_figure(excerpts, targets, COSTLY, "mixup", {"alpha": 1.0})]
     for figure in figures:
         figure.canvas.draw()
     drawn = {text.get_text().replace(r"\$", "$") for text in figures[3].axes[0].get_yticklabels()}

@@ -298,6 +298,7 @@ def _random(images, *shape, generator):
 
 
 def _counted(images, n):
+    """0 to n - 1 in float32 where the images are."""
     return torch.arange(n, device=images.device, dtype=torch.float32)
 
 
